@@ -1,0 +1,35 @@
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: quickstart test lint types layers unit bench clean
+
+quickstart: $(READY)  ## everything on this machine: broker, producer, learner
+	$(BIN)/streammeta quickstart $(ARGS)
+
+test: lint types layers unit  ## the whole gate, the same here and in CI
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+bench: $(READY)
+	$(BIN)/streammeta bench $(ARGS)
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

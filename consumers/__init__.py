@@ -1,0 +1,1 @@
+"""What reads Kafka: each module wires a source, the engine, a store and observers."""

@@ -1,0 +1,5 @@
+"""Continual meta-learning on Kafka streams."""
+
+from importlib.metadata import version
+
+__version__ = version("streammeta")

@@ -1,0 +1,1 @@
+"""Meta-learners and outer optimisers as pure functions over flat parameters."""

@@ -1,0 +1,102 @@
+"""The error tree. Every error knows how the program ends, or why the record is set aside.
+
+    StreammetaError              exit 1
+      ConfigError                exit 78   a setting is wrong; names field, value, remedy
+      StateError                 exit 65   the state does not fit, or cannot be read
+        LostOffsets              exit 65   the log no longer holds the next offset
+      StateLocked                exit 73   another process writes to the state directory
+      BrokerUnavailable          exit 69   retriable: not reached within its deadline
+        TopicMissing             exit 69   the broker serves, the topic does not exist
+      BrokerRefused              exit 77   login, certificate or right refused
+      DeadLetterFailed           exit 69   a dead letter was not acknowledged
+      BadEvent                   a record that cannot be used: `reason` of the closed list
+
+Errors that end the program are shown as their message alone, never as a traceback.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class StreammetaError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+
+class ConfigError(StreammetaError):
+    """A setting is wrong. The message names the field, its value and the remedy."""
+
+    exit_code = 78
+
+
+class StateError(StreammetaError):
+    """The state cannot be read, or does not fit the configuration."""
+
+    exit_code = 65
+
+
+class LostOffsets(StateError):
+    """The log no longer holds (or does not yet hold) the offset that the state needs next."""
+
+
+class StateLocked(StreammetaError):
+    """Another process writes to this state directory."""
+
+    exit_code = 73
+
+
+class BrokerUnavailable(StreammetaError):
+    """The broker was not reached within its deadline."""
+
+    exit_code = 69
+    retriable = True
+
+
+class TopicMissing(BrokerUnavailable):
+    """The broker serves, but the topic does not exist."""
+
+    retriable = False
+
+
+class BrokerRefused(StreammetaError):
+    """The broker refused the login, the certificate or the right."""
+
+    exit_code = 77
+
+
+class DeadLetterFailed(StreammetaError):
+    """A dead letter was not acknowledged; the offset must not move on."""
+
+    exit_code = 69
+    retriable = True
+
+
+class Reason(StrEnum):
+    """Why a record is set aside: the closed list of the contract, section 1."""
+
+    MISSING_TASK_ID = "missing_task_id"
+    BAD_TASK_ID = "bad_task_id"
+    UNSUPPORTED_CONTENT_TYPE = "unsupported_content_type"
+    UNDECODABLE = "undecodable"
+    BAD_TENSOR = "bad_tensor"
+    SHAPE_MISMATCH = "shape_mismatch"
+    EMPTY_SET = "empty_set"
+    NON_FINITE_INPUT = "non_finite_input"
+    TOO_LARGE = "too_large"
+    NON_FINITE_UPDATE = "non_finite_update"
+
+
+class BadEvent(StreammetaError):
+    """A record that cannot be used. It goes to the dead-letter topic under `reason`.
+
+    Attributes:
+        reason: One of the closed list.
+        stage: The hop that refused it: "decode" or "step".
+    """
+
+    def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.stage = stage

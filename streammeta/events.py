@@ -1,0 +1,77 @@
+"""The values that flow: a record as Kafka gave it, and the task event that was read from it.
+
+All are frozen; arrays inside them are never written to.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+Positions = Mapping[int, int]
+"""Partition -> the next offset to be learned from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+class Run(NamedTuple):
+    """Records of one partition applied without interruption: offsets `first` up to, not with, `end`."""
+
+    partition: int
+    first: int
+    end: int
+
+
+class Batch(NamedTuple, Generic[T]):
+    """Labelled examples; the first axis of `x` and `y` counts them."""
+
+    x: T
+    y: T
+
+
+class Episode(NamedTuple, Generic[T]):
+    """What one event brings of a task: the set to adapt on and the set to be judged on."""
+
+    support: Batch[T]
+    query: Batch[T]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEvent:
+    """One decoded event.
+
+    Attributes:
+        task: The task id, the record's key.
+        episode: NumPy arrays in the dtype in which they came.
+        time_ms: Event time in milliseconds since 1970: header `ce_time`, else the record's timestamp.
+    """
+
+    task: str
+    episode: Episode[Array]
+    time_ms: int
+
+
+def episode_of(support_x: Array, support_y: Array, query_x: Array, query_y: Array) -> Episode[Array]:
+    """An episode from its four arrays.
+
+    >>> import numpy as np
+    >>> one = np.ones((3, 2), np.float32)
+    >>> episode_of(one, one, one[:1], one[:1]).query.x.shape
+    (1, 2)
+    """
+    return Episode(Batch(support_x, support_y), Batch(query_x, query_y))

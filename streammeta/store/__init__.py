@@ -1,0 +1,1 @@
+"""Task memories, meta state and offsets, in one atomic commit."""

@@ -1,0 +1,74 @@
+"""The protocol of state stores, and the values they keep.
+
+Invariant: `load`, `get` and `stats` show the last whole commit, never a mix of two, whatever crashed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStats:
+    """What is known of a task beside its memory.
+
+    Attributes:
+        events: Events learned from; 0 before the first.
+        last_event: Index of the last one among all events learned, counted from 1.
+        last_seen_ms: Its event time, in milliseconds since 1970.
+        loss_meta, loss_adapted, loss_memory: Fading means of the prequential losses; NaN while unknown.
+        memory_norm: Euclidean norm of the memory.
+    """
+
+    events: int = 0
+    last_event: int = 0
+    last_seen_ms: int = 0
+    loss_meta: float = float("nan")
+    loss_adapted: float = float("nan")
+    loss_memory: float = float("nan")
+    memory_norm: float = 0.0
+
+
+class TaskRow(NamedTuple):
+    """A task as stored: its statistics and its memory, raw little-endian numbers in the model's dtype."""
+
+    stats: TaskStats
+    memory: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """Everything but the tasks: what the next event needs, and what it was made with.
+
+    Attributes:
+        tensors: The learner's state and its names, as a safetensors file.
+        document: JSON: format version, configuration, counters, next offsets, parameter names and shapes.
+    """
+
+    tensors: bytes
+    document: bytes
+
+
+class Store(Protocol):
+    """One writer, any number of readers."""
+
+    def load(self) -> Meta | None:
+        """The committed meta state; None when nothing was ever committed."""
+
+    def get(self, task: str) -> TaskRow | None:
+        """One task; None when unknown."""
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+        """Replace the meta state and these tasks, durably and all at once; the number of bytes written.
+
+        After a crash, readers see the former commit or this one, never a mix.
+        """
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """All tasks with their statistics, by id in byte order, without reading memories."""
+
+    def count(self) -> int:
+        """How many tasks are stored."""
+
+    def close(self) -> None:
+        """Release the files. May be called twice."""

@@ -1,0 +1,1 @@
+"""Tests mirror the package; `contracts/` holds one suite per protocol."""
