@@ -3,6 +3,7 @@
 Invariant: `load`, `get` and `stats` show the last whole commit, never a mix of two, whatever crashed.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -27,6 +28,11 @@ class TaskStats:
     loss_adapted: float = float("nan")
     loss_memory: float = float("nan")
     memory_norm: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The task's loss: at its memory where it has one, else after adaptation."""
+        return self.loss_adapted if math.isnan(self.loss_memory) else self.loss_memory
 
 
 class TaskRow(NamedTuple):

@@ -1,0 +1,115 @@
+"""The consumer daemon: wires Kafka, the engine, the state and the observers, and runs the loop."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from streammeta.algorithms.base import MetaLearner, State
+from streammeta.algorithms.registry import build_learner
+from streammeta.checkpoint import Checkpoint, Origin, check_fit, unpack
+from streammeta.clock import Clock
+from streammeta.codec import decode
+from streammeta.config import Config, config_hash, differences, fit
+from streammeta.engine import Engine, Progress
+from streammeta.loop import CheckpointPolicy, Controls, Ledger, Loop, OrderLog, Rates
+from streammeta.memories import Memories
+from streammeta.network import Network, load_network
+from streammeta.outcomes import Observer
+from streammeta.store.base import Store
+from streammeta.stream.base import DeadLetters, Source
+from streammeta.tracing import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Brain:
+    """What a configuration computes with: built once, without state."""
+
+    network: Network
+    learner: MetaLearner
+    steps: Steps
+    origin: Origin
+
+
+def build_brain(config: Config) -> Brain:
+    """Model, algorithm and outer optimiser as the configuration describes them.
+
+    Sets the process's number of torch threads: the bits of a sum depend on it.
+
+    Raises:
+        ConfigError: the model cannot be built or used.
+    """
+    torch.set_num_threads(config.model.threads)
+    model = config.model
+    network = load_network(
+        model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
+    )
+    learner = build_learner(config.algorithm, config.outer, network)
+    origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
+    return Brain(network, learner, Steps(learner, network), origin)
+
+
+def assemble(
+    config: Config,
+    brain: Brain,
+    *,
+    source: Source,
+    dead_letters: DeadLetters,
+    store: Store,
+    order_log: OrderLog,
+    observers: Sequence[Observer] = (),
+    controls: Controls | None = None,
+    reload: Callable[[], Rates | None] = lambda: None,
+    clock: Clock | None = None,
+) -> Loop:
+    """A loop that continues where the store left off.
+
+    Raises:
+        StateError: the stored state does not fit the configuration, or is damaged.
+    """
+    begun = restore(brain, store)
+    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    memories = Memories(store.get, empty, config.state.cache_tasks)
+    return Loop(
+        topic=config.kafka.topic,
+        source=source,
+        decode=partial(decode, max_bytes=config.kafka.max_event_bytes),
+        dead_letters=dead_letters,
+        engine=Engine(brain.network, brain.steps, begun.state, begun.progress, memories),
+        store=store,
+        order_log=order_log,
+        origin=brain.origin,
+        ledger=Ledger(dict(begun.positions), dict(begun.refused)),
+        policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
+        observers=observers,
+        controls=controls or Controls(),
+        reload=reload,
+        clock=clock or Clock(),
+    )
+
+
+def restore(brain: Brain, store: Store) -> Checkpoint:
+    """The stored checkpoint with the configuration's learning rates, or the first one.
+
+    Raises:
+        StateError: it does not fit the configuration, or is damaged.
+    """
+    fresh = brain.learner.init(brain.network.initial)
+    meta = store.load()
+    if meta is None:
+        return Checkpoint(brain.origin, fresh, Progress(), positions={}, refused={})
+    stored = unpack(meta)
+    check_fit(stored.origin, brain.origin, differences(stored.origin.fit, brain.origin.fit))
+    state = _to_device(stored.state, brain.network.device)
+    return replace(stored, state=state._replace(inner_lr=fresh.inner_lr, meta_lr=fresh.meta_lr))
+
+
+def _to_device(state: State, device: torch.device) -> State:
+    return State(
+        params=state.params.to(device),
+        outer={name: tensor.to(device) for name, tensor in state.outer.items()},
+        slots={name: tensor.to(device) for name, tensor in state.slots.items()},
+        inner_lr=state.inner_lr.to(device),
+        meta_lr=state.meta_lr.to(device),
+    )

@@ -1,0 +1,91 @@
+"""The one abstraction: a meta-learner is three pure functions over state.
+
+Parameters are one flat vector w of d numbers; a task's memory is a row of `memory_size` numbers. What the
+next step needs is in `State`; what a person wants to see is in `Info`; the two never mix.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree
+
+from streammeta.events import Batch, Episode
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Mean loss of one task: (parameters (d,), x (examples, …), y (examples, …)) -> shape ()."""
+
+
+class State(NamedTuple):
+    """All that a learner carries from one event to the next, tasks apart.
+
+    Attributes:
+        params: Meta-parameters w, shape (d,).
+        outer: What the outer optimiser keeps, by name.
+        slots: What the algorithm keeps beside, by name.
+        inner_lr, meta_lr: The rates α and η, shape (): in the state, so that one traced step serves them all.
+    """
+
+    params: Tensor
+    outer: Mapping[str, Tensor]
+    slots: Mapping[str, Tensor]
+    inner_lr: Tensor
+    meta_lr: Tensor
+
+
+class Info(NamedTuple):
+    """What a watcher wants to know of one update; B is the number of tasks in it.
+
+    Attributes:
+        loss_meta, loss_adapted, loss_memory: Query losses before the event is learned from, shape (B,): at w,
+            after one inner adaptation, at the task's memory (NaN where there is none).
+        gradient_norm: ‖mean v‖, shape ().
+        update_norm: ‖w' − w‖, shape ().
+        tracking_error: ‖u_i' − (w − α∇l(w;S))‖, shape (B,); NaN for learners without memory.
+    """
+
+    loss_meta: Tensor
+    loss_adapted: Tensor
+    loss_memory: Tensor
+    gradient_norm: Tensor
+    update_norm: Tensor
+    tracking_error: Tensor
+
+
+class MetaLearner(NamedTuple):
+    """A meta-learning algorithm.
+
+    Attributes:
+        init: (w (d,)) -> the first state.
+        update: (state, memory (B, M), seen (B,), episode with leading axis B) -> the next state, the next
+            memories (B, M), info. `seen` is 0 at a task's first visit, when `memory` is ignored.
+            Inputs are left untouched.
+        adapt: (state, support set of one task) -> that task's parameters (d,).
+        memory_size: M, the numbers kept per task.
+    """
+
+    init: Callable[[Tensor], State]
+    update: Callable[[State, Tensor, Tensor, Episode[Tensor]], tuple[State, Tensor, Info]]
+    adapt: Callable[[State, Batch[Tensor]], Tensor]
+    memory_size: int
+
+
+def per_task(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Map `function` over the leading (task) axis of all its arguments.
+
+    One task is computed without the map: batched kernels cost more than plain ones.
+
+    >>> per_task(lambda row: row.sum())(torch.ones(3, 2))
+    tensor([2., 2., 2.])
+    >>> per_task(lambda row: row.sum())(torch.ones(1, 2))
+    tensor([2.])
+    """
+
+    def mapped(*arguments: Any) -> Any:
+        if _pytree.tree_leaves(arguments)[0].shape[0] > 1:
+            return torch.func.vmap(function)(*arguments)
+        result = function(*_pytree.tree_map(lambda leaf: leaf[0], arguments))
+        return _pytree.tree_map(lambda leaf: leaf.unsqueeze(0), result)
+
+    return mapped

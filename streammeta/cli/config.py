@@ -1,0 +1,87 @@
+"""`streammeta config`: a template, validation, effective values, the JSON Schema."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from streammeta.config.load import load, load_config
+from streammeta.config.schema import Config
+from streammeta.config.show import as_data, as_toml
+from streammeta.config.template import template
+from streammeta.errors import ConfigError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _sources(command: Command) -> Command:
+    """The options that say what configuration is meant."""
+    file = click.option(
+        "--config", "path", metavar="F", type=click.Path(path_type=Path), help="A TOML file; default: none."
+    )
+    flags = click.option(
+        "--set",
+        "overrides",
+        metavar="SECTION.KEY=VALUE",
+        multiple=True,
+        help="One setting, over file and environment; may be repeated.",
+    )
+    return file(flags(command))
+
+
+@click.group()
+def config() -> None:
+    """Write, check and show configuration.
+
+    A value comes from --set, else from STREAMMETA_SECTION__KEY, else from the file, else it is the default.
+    """
+
+
+@config.command()
+@click.option(
+    "--output",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    help="The file to write; default: standard output.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(output: Path | None, force: bool) -> None:
+    """Write a commented template that holds every setting."""
+    if output is None:
+        click.echo(template(), nl=False)
+        return
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(template())
+    except FileExistsError:
+        raise ConfigError(
+            f"--output {output}: exists; choose another name, or overwrite it with --force"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"--output {output}: cannot be written: {error.strerror}") from error
+
+
+@config.command()
+@_sources
+def check(path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Say "ok", or name every problem and exit 78."""
+    load_config(path, overrides)
+    click.echo("ok")
+
+
+@config.command()
+@_sources
+@click.option("--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+def show(path: Path | None, overrides: tuple[str, ...], output: str) -> None:
+    """Show the effective values, secrets masked, and where each came from."""
+    loaded = load(path, overrides)
+    text = json.dumps(as_data(loaded), indent=2) + "\n" if output == "json" else as_toml(loaded)
+    click.echo(text, nl=False)
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    click.echo(json.dumps(Config.model_json_schema(), indent=2))

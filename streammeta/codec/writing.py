@@ -1,0 +1,56 @@
+"""The way out: an episode of NumPy arrays as the value of a record."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streammeta.codec.tensors import DTYPES
+from streammeta.events import Array, Batch, Episode
+
+_NAMES = {dtype: name if dtype.itemsize == 1 else f"<{name}" for name, dtype in DTYPES.items()}
+
+
+def encode_json(episode: Episode[Array]) -> bytes:
+    """The episode as nested lists; floats come back as float64, integers as int64, booleans as bool.
+
+    Raises:
+        ValueError: an array holds NaN or infinity, for which JSON has no form.
+
+    >>> one = np.ones((1, 1), np.float32)
+    >>> encode_json(Episode(Batch(one, one), Batch(one, one)))
+    b'{"support":{"x":[[1.0]],"y":[[1.0]]},"query":{"x":[[1.0]],"y":[[1.0]]}}'
+    """
+    return msgspec.json.encode(_body(episode, _to_lists))
+
+
+def encode_msgpack(episode: Episode[Array]) -> bytes:
+    """The episode with its arrays as raw bytes, in their own dtype, little-endian and C order.
+
+    Raises:
+        ValueError: a dtype that the contract does not have.
+    """
+    return msgspec.msgpack.encode(_body(episode, _to_map))
+
+
+def _body(episode: Episode[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:
+    return {"support": _set(episode.support, tensor), "query": _set(episode.query, tensor)}
+
+
+def _set(batch: Batch[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:
+    return {"x": tensor(batch.x), "y": tensor(batch.y)}
+
+
+def _to_lists(array: Array) -> Any:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError("the array holds NaN or infinity, for which JSON has no form")
+    return array.tolist()
+
+
+def _to_map(array: Array) -> dict[str, Any]:
+    dtype = array.dtype.newbyteorder("<")
+    name = _NAMES.get(dtype)
+    if name is None:
+        raise ValueError(f"dtype {array.dtype} has no place on the wire; use one of {', '.join(DTYPES)}")
+    return {"dtype": name, "shape": array.shape, "data": array.astype(dtype, copy=False).tobytes()}

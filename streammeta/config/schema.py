@@ -1,0 +1,228 @@
+"""Every setting with its default, bounds and meaning; the only place where they are written down.
+
+The template, the JSON Schema, the refusals and the reference table are made from these models. A further
+algorithm or outer optimiser is one class here, named in `Algorithm` or `OuterOptimiser`.
+Values are taken as TOML gives them (no text for a number) and are frozen.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationInfo,
+    field_validator,
+)
+
+from streammeta.config.values import ClientSettings, Directory, ImportPath, LossName, ServerList, TopicName
+
+DEFAULT_FACTORY = "streammeta.models:mlp"
+
+
+def _named(default: str) -> Callable[[Any], Any]:
+    """A table without `name` is that of `default`."""
+    return lambda table: {"name": default, **table} if isinstance(table, Mapping) else table
+
+
+def _args(known: dict[str, Any]) -> dict[str, JsonValue]:
+    return {"sizes": [1, 40, 40, 1]} if known.get("factory") == DEFAULT_FACTORY else {}
+
+
+class Section(BaseModel):
+    """A table of the configuration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class KafkaSection(Section):
+    """Where events come from, and where those that cannot be used go."""
+
+    bootstrap_servers: ServerList = Field(
+        "localhost:9092", description="Brokers to ask first: host:port, several separated by commas."
+    )
+    topic: TopicName = Field("tasks", description="The topic to learn from; partitioned by task.")
+    group_id: str = Field(
+        "streammeta",
+        min_length=1,
+        description="Offsets are also committed to this group, for lag tools; recovery uses the state's own.",
+    )
+    start: Literal["earliest", "latest"] = Field("earliest", description="Where a new state begins to read.")
+    on_lost_offsets: Literal["fail", "earliest", "latest"] = Field(
+        "fail", description="What to do when the log no longer holds the next offset."
+    )
+    dead_letter_topic: TopicName = Field(
+        default_factory=lambda known: known.get("topic", "tasks") + ".dlq",
+        validate_default=True,
+        description="Where records that cannot be used are put; when absent, the topic's name with .dlq.",
+    )
+    max_event_bytes: int = Field(
+        8_388_608,
+        ge=1,
+        le=2**31 - 1,
+        description="Bytes of the largest value that is used; larger ones are dead letters.",
+    )
+    connect_timeout_seconds: float = Field(
+        30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
+    )
+    client: ClientSettings = Field(
+        {},
+        description="Passed to kafka-python as they are: security_protocol, ssl_*, sasl_*, *_ms, *_bytes.",
+        examples=[
+            {
+                "security_protocol": "SASL_SSL",
+                "ssl_cafile": "/etc/streammeta/ca.pem",
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_plain_username": "streammeta",
+            }
+        ],
+    )
+
+    @field_validator("dead_letter_topic")
+    @classmethod
+    def _elsewhere(cls, name: str, info: ValidationInfo) -> str:
+        if name == info.data.get("topic"):
+            raise ValueError("must differ from kafka.topic, or dead letters would be read as events")
+        return name
+
+
+class ModelSection(Section):
+    """The network that is learned, and where it is computed."""
+
+    factory: ImportPath = Field(
+        DEFAULT_FACTORY, description='Any "package.module:callable" that returns a torch.nn.Module.'
+    )
+    args: dict[str, JsonValue] = Field(
+        default_factory=_args,
+        description="Keyword arguments of the factory; when absent, none for any but the default factory.",
+    )
+    loss: LossName = Field(
+        "mse", description='mse, cross_entropy, huber, bce, or a "package.module:callable".'
+    )
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the first parameters.")
+    device: str = Field("cpu", min_length=1, description='A torch device: "cpu", "cuda", "cuda:1".')
+    dtype: Literal["float32", "float64"] = Field("float32", description="Number format of parameters.")
+    threads: int = Field(
+        1, ge=1, description="Threads of one torch operation; the same bits need the same number."
+    )
+
+
+Order = Literal["second", "first"]
+HessianSet = Literal["support", "half"]
+_INNER_LR = "α, the step size of the adaptation to a task; 0 adapts nothing."
+_ORDER = "Whether the meta-gradient has its second-order term (a Hessian-vector product) or drops it."
+_HESSIAN_SET = (
+    "Examples of the Hessian-vector product: the support set again (biased, stable), or one half of it while "
+    "the other half adapts (unbiased, diverges at large steps). Only with second order."
+)
+
+
+class _SecondOrder(Section):
+    @field_validator("hessian_set", check_fields=False)
+    @classmethod
+    def _used(cls, examples: HessianSet, info: ValidationInfo) -> HessianSet:
+        if examples == "half" and info.data.get("order") == "first":
+            raise ValueError('has an effect only with algorithm.order = "second"; remove it')
+        return examples
+
+
+class MomlSection(_SecondOrder):
+    """MOML: one memory per task tracks the task's adapted parameters."""
+
+    name: Literal["moml"] = Field("moml", description="The algorithm.")
+    inner_lr: float = Field(0.01, ge=0, description=_INNER_LR)
+    beta: float = Field(
+        0.3, gt=0, le=1, description="β, the weight of the new value in a task's memory; 1 forgets at once."
+    )
+    order: Order = Field("second", description=_ORDER)
+    hessian_set: HessianSet = Field("support", description=_HESSIAN_SET)
+    outer_scale: Literal["none", "beta"] = Field(
+        "none",
+        description="beta multiplies the meta-gradient by β: only to reproduce the authors' numbers.",
+    )
+
+
+class MamlSection(_SecondOrder):
+    """MAML: one adaptation step from the meta-parameters, no memory."""
+
+    name: Literal["maml"] = Field("maml", description="The algorithm.")
+    inner_lr: float = Field(0.01, ge=0, description=_INNER_LR)
+    order: Order = Field("second", description=_ORDER)
+    hessian_set: HessianSet = Field("support", description=_HESSIAN_SET)
+
+
+class SgdSection(Section):
+    """Gradient descent with heavy-ball momentum."""
+
+    name: Literal["sgd"] = Field("sgd", description="The optimiser of the meta-parameters.")
+    lr: float = Field(0.001, gt=0, description="η, the step size of the meta-update.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="μ, the part of the last step that is kept.")
+    clip_norm: float | None = Field(
+        None,
+        gt=0,
+        description="Longer meta-gradients are shortened to this Euclidean norm; when absent, none is.",
+        examples=[10.0],
+    )
+
+
+Algorithm = MomlSection | MamlSection
+OuterOptimiser = SgdSection  # with a second one: a union, and `discriminator="name"` below
+
+
+class EventsSection(Section):
+    """How records become episodes."""
+
+    kind: Literal["episode"] = Field("episode", description="What a record's value holds.")
+    batch: Literal[1] = Field(1, description="Events per meta-update, strictly in order.")
+
+
+class StateSection(Section):
+    """What survives a crash, and how often it is written."""
+
+    dir: Directory = Field(
+        Path("state"), description="The state directory, relative to the working directory; one writer."
+    )
+    cache_tasks: int = Field(
+        100_000, ge=1, description="How many task memories are held in RAM; the others stay on disk."
+    )
+    checkpoint_events: int = Field(1000, ge=1, description="A checkpoint is due after this many events.")
+    checkpoint_seconds: float = Field(
+        5.0, gt=0, description="A checkpoint is due after this many seconds with an event."
+    )
+
+
+class HttpSection(Section):
+    """The page, the metrics and the health checks: one port."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; loopback unless changed.")
+    port: int = Field(9464, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token_file: str = Field(
+        "",
+        description="File with a bearer token for everything but /livez, /readyz and /metrics; empty: none.",
+    )
+
+
+class LogSection(Section):
+    """Logs, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level shown.")
+    format: Literal["console", "json"] = Field("console", description="For people, or one object a line.")
+
+
+class Config(Section):
+    """The configuration of streammeta."""
+
+    kafka: KafkaSection = KafkaSection()
+    model: ModelSection = ModelSection()
+    algorithm: Annotated[Algorithm, Field(discriminator="name"), BeforeValidator(_named("moml"))] = (
+        MomlSection()
+    )
+    outer: Annotated[OuterOptimiser, BeforeValidator(_named("sgd"))] = SgdSection()
+    events: EventsSection = EventsSection()
+    state: StateSection = StateSection()
+    http: HttpSection = HttpSection()
+    log: LogSection = LogSection()

@@ -1,0 +1,55 @@
+"""Whether the daemon is alive and whether it is of use: what the probes of an orchestrator ask.
+
+Written by the loop, read by another thread; each answer comes from one value that is replaced whole.
+"""
+
+from collections.abc import Callable
+
+from streammeta.outcomes import Outcome, Turned
+
+LIMIT_SECONDS = 60.0
+"""Without a turn of the loop for this long, the process counts as stuck."""
+
+
+class Health:
+    """Observer: every outcome is a sign of life; `Turned` says whether the daemon is ready.
+
+    Args:
+        clock: Monotonic seconds. The time until the first turn counts from the creation.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last_sign = clock()
+        self._turned: Turned | None = None
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Fold one outcome."""
+        self.beat()
+        if isinstance(outcome, Turned):
+            self._turned = outcome
+
+    def beat(self) -> None:
+        """Give a sign of life where work is done that tells no outcome."""
+        self._last_sign = self._clock()
+
+    def live(self) -> tuple[bool, str]:
+        """Whether the loop turned within the limit, and the reason in words."""
+        silent_seconds = self._clock() - self._last_sign
+        if silent_seconds <= LIMIT_SECONDS:
+            return True, f"live: the loop turned {silent_seconds:.0f} s ago"
+        return (
+            False,
+            f"stuck: the loop has not turned for {silent_seconds:.0f} s (limit {LIMIT_SECONDS:.0f} s)",
+        )
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether new events are being learned from, and the reason in words."""
+        turned = self._turned
+        if turned is None:
+            return False, "starting: the source has not been read yet"
+        if not turned.connected:
+            return False, "no broker: it has not answered lately, the daemon keeps trying"
+        if turned.restoring:
+            return False, "restoring: events from before the last stop are being applied again"
+        return True, "ready"

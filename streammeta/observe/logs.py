@@ -1,0 +1,198 @@
+"""Logging: one set-up for structlog and the standard library, and the lines that outcomes give rise to.
+
+All logs go to one stream, as lines for a person or as JSON. Text that came with a record is quoted, so that
+it can neither break a line nor steer a terminal.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from streammeta.errors import ConfigError
+from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+FORMATS = ("console", "json")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to the given stream; with none, to what `sys.stderr` is at that moment.
+
+    A live view replaces `sys.stderr` while it runs, and so gets the lines to show above itself.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
+        self._follows_stderr = stream is None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._follows_stderr:
+            self.stream = sys.stderr
+        super().emit(record)
+
+
+def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 (log.format)
+    """Send the logs of this process to `stream` (none: stderr). May be called again, to change the level.
+
+    Loggers of the standard library are routed the same way. kafka-python repeats what the Kafka source tells
+    with a remedy, so that it is heard only at debug.
+
+    Raises:
+        ConfigError: unknown level or format.
+    """
+    _check("log.level", level, LEVELS)
+    _check("log.format", format, FORMATS)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso" if format == "json" else "%Y-%m-%dT%H:%M:%SZ", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    handler = _Handler(stream)
+    handler.setFormatter(_formatter(shared, _renderers(format, stream or sys.stderr)))
+    _install(handler, level.upper())
+
+
+def _check(field: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{field} = {value!r} is not known; use one of: {', '.join(allowed)}")
+
+
+def _formatter(shared: list[Processor], renderers: list[Processor]) -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+    )
+
+
+def _renderers(format: str, stream: TextIO) -> list[Processor]:  # noqa: A002 (log.format)
+    if format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+            repr_native_str=True,
+            sort_keys=False,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+    ]
+
+
+def _json(event: object, *, default: Callable[[Any], Any]) -> str:
+    """Strict JSON: NaN and infinity become null."""
+    return msgspec.json.encode(event, enc_hook=default).decode()
+
+
+def _install(handler: logging.Handler, level: str) -> None:
+    root = logging.getLogger()
+    for former in [one for one in root.handlers if isinstance(one, _Handler)]:
+        root.removeHandler(former)
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.getLogger("kafka").setLevel(level if level == "DEBUG" else logging.CRITICAL)
+
+
+class LogLines:
+    """Observer: tells a reader of the log what happens, in a bounded number of lines.
+
+    Args:
+        logger: A structlog logger.
+        clock: Monotonic seconds.
+        every_seconds: At most one progress line, and at most ten dead letters, in this time.
+    """
+
+    DEAD_LETTERS_TOLD = 10
+
+    def __init__(
+        self, logger: FilteringBoundLogger, clock: Callable[[], float], every_seconds: float = 10.0
+    ) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._every_seconds = every_seconds
+        self._window_start = clock()
+        self._learned: Learned | None = None
+        self._learned_in_window = 0
+        self._dead_letters_in_window = 0
+        self._lag = 0
+        self._connected = True
+        self._restoring = False
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Fold one outcome."""
+        match outcome:
+            case Learned():
+                self._learned = outcome
+                self._learned_in_window += 1
+            case Turned():
+                self._turned(outcome)
+            case Refused():
+                self._refused(outcome)
+            case Checkpointed(ok=False):
+                self._logger.error("checkpoint failed", seconds=outcome.seconds)
+        if self._clock() - self._window_start >= self._every_seconds:
+            self._end_window()
+
+    def _turned(self, outcome: Turned) -> None:
+        self._lag = sum(outcome.lag.values())
+        if outcome.connected != self._connected:
+            self._connected = outcome.connected
+            if outcome.connected:
+                self._logger.info("broker is back", topic=outcome.topic, lag_records=self._lag)
+            else:
+                self._logger.warning("no broker, trying again", topic=outcome.topic)
+        if outcome.restoring != self._restoring:
+            self._restoring = outcome.restoring
+            self._logger.info("restore begins" if outcome.restoring else "restore done", topic=outcome.topic)
+
+    def _refused(self, outcome: Refused) -> None:
+        self._dead_letters_in_window += 1
+        if self._dead_letters_in_window <= self.DEAD_LETTERS_TOLD:
+            self._logger.warning(
+                "dead letter",
+                topic=outcome.topic,
+                partition=outcome.partition,
+                offset=outcome.offset,
+                reason=str(outcome.reason),
+                message=outcome.message,
+            )
+
+    def _end_window(self) -> None:
+        now = self._clock()
+        suppressed = self._dead_letters_in_window - self.DEAD_LETTERS_TOLD
+        if suppressed > 0:
+            self._logger.warning("more dead letters, not shown one by one", suppressed=suppressed)
+        if self._learned is not None and self._learned_in_window:
+            self._progress(self._learned, self._learned_in_window / (now - self._window_start))
+        self._window_start = now
+        self._learned_in_window = self._dead_letters_in_window = 0
+
+    def _progress(self, learned: Learned, events_per_second: float) -> None:
+        losses = learned.prequential
+        self._logger.info(
+            "learning",
+            events=learned.events,
+            events_per_second=round(events_per_second, 1),
+            loss_meta=_rounded(losses.meta.mean),
+            loss_adapted=_rounded(losses.adapted.mean),
+            loss_memory=_rounded(losses.memory.mean),
+            lag_records=self._lag,
+        )
+
+
+def _rounded(value: float) -> float:
+    """To four significant digits."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,188 @@
+"""Prometheus metrics: a fold of outcomes into the metrics of the catalogue.
+
+Counters and histograms are kept as such. A gauge is not set per event: the last outcomes are kept, and read
+when somebody scrapes, so that a value that is not known yet is absent instead of a misleading 0.
+Memory and the number of series are bounded, whatever the stream brings.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from streammeta.errors import Reason
+from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
+from streammeta.observe.task_losses import TaskLosses
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+
+MAX_PARTITIONS = 200
+"""Partitions with a lag series of their own, lowest numbers first; the others share one."""
+
+Reading = tuple[str, Sequence[str], float]
+"""Name of a gauge, its label values, its value; NaN means that there is nothing to expose."""
+
+_NONFINITE = {Reason.NON_FINITE_INPUT: "input", Reason.NON_FINITE_UPDATE: "update"}
+_SPECS = {spec.name: spec for spec in CATALOGUE}
+
+
+class Metrics:
+    """Observer: folds outcomes into the metrics on `registry`. Costs some microseconds per event.
+
+    The registry also gets the metrics of the process, the platform and the garbage collector.
+
+    Args:
+        registry: Where the metrics are registered; names that it already has are refused with ValueError.
+        topic: Label of the events counted here.
+        algorithm, version, torch_version: Labels of `streammeta_build_info`.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, topic: str, algorithm: str, version: str, torch_version: str
+    ) -> None:
+        self._events = _counters(registry, "streammeta_events_total", topic)
+        self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
+        self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
+        self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
+        self._learned_total = self._events["learned"]
+        processing = _histogram(registry, "streammeta_event_processing_seconds")
+        self._decode, self._load, self._step, self._store = (processing.labels(stage) for stage in STAGES)
+        self._age = _histogram(registry, "streammeta_event_age_seconds")
+        self._staleness = _histogram(registry, "streammeta_memory_staleness_events")
+        self._checkpoint_seconds = _histogram(registry, "streammeta_checkpoint_duration_seconds")
+        self._latest = _Latest((version, algorithm, torch_version))
+        registry.register(self._latest)
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Fold one outcome."""
+        match outcome:
+            case Learned():
+                self._learned(outcome)
+            case Turned():
+                self._latest.turned = outcome
+            case Refused():
+                self._refused(outcome)
+            case Duplicate():
+                self._events["duplicate"].inc()
+            case Checkpointed():
+                self._checkpointed(outcome)
+
+    def _learned(self, outcome: Learned) -> None:
+        self._latest.learned = outcome
+        self._latest.task_losses.fold(outcome.task, outcome.task_loss)
+        self._learned_total.inc()
+        self._decode.observe(outcome.decode_seconds)
+        self._load.observe(outcome.load_seconds)
+        self._step.observe(outcome.step_seconds)
+        self._store.observe(outcome.store_seconds)
+        # A producer's clock may run ahead of this one; a negative age would look like a counter reset.
+        self._age.observe(max(0.0, outcome.age_seconds))
+        if outcome.staleness_events is not None:
+            self._staleness.observe(outcome.staleness_events)
+
+    def _refused(self, outcome: Refused) -> None:
+        self._events["dead_letter"].inc()
+        self._dead_letters[outcome.reason].inc()
+        if outcome.reason in _NONFINITE:
+            self._nonfinite[_NONFINITE[outcome.reason]].inc()
+
+    def _checkpointed(self, outcome: Checkpointed) -> None:
+        self._checkpoints["success" if outcome.ok else "failure"].inc()
+        if outcome.ok:
+            self._checkpoint_seconds.observe(outcome.seconds)
+            self._latest.saved = outcome
+
+
+def _counters(registry: CollectorRegistry, name: str, *leading: str) -> dict[str, Counter]:
+    """The counters of a closed label set, by it; `leading` are the values of the labels before it."""
+    spec = _SPECS[name]
+    family = Counter(spec.name, spec.help, spec.labels, registry=registry)
+    return {value: family.labels(*leading, value) for value in CLOSED_LABELS[name]}
+
+
+def _histogram(registry: CollectorRegistry, name: str) -> Histogram:
+    spec = _SPECS[name]
+    return Histogram(spec.name, spec.help, spec.labels, buckets=spec.buckets, registry=registry)
+
+
+class _Latest(Collector):
+    """The gauges, read from the last outcome of each kind when scraped, from any thread.
+
+    Each outcome is one frozen value, replaced whole: a scrape sees no half-written one and takes no lock.
+    """
+
+    def __init__(self, build: Sequence[str]) -> None:
+        self._build = build
+        self.learned: Learned | None = None
+        self.turned: Turned | None = None
+        self.saved: Checkpointed | None = None
+        self.task_losses = TaskLosses()
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge"]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        families = {family.name: family for family in self.describe()}
+        for name, labels, value in self._readings():
+            if not math.isnan(value):
+                families[name].add_metric(labels, value)
+        return families.values()
+
+    def _readings(self) -> Iterator[Reading]:
+        yield "streammeta_build_info", self._build, 1.0
+        learned, turned, saved = self.learned, self.turned, self.saved
+        if learned is not None:
+            yield from _of_losses(learned)
+            yield from _of_step(learned)
+        for task, loss in self.task_losses.read():
+            yield "streammeta_task_loss", (task,), loss
+        if turned is not None:
+            yield from _of_lag(turned.topic, turned.lag)
+        if saved is not None:
+            yield from _of_checkpoint(saved)
+
+
+def _family(spec: Spec) -> GaugeMetricFamily:
+    return GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
+
+
+def _of_losses(learned: Learned) -> Iterator[Reading]:
+    losses = learned.prequential
+    for phase, loss in zip(PHASES, (losses.meta, losses.adapted, losses.memory), strict=True):
+        yield "streammeta_prequential_loss", (phase,), loss.mean
+    yield "streammeta_adaptation_gain", (), losses.meta.mean - losses.adapted.mean
+    yield "streammeta_memory_tracking_error", (), losses.tracking_error.mean
+
+
+def _of_step(learned: Learned) -> Iterator[Reading]:
+    yield "streammeta_meta_gradient_norm", (), learned.gradient_norm
+    yield "streammeta_meta_update_norm", (), learned.update_norm
+    yield "streammeta_learning_rate", ("inner",), learned.inner_lr
+    yield "streammeta_learning_rate", ("meta",), learned.meta_lr
+
+
+def _of_lag(topic: str, lag: Mapping[int, int]) -> Iterator[Reading]:
+    yield "streammeta_kafka_assigned_partitions", (), len(lag)
+    by_number = sorted(lag.items())
+    for partition, records in by_number[:MAX_PARTITIONS]:
+        yield "streammeta_kafka_lag_records", (topic, str(partition)), records
+    if by_number[MAX_PARTITIONS:]:
+        rest = sum(records for _, records in by_number[MAX_PARTITIONS:])
+        yield "streammeta_kafka_lag_records", (topic, OTHER), rest
+
+
+def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
+    yield "streammeta_tasks", ("cached",), saved.tasks_cached
+    yield "streammeta_tasks", ("stored",), saved.tasks_stored
+    yield "streammeta_checkpoint_bytes", (), saved.bytes
+    yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

@@ -1,0 +1,229 @@
+"""The state of the daemon in one JSON value: what the API returns, and the page and the terminal show.
+
+Folded by the loop, read by other threads. Every field is replaced whole and never changed in place, so a
+reader takes no lock and the loop never waits. Numbers that are not known, or not finite, are None.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TypedDict
+
+from streammeta.errors import Reason
+from streammeta.observe.catalogue import OUTCOMES, PHASES
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+from streammeta.prequential import Fading
+
+FIRST_EVENTS = 50
+"""Events whose mean is the first value of a loss, with which later ones are compared."""
+RATE_SECONDS = 10.0
+_MARK_SECONDS = 0.5
+
+
+class Loss(TypedDict):
+    """A prequential loss: fading mean now, and the mean over the first events of this process."""
+
+    first: float | None
+    now: float | None
+
+
+class Lag(TypedDict):
+    """Records behind the end of the topic, in all and by partition."""
+
+    total: int
+    partitions: dict[str, int]
+
+
+class Checkpoint(TypedDict):
+    """The last checkpoint tried. `timestamp_seconds` is Unix time."""
+
+    ok: bool
+    timestamp_seconds: float
+    age_seconds: float
+    duration_seconds: float
+    bytes: int
+
+
+class Snapshot(TypedDict):
+    """What `/api/v1/status` returns.
+
+    `state` is starting, restoring, disconnected or learning. `events` counts the life of the state;
+    `outcomes` and `dead_letters` count since the start of the process. `tasks` is None before the first
+    checkpoint.
+    """
+
+    version: str
+    torch: str
+    algorithm: str
+    topic: str
+    started_at_seconds: float
+    uptime_seconds: float
+    state: str
+    connected: bool
+    restoring: bool
+    events: int
+    events_per_second: float
+    outcomes: dict[str, int]
+    dead_letters: dict[str, int]
+    losses: dict[str, Loss]
+    adaptation_gain: float | None
+    gradient_norm: float | None
+    update_norm: float | None
+    tracking_error: float | None
+    learning_rates: dict[str, float | None]
+    lag: Lag
+    tasks: dict[str, int] | None
+    checkpoint: Checkpoint | None
+
+
+class Status:
+    """Observer: keeps what a person wants to know now. Costs about a microsecond per event.
+
+    Args:
+        topic, algorithm, version, torch_version: Shown as they are.
+        clock: Monotonic seconds.
+        started_at_seconds: Unix time of the start.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        algorithm: str,
+        version: str,
+        torch_version: str,
+        clock: Callable[[], float],
+        started_at_seconds: float,
+    ) -> None:
+        self._names = (version, torch_version, algorithm, topic)
+        self._clock = clock
+        self._started_at_seconds = started_at_seconds
+        self._started = clock()
+        self._marks: tuple[tuple[float, int], ...] = ((self._started, 0),)
+        self._outcomes = dict.fromkeys(OUTCOMES, 0)
+        self._dead_letters: dict[str, int] = dict.fromkeys(map(str, Reason), 0)
+        self._first = (Fading(), Fading(), Fading())
+        self._learned: Learned | None = None
+        self._turned: Turned | None = None
+        self._saved: tuple[float, Checkpointed] | None = None
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Fold one outcome."""
+        match outcome:
+            case Learned():
+                self._fold_learned(outcome)
+            case Turned():
+                self._turned = outcome
+            case Refused():
+                self._outcomes["dead_letter"] += 1
+                self._dead_letters[outcome.reason] += 1
+            case Duplicate():
+                self._outcomes["duplicate"] += 1
+            case Checkpointed():
+                self._saved = (self._clock(), outcome)
+
+    def snapshot(self) -> Snapshot:
+        """All of it, now; callable from any thread."""
+        now, learned, turned = self._clock(), self._learned, self._turned
+        version, torch_version, algorithm, topic = self._names
+        means = _means(learned)
+        return {
+            "version": version,
+            "torch": torch_version,
+            "algorithm": algorithm,
+            "topic": topic,
+            "started_at_seconds": self._started_at_seconds,
+            "uptime_seconds": now - self._started,
+            "state": _state(turned),
+            "connected": turned is not None and turned.connected,
+            "restoring": turned is not None and turned.restoring,
+            "events": learned.events if learned else 0,
+            "events_per_second": self._rate(now),
+            "outcomes": dict(self._outcomes),
+            "dead_letters": dict(self._dead_letters),
+            "losses": {
+                phase: {"first": _known(first.mean), "now": _known(mean)}
+                for phase, first, mean in zip(PHASES, self._first, means, strict=True)
+            },
+            "adaptation_gain": _known(means[0] - means[1]),
+            "gradient_norm": _known(learned.gradient_norm) if learned else None,
+            "update_norm": _known(learned.update_norm) if learned else None,
+            "tracking_error": _known(learned.prequential.tracking_error.mean) if learned else None,
+            "learning_rates": {
+                "inner": _known(learned.inner_lr) if learned else None,
+                "meta": _known(learned.meta_lr) if learned else None,
+            },
+            "lag": _lag(turned),
+            "tasks": self._tasks(),
+            "checkpoint": self._checkpoint(now),
+        }
+
+    def _fold_learned(self, outcome: Learned) -> None:
+        self._learned = outcome
+        self._outcomes["learned"] += 1
+        if any(first.weight < FIRST_EVENTS for first in self._first):
+            losses = (outcome.loss_meta, outcome.loss_adapted, outcome.loss_memory)
+            meta, adapted, memory = map(_fold_first, self._first, losses)
+            self._first = (meta, adapted, memory)
+        now = self._clock()
+        if now - self._marks[-1][0] >= _MARK_SECONDS:
+            kept = _recent(self._marks, now)
+            self._marks = (*kept, (now, self._outcomes["learned"]))
+
+    def _rate(self, now: float) -> float:
+        then, count = _recent(self._marks, now)[0]
+        # After a pause the last mark lies far back, and nothing was learned between it and the window.
+        seconds = min(now - then, RATE_SECONDS + _MARK_SECONDS)
+        return (self._outcomes["learned"] - count) / seconds if seconds > 0 else 0.0
+
+    def _tasks(self) -> dict[str, int] | None:
+        if self._saved is None:
+            return None
+        _, saved = self._saved
+        return {"cached": saved.tasks_cached, "stored": saved.tasks_stored}
+
+    def _checkpoint(self, now: float) -> Checkpoint | None:
+        if self._saved is None:
+            return None
+        at, saved = self._saved
+        return {
+            "ok": saved.ok,
+            "timestamp_seconds": saved.timestamp_seconds,
+            "age_seconds": now - at,
+            "duration_seconds": saved.seconds,
+            "bytes": saved.bytes,
+        }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _fold_first(first: Fading, loss: float) -> Fading:
+    """A plain mean that stops growing after the first events."""
+    return first.fold(loss, 1.0) if first.weight < FIRST_EVENTS else first
+
+
+def _recent(marks: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[float, int], ...]:
+    """The marks of the rate's window, and the last one before it: never none."""
+    inside = sum(1 for at, _ in marks if now - at < RATE_SECONDS)
+    return marks[-(inside + 1) :]
+
+
+def _means(learned: Learned | None) -> tuple[float, float, float]:
+    if learned is None:
+        return (math.nan, math.nan, math.nan)
+    losses = learned.prequential
+    return (losses.meta.mean, losses.adapted.mean, losses.memory.mean)
+
+
+def _state(turned: Turned | None) -> str:
+    if turned is None:
+        return "starting"
+    if not turned.connected:
+        return "disconnected"
+    return "restoring" if turned.restoring else "learning"
+
+
+def _lag(turned: Turned | None) -> Lag:
+    lag = dict(turned.lag) if turned else {}
+    return {"total": sum(lag.values()), "partitions": {str(number): lag[number] for number in sorted(lag)}}

@@ -1,0 +1,88 @@
+"""The state directory: where its files are, and the lock that gives it one writer.
+
+    state/lock        the writer's process id, under an exclusive flock
+    state/lmdb/       `LmdbStore`
+    state/order.log   `OrderLog`
+
+Readers use the paths without entering the directory; they never meet the lock.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streammeta.errors import StateError, StateLocked
+
+
+class StateDirectory:
+    """A state directory. Entered, it is created where absent and locked until left.
+
+    The kernel frees the lock when the process ends, however it ends. Processes started meanwhile do not
+    inherit it (a plain fork does).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    @property
+    def lmdb_path(self) -> Path:
+        """The directory of the LMDB store."""
+        return self.path / "lmdb"
+
+    @property
+    def order_log_path(self) -> Path:
+        """The file of the order log."""
+        return self.path / "order.log"
+
+    def __enter__(self) -> Self:
+        """Create and lock.
+
+        Raises:
+            StateLocked: another process writes here; the message names it.
+            StateError: the directory cannot be created or locked.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path / "lock")
+        except OSError as error:
+            raise StateError(
+                f"state.dir = {str(self.path)!r}: {error.strerror}; name a directory on a local disk "
+                "that this user may write to"
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Unlock. The file stays: removing it would let two writers hold two locks."""
+        if self._lock is not None:
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+
+def _locked(path: Path) -> int:
+    """A file descriptor that holds the lock, with this process's id written to the file."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        _acquire(lock, path)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _acquire(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "of unknown id"
+        raise StateLocked(
+            f"state.dir = {str(path.parent)!r}: process {holder} writes to it; stop that process, "
+            "or give this one a directory of its own"
+        ) from error

@@ -1,0 +1,125 @@
+"""State on disk: one LMDB environment, one write transaction per commit.
+
+Invariant: a reader sees one whole commit. A commit is on the disk (fsync) when it returns; LMDB never
+overwrites pages that the last commit or a reader needs, so a crash at any moment leaves the last commit.
+Every failure is a `StateError` that says what to do. The layout is described in `environment.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streammeta.errors import StateError
+from streammeta.store.base import Meta, TaskRow, TaskStats
+from streammeta.store.environment import DATA, Databases, explained, open_environment
+from streammeta.store.residency import MappedFile
+from streammeta.store.rows import RESTORE, checked_key, pack_stats, task_key, unpack_stats
+
+if TYPE_CHECKING:
+    import lmdb
+
+
+class LmdbSnapshot:
+    """One commit, as a reader sees it until the snapshot ends, whatever is committed meanwhile."""
+
+    def __init__(self, txn: "lmdb.Transaction[bytes]", databases: Databases) -> None:
+        self._txn = txn
+        self._databases = databases
+
+    def load(self) -> Meta | None:
+        """The meta state; None when nothing was ever committed."""
+        tensors = self._txn.get(b"tensors", db=self._databases.meta)
+        document = self._txn.get(b"document", db=self._databases.meta)
+        return None if tensors is None or document is None else Meta(tensors, document)
+
+    def get(self, task: str) -> TaskRow | None:
+        """One task; None when unknown. About 3 µs."""
+        key = task_key(task)
+        stats = self._txn.get(key, db=self._databases.stats) if key is not None else None
+        if key is None or stats is None:
+            return None
+        memory = self._txn.get(key, db=self._databases.memories)
+        if memory is None:
+            raise StateError(f"the state is damaged: task {task!r} has no memory; {RESTORE}")
+        return TaskRow(unpack_stats(stats), memory)
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """All tasks with their statistics, by id in byte order, without reading memories."""
+        for key, stats in self._txn.cursor(db=self._databases.stats):
+            yield key.decode(), unpack_stats(stats)
+
+    def count(self) -> int:
+        """How many tasks are stored."""
+        return self._txn.stat(self._databases.stats)["entries"]
+
+
+class LmdbStore:
+    """A `Store` in a directory.
+
+    Any thread and any process may read while one commits. A reader opens the directory read-only and never
+    delays the writer; an open snapshot only keeps its pages from being used again, so the file grows
+    meanwhile. LMDB forbids a second `LmdbStore` of the same directory in one process.
+    """
+
+    def __init__(self, directory: Path, *, readonly: bool = False) -> None:
+        """Open the state; unless `readonly`, make it where there is none.
+
+        Raises:
+            StateError: there is no state (`readonly`), it is damaged or foreign, or it cannot be opened.
+        """
+        self._directory = directory
+        self._env, self._databases = open_environment(directory, readonly=readonly)
+        self._mapped = MappedFile(directory / DATA)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[LmdbSnapshot]:
+        """The last commit, for as long as the block runs: everything read in it belongs together."""
+        with explained(self._directory), self._env.begin() as txn:
+            yield LmdbSnapshot(txn, self._databases)
+
+    def load(self) -> Meta | None:
+        """The committed meta state; None when nothing was ever committed."""
+        with self.snapshot() as view:
+            return view.load()
+
+    def get(self, task: str) -> TaskRow | None:
+        """One task; None when unknown."""
+        with self.snapshot() as view:
+            return view.get(task)
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """All tasks with their statistics, of the commit that was last when the iteration began."""
+        with self.snapshot() as view:
+            yield from view.stats()
+
+    def count(self) -> int:
+        """How many tasks are stored."""
+        with self.snapshot() as view:
+            return view.count()
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+        """Replace the meta state and these tasks, durably and all at once.
+
+        Returns:
+            Bytes of the keys and values written; LMDB writes whole pages, so the disk sees more.
+
+        Raises:
+            StateError: the disk is full or fails. The former commit stands.
+        """
+        entries = [(checked_key(task), pack_stats(row.stats), row.memory) for task, row in tasks.items()]
+        with explained(self._directory):
+            self._env.reader_check()  # a reader that was killed must not keep old pages for ever
+            with self._env.begin(write=True) as txn:
+                txn.put(b"tensors", meta.tensors, db=self._databases.meta)
+                txn.put(b"document", meta.document, db=self._databases.meta)
+                for key, stats, memory in entries:
+                    txn.put(key, stats, db=self._databases.stats)
+                    txn.put(key, memory, db=self._databases.memories)
+        self._mapped.release()
+        written = sum(2 * len(key) + len(stats) + len(memory) for key, stats, memory in entries)
+        return written + len(meta.tensors) + len(meta.document)
+
+    def close(self) -> None:
+        """Release the files. May be called twice."""
+        self._env.close()

@@ -1,0 +1,44 @@
+"""State that lives as long as its process: for tests, benchmarks and trials."""
+
+from collections.abc import Iterator, Mapping
+
+from streammeta.store.base import Meta, TaskRow, TaskStats
+from streammeta.store.rows import checked_key
+
+
+class MemoryStore:
+    """A `Store` in a dict. Ids and values are refused as the store on disk refuses them."""
+
+    def __init__(self) -> None:
+        self._meta: Meta | None = None
+        self._tasks: Mapping[str, TaskRow] = {}
+
+    def load(self) -> Meta | None:
+        """The committed meta state; None when nothing was ever committed."""
+        return self._meta
+
+    def get(self, task: str) -> TaskRow | None:
+        """One task; None when unknown."""
+        return self._tasks.get(task)
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+        """Replace the meta state and these tasks at once; the number of bytes they take.
+
+        Costs a copy of the dict, so that iterators which already run keep what they saw.
+        """
+        written = sum(len(checked_key(task)) + len(row.memory) for task, row in tasks.items())
+        self._meta, self._tasks = meta, {**self._tasks, **tasks}
+        return written + len(meta.tensors) + len(meta.document)
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """All tasks with their statistics; the order of code points is the byte order of UTF-8."""
+        tasks = self._tasks
+        for task in sorted(tasks):
+            yield task, tasks[task].stats
+
+    def count(self) -> int:
+        """How many tasks are stored."""
+        return len(self._tasks)
+
+    def close(self) -> None:
+        """Nothing to release."""

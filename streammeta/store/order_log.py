@@ -1,0 +1,165 @@
+"""The order log: in which order runs of the partitions were applied since the last commit.
+
+    file   = header, entries
+    header = 16 bytes of magic, u32 format version
+    entry  = u8 kind, i32 partition, i64 first, i64 end, u32 crc32 of what precedes it
+
+All little-endian; every kind of entry has this size and three numbers. Kind 1 is a run.
+
+Invariant: what `append` was given is with the operating system when it returns, so a killed process loses
+nothing. There is no fsync: a power cut may lose the end of the log, which then is dropped on open. Events are
+learned exactly once all the same, only their interleaving since the last commit may differ.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from streammeta.errors import StateError
+from streammeta.events import Positions, Run
+
+MAGIC: Final = b"streammeta order"
+VERSION: Final = 1
+HEADER: Final = MAGIC + struct.pack("<I", VERSION)
+
+_BODY = struct.Struct("<Biqq")
+_CRC = struct.Struct("<I")
+_ENTRY_BYTES = _BODY.size + _CRC.size
+_RUN = 1
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+
+
+class OrderLog:
+    """An append-only file of runs. One process opens it, under the lock of the state directory."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, make it where absent, and drop a tail that a crash has torn.
+
+        Raises:
+            StateError: the file is not an order log, is of another version, or cannot be opened.
+        """
+        self._path = path
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            self._runs = _parse(content, path)
+            self._file = os.open(path, _FLAGS, 0o644)
+            self._cut_to(self._runs, content)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def append(self, runs: Sequence[Run]) -> None:
+        """Hand the runs to the operating system, in one write, before their first event is applied.
+
+        Raises:
+            StateError: the disk is full or fails. None of the runs is logged.
+        """
+        if not runs:
+            return
+        entries = _packed(runs)
+        try:
+            _write(self._file, entries)
+        except OSError as error:
+            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._runs))
+            raise self._failed(error) from error
+        self._runs.extend(runs)
+
+    def pending(self, positions: Positions) -> list[Run]:
+        """The logged runs that a state at `positions` does not contain, trimmed, in logged order."""
+        trimmed = (
+            Run(run.partition, max(run.first, positions.get(run.partition, 0)), run.end) for run in self._runs
+        )
+        return [run for run in trimmed if run.first < run.end]
+
+    def forget(self, positions: Positions) -> None:
+        """Keep only what `pending(positions)` gives: after a commit at `positions`, normally nothing.
+
+        Atomic: after a crash the log is the old one or the new one, and either serves.
+
+        Raises:
+            StateError: the disk is full or fails. The log stays as it was.
+        """
+        remaining = self.pending(positions)
+        try:
+            if not remaining:
+                os.ftruncate(self._file, len(HEADER))
+            elif remaining != self._runs:
+                self._replace_with(remaining)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._runs = remaining
+
+    def close(self) -> None:
+        """Let go of the file. May be called twice."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _cut_to(self, runs: Sequence[Run], content: bytes) -> None:
+        """Make the file what was understood of its content."""
+        if content.startswith(HEADER):
+            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(runs))
+        else:
+            os.ftruncate(self._file, 0)
+            _write(self._file, HEADER)
+
+    def _replace_with(self, runs: Sequence[Run]) -> None:
+        new_path = self._path.with_name(self._path.name + ".new")
+        new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o644)
+        try:
+            _write(new_file, HEADER + _packed(runs))
+            new_path.replace(self._path)
+        except BaseException:
+            os.close(new_file)
+            raise
+        os.close(self._file)
+        self._file = new_file
+
+    def _failed(self, error: OSError) -> StateError:
+        return StateError(
+            f"order log {self._path}: {error.strerror}; make room on the disk, or see that this user may "
+            "read and write the file, then start again"
+        )
+
+
+def _write(file: int, content: bytes) -> None:
+    written = os.write(file, content)
+    if written != len(content):
+        raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
+
+
+def _packed(runs: Iterable[Run]) -> bytes:
+    bodies = (_BODY.pack(_RUN, run.partition, run.first, run.end) for run in runs)
+    return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in bodies)
+
+
+def _parse(content: bytes, path: Path) -> list[Run]:
+    """The runs up to the first entry that is torn or damaged."""
+    # A killed first write leaves part of a header; a power cut can leave zeros.
+    if HEADER.startswith(content) or not content.strip(b"\0"):
+        return []
+    if not content.startswith(HEADER):
+        raise _foreign(content, path)
+    runs = []
+    for start in range(len(HEADER), len(content) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
+        body = content[start : start + _BODY.size]
+        if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):
+            break
+        kind, *numbers = _BODY.unpack(body)
+        if kind != _RUN:
+            raise StateError(
+                f"order log {path}: entry of unknown kind {kind}; a newer streammeta wrote it, use that one"
+            )
+        runs.append(Run(*numbers))
+    return runs
+
+
+def _foreign(content: bytes, path: Path) -> StateError:
+    if content.startswith(MAGIC):
+        return StateError(
+            f"order log {path}: written by another version of streammeta (this one reads format {VERSION}); "
+            "use the version that wrote it"
+        )
+    return StateError(f"order log {path}: this file is not an order log; move it away, or name another state")

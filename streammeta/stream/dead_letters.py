@@ -1,0 +1,229 @@
+"""Dead letters on Kafka: each record byte for byte, with headers that say where it came from and why.
+
+Invariant: a letter is held on to until the broker has acknowledged it; after a broken connection, or with a
+new producer where the old one is beyond repair, it is sent again. A letter may so arrive twice, never not at all.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from kafka import KafkaProducer, errors
+from kafka.serializer import Serializer
+
+from streammeta.errors import (
+    BadEvent,
+    BrokerRefused,
+    BrokerUnavailable,
+    ConfigError,
+    DeadLetterFailed,
+    TopicMissing,
+)
+from streammeta.events import Record
+from streammeta.stream.access import KafkaSettings, always, client_config, connect
+from streammeta.stream.refusals import missing_right, words
+from streammeta.stream.topics import ensure_dead_letter_topic
+
+log = structlog.get_logger(__name__)
+
+HEADER_PREFIX = "__streammeta.errors."
+MESSAGE_BYTES = 1024
+"""Longest error message in a header, in UTF-8."""
+_SLICE_SECONDS = 0.2
+_REBUILDS = 3
+"""How often a producer is replaced without any acknowledgement in between."""
+_TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+def error_headers(record: Record, refusal: BadEvent) -> Headers:
+    """Where the record came from and why it was refused, as UTF-8 text.
+
+    >>> from streammeta.errors import Reason
+    >>> bad = BadEvent(Reason.UNDECODABLE, "not JSON")
+    >>> error_headers(Record("tasks", 3, 17, 0, None, None), bad)[3:5]
+    (('__streammeta.errors.stage', b'decode'), ('__streammeta.errors.reason', b'undecodable'))
+    """
+    facts = {
+        "topic": record.topic,
+        "partition": str(record.partition),
+        "offset": str(record.offset),
+        "stage": refusal.stage,
+        "reason": str(refusal.reason),
+        "message": str(refusal),
+    }
+    return tuple((HEADER_PREFIX + name, _utf8(text)) for name, text in facts.items())
+
+
+def _utf8(text: str) -> bytes:
+    """At most `MESSAGE_BYTES`, never cut within a character."""
+    cut = text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES]
+    return cut.decode("utf-8", "ignore").encode()
+
+
+class _HeaderList(list[Any]):
+    """Counts as false: kafka-python measures headers that are true, and cannot measure a null value."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+@dataclass(eq=False)
+class _Letter:
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    future: Any = field(default=None)
+
+
+class _Key(Serializer):  # type: ignore[misc]  # kafka-python ships no types
+    def serialize(self, topic: str, headers: list[Any], data: _Letter) -> bytes | None:
+        """The record's key; null stays null, which `KafkaProducer.send` itself would refuse."""
+        return data.key
+
+
+class _Value(Serializer):  # type: ignore[misc]  # kafka-python ships no types
+    def serialize(self, topic: str, headers: list[Any], data: _Letter) -> bytes | None:
+        """The record's value; the headers join here, where a null value may be among them."""
+        headers[:] = data.headers
+        return data.value
+
+
+_FIXED = {"key_serializer": _Key(), "value_serializer": _Value(), "acks": "all", "enable_idempotence": True}
+_DEFAULTS = {
+    "allow_auto_create_topics": False,
+    "compression_type": "zstd",  # a record that came compressed must fit again
+    "max_request_size": 1 << 30,
+    "max_block_ms": 5_000,
+    "request_timeout_ms": 10_000,
+    "delivery_timeout_ms": 15_000,
+}
+
+
+class KafkaDeadLetters:
+    """`DeadLetters` over an idempotent producer. Not for several threads."""
+
+    def __init__(self, settings: KafkaSettings, *, keep_going: Callable[[], bool] = always) -> None:
+        """Connect; create the dead-letter topic, like the source topic but for larger records, if missing.
+
+        Args:
+            settings: The `[kafka]` section.
+            keep_going: Asked while waiting; False ends a wait with an error.
+
+        Raises:
+            BrokerUnavailable, BrokerRefused, TopicMissing, ConfigError: as `Source.start`.
+        """
+        self._settings, self._keep_going = settings, keep_going
+        self._topic = settings.dead_letter_topic
+        self._pending: deque[_Letter] = deque()
+        self._rebuilds = 0
+        ensure_dead_letter_topic(settings, keep_going)
+        self._producer = self._make_producer()
+        self._producer.partitions_for(self._topic)
+
+    def _make_producer(self) -> Any:
+        config = client_config(KafkaProducer, self._settings, _DEFAULTS, _FIXED)
+        return connect(KafkaProducer, self._settings, config, self._keep_going).client
+
+    def send(self, record: Record, refusal: BadEvent) -> None:
+        """As `DeadLetters.send`."""
+        letter = _Letter(record.key, record.value, record.headers + error_headers(record, refusal))
+        self._pending.append(letter)
+        self._begin(letter)
+
+    def _begin(self, letter: _Letter) -> None:
+        try:
+            letter.future = self._producer.send(self._topic, value=letter, key=letter, headers=_HeaderList())
+        except errors.KafkaError as error:
+            log.debug("dead letter not begun", cause=words(error))
+            letter.future = None
+
+    def flush(self) -> None:
+        """As `DeadLetters.flush`; a broker that is away is waited for.
+
+        Raises:
+            DeadLetterFailed: one was refused for good, or `keep_going` said no. What was not acknowledged is
+                kept, and a later flush tries it again.
+        """
+        while self._pending:
+            letter = self._pending[0]
+            if letter.future is None:
+                self._wait()
+                self._begin(letter)
+            elif self._done(letter):
+                self._pending.popleft()
+                self._rebuilds = 0
+
+    def _done(self, letter: _Letter) -> bool:
+        """Whether it was acknowledged, after a short wait; a failure is mended or raised."""
+        try:
+            letter.future.get(timeout=_SLICE_SECONDS)
+        except errors.KafkaError as error:
+            if letter.future.is_done:
+                self._mend(letter, error)
+            elif not self._keep_going():
+                raise DeadLetterFailed(self._stopped()) from error
+            return False
+        return True
+
+    def _wait(self) -> None:
+        if not self._keep_going():
+            raise DeadLetterFailed(self._stopped())
+        time.sleep(_SLICE_SECONDS)
+
+    def _stopped(self) -> str:
+        return f"stopped before {len(self._pending)} dead letters were acknowledged by {self._topic!r}"
+
+    def _mend(self, letter: _Letter, error: errors.KafkaError) -> None:
+        """Send it again, or raise why that is of no use."""
+        if isinstance(error, _TOO_LARGE):
+            raise DeadLetterFailed(self._too_large(letter)) from error
+        if isinstance(error, errors.AuthorizationError):
+            right = missing_right(self._settings, "Write", "topic", self._topic)
+            raise DeadLetterFailed(f"a dead letter was refused: {right}") from error
+        if isinstance(error, errors.RetriableError):
+            self._check_topic()
+            letter.future = None
+        else:
+            self._rebuild(error)
+
+    def _too_large(self, letter: _Letter) -> str:
+        size = len(letter.key or b"") + len(letter.value or b"")
+        return (
+            f"the dead-letter topic {self._topic!r} refuses a record of {size} bytes. Raise its limit: "
+            f"kafka-configs --bootstrap-server {self._settings.bootstrap_servers} --alter --topic {self._topic} "
+            f"--add-config max.message.bytes={2 * size + MESSAGE_BYTES}"
+        )
+
+    def _check_topic(self) -> None:
+        """Whether waiting can help: the topic may be gone, or no longer ours to write to."""
+        try:
+            ensure_dead_letter_topic(self._settings, self._keep_going)
+        except (TopicMissing, BrokerRefused, ConfigError) as error:
+            raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
+        except BrokerUnavailable as error:
+            log.warning("dead letters wait for the broker", letters=len(self._pending), cause=str(error))
+
+    def _rebuild(self, error: errors.KafkaError) -> None:
+        """Replace a producer whose identity the broker no longer takes, and send all again."""
+        self._rebuilds += 1
+        if self._rebuilds > _REBUILDS:
+            raise DeadLetterFailed(
+                f"the dead-letter topic {self._topic!r} refuses records: {error}"
+            ) from error
+        log.warning("dead-letter producer replaced", cause=words(error))
+        self._producer.close(timeout=0)
+        try:
+            self._producer = self._make_producer()
+        except BrokerUnavailable as away:
+            raise DeadLetterFailed(f"cannot send {len(self._pending)} dead letters: {away}") from away
+        for letter in self._pending:
+            self._begin(letter)
+
+    def close(self) -> None:
+        """As `DeadLetters.close`; what was not flushed is given two seconds."""
+        self._producer.close(timeout=2)

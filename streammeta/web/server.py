@@ -1,0 +1,104 @@
+"""The HTTP port: uvicorn in a thread of its own, so that the loop never waits for a request.
+
+The socket is bound and listens before the thread starts: a port that cannot be had is refused at once.
+"""
+
+import errno
+import socket
+from threading import Event, Thread
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from streammeta.errors import ConfigError
+
+_PATIENCE_SECONDS = 5.0
+
+
+class HttpServer:
+    """Serves `app` on `host` and `port` (0 takes a free one) from `start` to `stop`.
+
+    The thread is a daemon: a process that ends without `stop` does not hang on open connections.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._socket: socket.socket | None = None
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                loop="asyncio",
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._thread = Thread(target=self._run, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve; requests are accepted when this returns.
+
+        Raises:
+            ConfigError: the address cannot be had; names the setting and the remedy.
+        """
+        self._socket = _listen(self._host, self._port)
+        self._port = self._socket.getsockname()[1]
+        self._thread.start()
+        self._server.serving.wait(_PATIENCE_SECONDS)
+
+    @property
+    def address(self) -> str:
+        """The root URL, with the port that was really taken once started."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    def stop(self) -> None:
+        """Finish the requests in hand and close the port, within some seconds. May be called twice."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
+        if self._socket is not None:
+            self._socket.close()
+
+    def _run(self) -> None:
+        # uvicorn installs signal handlers in the main thread only; signals stay with the loop.
+        assert self._socket is not None  # noqa: S101 (start sets it before the thread runs)
+        self._server.run(sockets=[self._socket])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with an event that says when it serves; stopping it earlier would leave sockets open."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.serving.set()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise _refusal(host, port, error) from error
+
+
+def _refusal(host: str, port: int, error: OSError) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"http.port = {port} is taken on {host}; stop who has it, or set another port (0: a free one)"
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(f"http.port = {port} needs more rights than this process has; set one above 1023")
+    return ConfigError(
+        f"http.host = {host!r} is not an address of this machine ({error}); set 127.0.0.1 or 0.0.0.0"
+    )

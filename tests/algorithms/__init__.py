@@ -1,0 +1,1 @@
+"""Learners against closed forms, finite differences and other libraries."""

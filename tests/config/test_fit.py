@@ -1,0 +1,121 @@
+"""Which settings a state depends on."""
+
+import json
+
+import pytest
+
+from streammeta.config import Config, config_hash, differences, fit, load_config
+from streammeta.config.fields import settings
+
+BINDING = {
+    "kafka.topic=other": "kafka.topic",
+    "model.factory=pack:build": "model.factory",
+    "model.args.sizes=[1, 2, 1]": "model.args.sizes",
+    "model.loss=huber": "model.loss",
+    "model.seed=1": "model.seed",
+    "model.dtype=float64": "model.dtype",
+    "algorithm.name=maml": "algorithm.name",
+    "algorithm.beta=0.5": "algorithm.beta",
+    "algorithm.order=first": "algorithm.order",
+    "algorithm.hessian_set=half": "algorithm.hessian_set",
+    "algorithm.outer_scale=beta": "algorithm.outer_scale",
+    "outer.momentum=0.5": "outer.momentum",
+    "outer.clip_norm=1.0": "outer.clip_norm",
+}
+FREE = [
+    "kafka.bootstrap_servers=other:9092",
+    "kafka.group_id=other",
+    "kafka.start=latest",
+    "kafka.on_lost_offsets=latest",
+    "kafka.dead_letter_topic=other",
+    "kafka.max_event_bytes=1",
+    "kafka.connect_timeout_seconds=1",
+    "kafka.client.client_id=other",
+    "model.device=cuda",
+    "model.threads=2",
+    "algorithm.inner_lr=0.5",
+    "outer.lr=0.5",
+    "state.dir=other",
+    "state.cache_tasks=1",
+    "state.checkpoint_events=1",
+    "state.checkpoint_seconds=1",
+    "http.host=::1",
+    "http.port=1",
+    "http.token_file=other",
+    "log.level=debug",
+    "log.format=json",
+]
+
+
+@pytest.mark.parametrize(("override", "key"), BINDING.items())
+def test_a_binding_setting_changes_the_hash_and_is_named(override: str, key: str) -> None:
+    """Such a state is refused with the difference."""
+    before, after = Config(), load_config(None, [override], {})
+    assert config_hash(before) != config_hash(after)
+    lines = differences(fit(before), fit(after))
+    assert key in [line.split(": ")[0] for line in lines]
+
+
+@pytest.mark.parametrize("override", FREE)
+def test_a_free_setting_changes_nothing(override: str) -> None:
+    """The state is continued with another rate, address, cache or log level."""
+    after = load_config(None, [override], {})
+    assert after != Config()
+    assert fit(after) == fit(Config())
+    assert config_hash(after) == config_hash(Config())
+
+
+def test_every_setting_is_either_binding_or_free() -> None:
+    """A new setting must be put into one of the two lists above."""
+    listed = {".".join(text.split("=")[0].split(".")[:2]) for text in (*BINDING, *FREE)}
+    single = {"outer.name", "events.kind", "events.batch"}  # with one choice only
+    assert listed | single == {f"{s.section}.{s.key}" for s in settings()}
+
+
+def test_a_fit_survives_json() -> None:
+    """It is stored in the state's document and compared with what is read back."""
+    config = load_config(None, ["model.args={deep = [{a = 1.5}, true]}", "outer.clip_norm=1"], {})
+    stored = json.loads(json.dumps(fit(config)))
+    assert stored == fit(config)
+    assert differences(stored, fit(config)) == []
+
+
+def test_differences_read_well() -> None:
+    """Setting, stored value, configured value; of another algorithm the name alone."""
+    old = fit(load_config(None, ["outer.clip_norm=1"], {}))
+    new = fit(load_config(None, ["kafka.topic=other", "algorithm.name=maml", "outer.momentum=0"], {}))
+    assert differences(old, new) == [
+        'kafka.topic: the state was made with "tasks", the configuration says "other"',
+        'algorithm.name: the state was made with "moml", the configuration says "maml"',
+        "outer.momentum: the state was made with 0.9, the configuration says 0.0",
+        "outer.clip_norm: the state was made with 1.0, the configuration says nothing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "1.0"), ("true", "1"), ("[1]", "[1.0]"), ("{}", "[]"), ("[1, 2]", "[2, 1]")]
+)
+def test_hash_and_differences_agree(one: str, other: str) -> None:
+    """Arguments differ in kind too: whenever the hash differs, a difference is named."""
+    before, after = (load_config(None, [f"model.args.x={text}"], {}) for text in (one, other))
+    assert config_hash(before) != config_hash(after)
+    (line,) = differences(fit(before), fit(after))
+    assert line == f"model.args.x: the state was made with {one}, the configuration says {other}"
+
+
+def test_a_setting_that_the_state_does_not_know_is_a_difference() -> None:
+    """A state of an older version, or of a newer one."""
+    now = fit(Config())
+    older = {name: table for name, table in now.items() if name != "events"}
+    assert differences(older, now) == [
+        'events.kind: the state was made with nothing, the configuration says "episode"',
+        "events.batch: the state was made with nothing, the configuration says 1",
+    ]
+    assert len(differences(now, older)) == 2
+
+
+def test_equal_meaning_is_an_equal_hash() -> None:
+    """1 and 1.0 are the same momentum; the hash is 64 hexadecimal digits."""
+    one, two = (load_config(None, [f"algorithm.beta={text}"], {}) for text in ("1", "1.0"))
+    assert config_hash(one) == config_hash(two)
+    assert len(bytes.fromhex(config_hash(one))) == 32

@@ -1,0 +1,50 @@
+"""Liveness and readiness, on a clock that the test moves."""
+
+import pytest
+
+from streammeta.observe.health import Health
+from tests.observe.outcomes import Clock, checkpointed, learned, turned
+
+
+def test_starts_live_but_not_ready() -> None:
+    """Before the first turn there are 60 s of grace, and a reason why nothing is learned yet."""
+    clock = Clock()
+    health = Health(clock)
+    clock.seconds += 60
+    assert health.live()[0]
+    assert health.ready() == (False, "starting: the source has not been read yet")
+    clock.seconds += 1
+    alive, reason = health.live()
+    assert not alive
+    assert "61 s" in reason
+
+
+@pytest.mark.parametrize("sign", [learned(), checkpointed(), turned()])
+def test_any_outcome_is_a_sign_of_life(sign: object) -> None:
+    """A loop that handles anything at all is not stuck."""
+    clock = Clock()
+    health = Health(clock)
+    clock.seconds += 100
+    assert not health.live()[0]
+    health(sign)  # type: ignore[arg-type]  # parametrize loses the type
+    assert health.live()[0]
+
+
+def test_a_beat_is_a_sign_of_life() -> None:
+    """Long work without outcomes can say that it goes on."""
+    clock = Clock()
+    health = Health(clock)
+    clock.seconds += 100
+    health.beat()
+    assert health.live() == (True, "live: the loop turned 0 s ago")
+
+
+def test_ready_follows_the_source() -> None:
+    """Not ready while restoring or without broker, each with its reason; ready otherwise."""
+    health = Health(Clock())
+    health(turned(restoring=True))
+    assert (health.ready()[0], health.ready()[1].split(":")[0]) == (False, "restoring")
+    health(turned(connected=False))
+    assert (health.ready()[0], health.ready()[1].split(":")[0]) == (False, "no broker")
+    health(turned())
+    assert health.ready() == (True, "ready")

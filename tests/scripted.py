@@ -1,0 +1,189 @@
+"""A stream that follows a script, and a fuse that ends the process at any chosen moment of it.
+
+`Script` is the global order in which records shall be learned. The source yields them in batches of any
+size, may deliver again what it delivered before, and after a restart goes on in the script's order.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streammeta.codec import MSGPACK, encode_msgpack
+from streammeta.errors import BadEvent
+from streammeta.events import Positions, Record, Run, episode_of
+from streammeta.store.base import Meta, TaskRow
+from streammeta.store.memory import MemoryStore
+from streammeta.store.order_log import OrderLog
+
+
+class Killed(BaseException):
+    """The process was killed here: nothing after this line ran."""
+
+
+@dataclass
+class Fuse:
+    """Burns one step at each `passed`; at zero the process is killed. A negative length never burns out."""
+
+    length: int = -1
+
+    def passed(self) -> None:
+        """One more moment at which a kill may happen."""
+        self.length -= 1
+        if self.length == 0:
+            raise Killed
+
+
+def make_script(seed: int, *, partitions: int, tasks: int, events: int, poison: float = 0.1) -> list[Record]:
+    """Records of several tasks, a task always in its partition, some of them poison, offsets with gaps."""
+    draws = random.Random(seed)
+    arrays = np.random.default_rng(seed)
+    offsets = dict.fromkeys(range(partitions), 0)
+    script = []
+    for number in range(events):
+        task = draws.randrange(tasks)
+        partition = task % partitions
+        offsets[partition] += draws.choice((1, 1, 1, 3))
+        x, y = arrays.normal(size=(2, 2, 3, 2))
+        value = encode_msgpack(episode_of(x[0], y[0, :, :1], x[1], y[1, :, :1]))
+        if draws.random() < poison:
+            value = b"\xc1poison"
+        headers = (("content-type", MSGPACK.encode()),)
+        script.append(
+            Record("tasks", partition, offsets[partition], number, f"task-{task}".encode(), value, headers)
+        )
+    return script
+
+
+@dataclass
+class ScriptedSource:
+    """Implements `Source` over a script.
+
+    Attributes:
+        batch: Draws the size of the next batch.
+        redeliver: Draws how many records before the position are delivered again.
+    """
+
+    script: Sequence[Record]
+    batch: Callable[[], int]
+    redeliver: Callable[[], int] = lambda: 0
+    fuse: Fuse = field(default_factory=Fuse)
+    at: dict[int, int] = field(default_factory=dict)
+    told: dict[int, int] = field(default_factory=dict)
+
+    def start(self, positions: Positions) -> Positions:
+        """Begin each partition at its position, or at 0."""
+        self.at = {record.partition: 0 for record in self.script} | dict(positions)
+        return dict(self.at)
+
+    def poll(self, timeout_seconds: float) -> Sequence[Record]:
+        """The next batch of the script, behind some records delivered again."""
+        assert timeout_seconds > 0
+        self.fuse.passed()
+        first = next((i for i, r in enumerate(self.script) if r.offset >= self.at[r.partition]), None)
+        if first is None:
+            return []
+        new = [r for r in self.script[first:] if r.offset >= self.at[r.partition]][: self.batch()]
+        for record in new:
+            self.at[record.partition] = record.offset + 1
+        return [*self.script[max(0, first - self.redeliver()) : first], *new]
+
+    def fetch(self, run: Run) -> Sequence[Record]:
+        """The records of the run, and those before it that a broker's batch may bring along."""
+        self.fuse.passed()
+        self.at[run.partition] = run.end
+        return [
+            r for r in self.script if r.partition == run.partition and run.first - 2 <= r.offset < run.end
+        ]
+
+    def ends(self) -> Positions:
+        """One past the last offset of each partition."""
+        return {record.partition: record.offset + 1 for record in self.script}
+
+    def positions(self) -> Positions:
+        """Where the next poll begins."""
+        return dict(self.at)
+
+    def lag(self) -> Mapping[int, int]:
+        """Offsets behind the end."""
+        return {partition: end - self.at[partition] for partition, end in self.ends().items()}
+
+    def connected(self) -> bool:
+        """Always."""
+        return True
+
+    def committed(self, positions: Positions) -> None:
+        """Remember what lag tools would see."""
+        self.fuse.passed()
+        self.told = dict(positions)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass
+class CollectedDeadLetters:
+    """Implements `DeadLetters` in a list that outlives the process; unflushed ones die with it."""
+
+    kept: list[tuple[Record, BadEvent]]
+    fuse: Fuse = field(default_factory=Fuse)
+    sent: list[tuple[Record, BadEvent]] = field(default_factory=list)
+
+    def send(self, record: Record, refusal: BadEvent) -> None:
+        """Begin to write."""
+        self.sent.append((record, refusal))
+
+    def flush(self) -> None:
+        """Acknowledge all."""
+        self.fuse.passed()
+        self.kept += self.sent
+        self.sent = []
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class FusedStore(MemoryStore):
+    """A store whose process may be killed right before or right after a commit."""
+
+    def __init__(self, fuse: Fuse, behind: MemoryStore) -> None:
+        super().__init__()
+        self.fuse, self.behind = fuse, behind
+
+    def load(self) -> Meta | None:
+        """As the store behind."""
+        return self.behind.load()
+
+    def get(self, task: str) -> TaskRow | None:
+        """As the store behind."""
+        return self.behind.get(task)
+
+    def count(self) -> int:
+        """As the store behind."""
+        return self.behind.count()
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+        """As the store behind, between two moments of danger."""
+        self.fuse.passed()
+        written = self.behind.commit(meta, tasks)
+        self.fuse.passed()
+        return written
+
+
+class FusedOrderLog(OrderLog):
+    """The real order log, between moments of danger."""
+
+    fuse = Fuse()
+
+    def append(self, runs: Sequence[Run]) -> None:
+        """As the log, between two moments of danger."""
+        self.fuse.passed()
+        super().append(runs)
+        self.fuse.passed()
+
+    def forget(self, positions: Positions) -> None:
+        """As the log, between two moments of danger."""
+        self.fuse.passed()
+        super().forget(positions)
+        self.fuse.passed()

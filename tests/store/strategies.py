@@ -1,0 +1,26 @@
+"""Hypothesis strategies for what stores keep."""
+
+from hypothesis import strategies as st
+
+from streammeta.store.base import Meta, TaskRow, TaskStats
+
+U64 = st.integers(0, 2**64 - 1)
+
+task_ids = st.text(
+    alphabet=st.one_of(st.sampled_from("ab"), st.characters(codec="utf-8")), min_size=1, max_size=64
+)
+"""Any Unicode, NUL and astral characters too; short alphabets make ids meet again."""
+
+stats = st.builds(
+    TaskStats,
+    events=U64,
+    last_event=U64,
+    last_seen_ms=st.integers(-(2**63), 2**63 - 1),
+    loss_meta=st.floats(),
+    loss_adapted=st.floats(),
+    loss_memory=st.floats(),
+    memory_norm=st.floats(),
+)
+rows = st.builds(TaskRow, stats=stats, memory=st.binary(max_size=5000))
+metas = st.builds(Meta, tensors=st.binary(max_size=3000), document=st.binary(max_size=200))
+commits = st.tuples(metas, st.dictionaries(task_ids, rows, max_size=6))

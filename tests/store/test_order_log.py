@@ -1,0 +1,219 @@
+"""The order log gives back what it was given, whatever was cut off, and nothing else."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streammeta.errors import StateError
+from streammeta.events import Positions, Run
+from streammeta.store.order_log import HEADER, MAGIC, OrderLog
+from tests.store.processes import next_line, python
+
+ENTRY_BYTES = 25
+
+OFFSETS = st.one_of(st.integers(0, 20), st.integers(0, 2**62))
+run_values = st.builds(
+    lambda partition, first, length: Run(partition, first, first + length),
+    st.one_of(st.integers(0, 3), st.integers(0, 2**31 - 1)),
+    OFFSETS,
+    st.integers(1, 20),
+)
+batches = st.lists(st.lists(run_values, max_size=4), max_size=6)
+positions_maps = st.dictionaries(st.integers(0, 4), st.integers(0, 30), max_size=5)
+
+
+@contextmanager
+def fresh_path() -> Iterator[Path]:
+    """A path in a directory of its own; Hypothesis shares `tmp_path` among examples."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory) / "order.log"
+
+
+def written(path: Path, logged: Sequence[Sequence[Run]]) -> list[Run]:
+    """Log batches and close; the runs in order."""
+    with closing(OrderLog(path)) as log:
+        for runs in logged:
+            log.append(runs)
+    return [run for runs in logged for run in runs]
+
+
+def reopened(path: Path, positions: Positions | None = None) -> list[Run]:
+    """What a new process finds pending."""
+    with closing(OrderLog(path)) as log:
+        return log.pending(positions or {})
+
+
+def offsets(runs: Sequence[Run], positions: Positions) -> list[tuple[int, int, int]]:
+    """By plain loops: (index of run, partition, offset) that `positions` do not contain."""
+    return [
+        (index, run.partition, offset)
+        for index, run in enumerate(runs)
+        for offset in range(run.first, run.end)
+        if offset >= positions.get(run.partition, 0)
+    ]
+
+
+@given(logged=batches)
+def test_round_trip(logged: list[list[Run]]) -> None:
+    """What was appended is pending, in order, in this process and the next."""
+    with fresh_path() as path:
+        runs = written(path, logged)
+        assert reopened(path) == runs
+        assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(runs)
+
+
+@given(logged=batches, data=st.data())
+def test_any_cut(logged: list[list[Run]], data: st.DataObject) -> None:
+    """A file cut at any byte gives its whole entries; the torn one is gone, and appending goes on."""
+    with fresh_path() as path:
+        runs = written(path, logged)
+        size_bytes = data.draw(st.integers(0, path.stat().st_size))
+        os.truncate(path, size_bytes)
+        kept = runs[: max(0, size_bytes - len(HEADER)) // ENTRY_BYTES]
+        assert reopened(path) == kept
+        assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(kept)
+        later = Run(0, 5, 6)
+        written(path, [[later]])
+        assert reopened(path) == [*kept, later]
+
+
+@given(
+    logged=batches.filter(any),
+    data=st.data(),
+    flipped=st.integers(1, 255),
+    filler=st.sampled_from([b"\0", b"x"]),
+)
+def test_any_damage(logged: list[list[Run]], data: st.DataObject, flipped: int, filler: bytes) -> None:
+    """A changed byte drops its entry and all later ones; so does anything that stands after the end."""
+    with fresh_path() as path:
+        runs = written(path, logged)
+        content = bytearray(path.read_bytes())
+        at = data.draw(st.integers(len(HEADER), len(content) - 1))
+        path.write_bytes(content + filler * data.draw(st.integers(0, 3 * ENTRY_BYTES)))
+        assert reopened(path) == runs
+        content[at] ^= flipped
+        path.write_bytes(content)
+        assert reopened(path) == runs[: (at - len(HEADER)) // ENTRY_BYTES]
+
+
+@given(logged=batches, positions=positions_maps)
+def test_pending_is_what_positions_do_not_contain(logged: list[list[Run]], positions: dict[int, int]) -> None:
+    """Exactly the offsets not contained are pending, run by run in logged order, none of them empty."""
+    with fresh_path() as path:
+        runs = written(path, logged)
+        pending = reopened(path, positions)
+        assert all(run.first < run.end for run in pending)
+        expected = offsets(runs, positions)
+        assert [found[1:] for found in offsets(pending, {})] == [wanted[1:] for wanted in expected]
+        assert len(pending) == len({index for index, _, _ in expected})
+
+
+@given(logged=batches, positions=positions_maps, later=st.lists(run_values, max_size=3))
+def test_forget(logged: list[list[Run]], positions: dict[int, int], later: list[Run]) -> None:
+    """What positions contain is forgotten, the rest stays and is appended to, now and after reopening."""
+    with fresh_path() as path:
+        with closing(OrderLog(path)) as log:
+            for runs in logged:
+                log.append(runs)
+            kept = log.pending(positions)
+            log.forget(positions)
+            assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(kept)
+            log.append(later)
+            assert log.pending({}) == [*kept, *later]
+        assert reopened(path) == [*kept, *later]
+        assert [file.name for file in path.parent.iterdir()] == ["order.log"]
+
+
+def test_appended_runs_survive_a_kill(tmp_path: Path) -> None:
+    """What `append` was given is there after SIGKILL, without a close."""
+    path = tmp_path / "order.log"
+    appending = """
+import pathlib, sys
+from streammeta.events import Run
+from streammeta.store.order_log import OrderLog
+log = OrderLog(pathlib.Path(sys.argv[1]))
+log.append([Run(0, 0, 5), Run(1, 7, 9)])
+print("appended", flush=True)
+sys.stdin.read()
+"""
+    with python("-c", appending, str(path)) as process:
+        assert next_line(process) == "appended"
+    assert reopened(path) == [Run(0, 0, 5), Run(1, 7, 9)]
+
+
+@pytest.mark.parametrize("content", [b"", MAGIC[:5], HEADER[:-1], b"\0", b"\0" * 100], ids=ascii)
+def test_nothing_but_a_torn_header(tmp_path: Path, content: bytes) -> None:
+    """A file that a crash left without a header is an empty log."""
+    path = tmp_path / "order.log"
+    path.write_bytes(content)
+    assert reopened(path) == []
+    assert path.read_bytes() == HEADER
+
+
+FUTURE_KIND = HEADER + bytes.fromhex("02 00000000 0000000000000000 0000000000000000 f6c4c0a5")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"some text\n", "is not an order log; move it away"),
+        (MAGIC + b"\2\0\0\0", r"another version of streammeta \(this one reads format 1\); use the version"),
+        (FUTURE_KIND, "entry of unknown kind 2; a newer streammeta wrote it"),
+    ],
+)
+def test_foreign(tmp_path: Path, content: bytes, message: str) -> None:
+    """A file of something else, or of a later version, is refused with the remedy and stays as it was."""
+    path = tmp_path / "order.log"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=message):
+        OrderLog(path)
+    assert path.read_bytes() == content
+
+
+def test_cannot_be_opened(tmp_path: Path) -> None:
+    """The refusal names the file, the cause and the remedy."""
+    with pytest.raises(StateError, match=r"order\.log: Is a directory; .*may read and write the file"):
+        OrderLog(_made(tmp_path / "order.log"))
+
+
+def test_disk_full(tmp_path: Path) -> None:
+    """An append that does not fit is refused as a whole; what was logged before stays."""
+    path = tmp_path / "order.log"
+    appending = """
+import pathlib, resource, sys
+from streammeta.errors import StateError
+from streammeta.events import Run
+from streammeta.store.order_log import OrderLog
+log = OrderLog(pathlib.Path(sys.argv[1]))
+log.append([Run(0, 0, 5)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (60, 60))
+for runs in ([Run(0, 5, 6), Run(0, 6, 7)], [Run(0, 5, 7)] * 9):
+    try:
+        log.append(runs)
+    except StateError as error:
+        print(error, flush=True)
+print(log.pending({}) == [Run(0, 0, 5)], flush=True)
+"""
+    with python("-c", appending, str(path)) as process:
+        for _ in range(2):
+            assert "were written, the disk is full; make room" in next_line(process)
+        assert next_line(process) == "True"
+    assert reopened(path) == [Run(0, 0, 5)]
+
+
+def test_close_twice(tmp_path: Path) -> None:
+    """A second `close` does nothing."""
+    log = OrderLog(tmp_path / "order.log")
+    log.close()
+    log.close()
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory

@@ -1,0 +1,285 @@
+"""The loop: exactly once, in the same order, to the same bits, whatever is cut, killed or delivered again."""
+
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.learner import Brain, assemble, build_brain
+from streammeta.checkpoint import Checkpoint, unpack
+from streammeta.clock import Clock
+from streammeta.config import Config
+from streammeta.errors import BadEvent, Reason, StateError
+from streammeta.events import Record
+from streammeta.loop import Controls
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Observer, Outcome, Refused
+from streammeta.store.base import TaskRow
+from streammeta.store.memory import MemoryStore
+from tests.scripted import (
+    CollectedDeadLetters,
+    Fuse,
+    FusedOrderLog,
+    FusedStore,
+    Killed,
+    ScriptedSource,
+    make_script,
+)
+
+CONFIG = Config.model_validate(
+    {
+        "model": {"factory": "streammeta.models:mlp", "args": {"sizes": [2, 3, 1]}, "dtype": "float64"},
+        "algorithm": {"name": "moml", "inner_lr": 0.05, "beta": 0.3},
+        "outer": {"name": "sgd", "lr": 0.05, "momentum": 0.5, "clip_norm": 5.0},
+        "state": {"cache_tasks": 4, "checkpoint_events": 7, "checkpoint_seconds": 1000.0},
+    }
+)
+TASKS = 6
+
+
+@cache
+def brain() -> Brain:
+    """Traced once for all tests: a trace costs half a second."""
+    return build_brain(CONFIG)
+
+
+@dataclass
+class World:
+    """What outlives the process: the store, the order log's file, the dead letters, the broker's offsets."""
+
+    script: list[Record]
+    base: Path
+    store: MemoryStore = field(default_factory=MemoryStore)
+    dead: list[tuple[Record, BadEvent]] = field(default_factory=list)
+    source: ScriptedSource | None = None
+    folder: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        """A folder of its own, also for the same example tried twice."""
+        self.folder = Path(tempfile.mkdtemp(dir=self.base))
+
+    def live(
+        self,
+        *,
+        fuse: Fuse | None = None,
+        batch: Callable[[], int] = lambda: 5,
+        redeliver: Callable[[], int] = lambda: 0,
+        observers: tuple[Observer, ...] = (),
+        controls: Controls | None = None,
+    ) -> bool:
+        """One life of the daemon, up to the end of the script; False when it was killed on the way."""
+        fuse = fuse or Fuse()
+        log = FusedOrderLog(self.folder / "order.log")
+        log.fuse = fuse
+        self.source = ScriptedSource(self.script, batch, redeliver, fuse)
+        loop = assemble(
+            CONFIG,
+            brain(),
+            source=self.source,
+            dead_letters=CollectedDeadLetters(self.dead, fuse),
+            store=FusedStore(fuse, self.store),
+            order_log=log,
+            observers=(lambda _: fuse.passed(), *observers),
+            controls=controls,
+            clock=Clock(monotonic=lambda: 0.0, now=lambda: 0.0),
+        )
+        try:
+            loop.run(until_end=True)
+        except Killed:
+            return False
+        finally:
+            log.close()
+        return True
+
+    def checkpoint(self) -> Checkpoint:
+        """The committed meta state."""
+        meta = self.store.load()
+        assert meta is not None
+        return unpack(meta)
+
+    def rows(self) -> dict[str, TaskRow]:
+        """All committed tasks."""
+        rows = {task: self.store.get(task) for task, _ in self.store.stats()}
+        return {task: row for task, row in rows.items() if row is not None}
+
+
+def same(one: World, two: World) -> bool:
+    """Whether two states hold the same bits: meta-parameters, momentum, memories, statistics, counters."""
+    a, b = one.checkpoint(), two.checkpoint()
+    return (
+        torch.equal(a.state.params, b.state.params)
+        and torch.equal(a.state.outer["momentum"], b.state.outer["momentum"])
+        and repr((a.progress, a.positions, a.refused)) == repr((b.progress, b.positions, b.refused))
+        and repr(one.rows()) == repr(two.rows())
+    )
+
+
+@cache
+def uncut(seed: int, folder: Path, partitions: int = 3) -> World:
+    """The world after one undisturbed life."""
+    world = World(make_script(seed, partitions=partitions, tasks=TASKS, events=60), folder)
+    assert world.live()
+    return world
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the order logs of this module."""
+    return tmp_path_factory.mktemp("loop")
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_batches_any_kills_any_redelivery_give_the_same_bits(data: st.DataObject, folder: Path) -> None:
+    """Cut at any moment between any two hops, as often as you like: the state is that of the uncut run."""
+    seed = data.draw(st.integers(0, 3), label="script")
+    fuses = data.draw(st.lists(st.integers(1, 150), max_size=6), label="kills")
+    draws = random.Random(data.draw(st.integers(0, 2**32), label="batches"))
+    reference = uncut(seed, folder)
+    world = World(reference.script, folder)
+    lives = [*(Fuse(length) for length in fuses), Fuse()]
+    ended = [
+        world.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
+        for fuse in lives
+    ]
+    assert ended[-1]
+    assert same(world, reference)
+
+
+@given(stops=st.lists(st.integers(1, 20), min_size=1, max_size=6), seed=st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_clean_stops_in_the_middle_of_a_batch_give_the_same_bits(
+    stops: list[int], seed: int, folder: Path
+) -> None:
+    """SIGTERM after any event: what was polled but not applied is applied first, in its order, later."""
+    reference = uncut(seed, folder)
+    world = World(reference.script, folder)
+    for stop_after in [*stops, 10**6]:
+        controls, left = Controls(), [stop_after]
+
+        def count(outcome: Outcome, controls: Controls = controls, left: list[int] = left) -> None:
+            left[0] -= isinstance(outcome, Learned | Refused)
+            controls.stop = left[0] <= 0
+
+        assert world.live(observers=(count,), controls=controls, batch=lambda: 8)
+    assert same(world, reference)
+
+
+def test_a_different_order_gives_different_bits(folder: Path) -> None:
+    """The comparison can fail: another interleaving of the same records ends elsewhere."""
+    reference = uncut(0, folder)
+    by_partition = World(sorted(reference.script, key=lambda r: (r.partition, r.offset)), folder)
+    assert by_partition.live()
+    assert by_partition.checkpoint().progress.events == reference.checkpoint().progress.events
+    assert not same(by_partition, reference)
+
+
+def test_every_task_is_counted_exactly(folder: Path) -> None:
+    """Events per task are those of the script without its poison, after many kills and redeliveries."""
+    script = make_script(9, partitions=4, tasks=TASKS, events=60)
+    world = World(script, folder)
+    for length in range(5, 100, 9):
+        world.live(fuse=Fuse(length), redeliver=lambda: 3)
+    assert world.live()
+    good = [r for r in script if not (r.value or b"").startswith(b"\xc1")]
+    counts = {task: row.stats.events for task, row in world.rows().items()}
+    assert counts == {f"task-{i}": sum(r.key == f"task-{i}".encode() for r in good) for i in range(TASKS)}
+    assert world.checkpoint().refused == {Reason.UNDECODABLE: len(script) - len(good)}
+    assert world.source is not None
+    assert world.source.told == world.checkpoint().positions
+
+
+def test_only_the_arriving_task_moves(folder: Path) -> None:
+    """Fact 2: after an event only its task's memory differs, bit for bit."""
+    script = make_script(5, partitions=1, tasks=TASKS, events=40, poison=0.0)
+    before = World(script[:-1], folder)
+    after = World(script, folder)
+    for world in (before, after):
+        assert world.live()
+    moved = {task for task, row in after.rows().items() if row.memory != before.rows()[task].memory}
+    assert moved == {(script[-1].key or b"").decode()}
+    assert not torch.equal(after.checkpoint().state.params, before.checkpoint().state.params)
+
+
+def test_poison_is_set_aside_and_the_rest_is_learned(folder: Path) -> None:
+    """A refused record reaches the dead letters before the offset moves on, and changes no state."""
+    script = make_script(2, partitions=2, tasks=TASKS, events=60)
+    good = [r for r in script if not (r.value or b"").startswith(b"\xc1")]
+    assert len(good) < len(script)
+    poisoned, clean = World(script, folder), World(good, folder)
+    for world in (poisoned, clean):
+        assert world.live()
+    assert [r for r, _ in poisoned.dead] == [r for r in script if r not in good]
+    assert {refusal.reason for _, refusal in poisoned.dead} == {Reason.UNDECODABLE}
+    assert torch.equal(poisoned.checkpoint().state.params, clean.checkpoint().state.params)
+
+
+def test_a_commit_waits_for_the_dead_letters(folder: Path) -> None:
+    """Killed while dead letters are unacknowledged, the state does not contain their offsets."""
+    script = make_script(2, partitions=1, tasks=TASKS, events=60, poison=1.0)
+    world = World(script, folder)
+    for length in range(2, 60):
+        world.live(fuse=Fuse(length))
+        contained = world.checkpoint().positions.get(0, 0) if world.store.load() else 0
+        kept = {record.offset for record, _ in world.dead}
+        assert {r.offset for r in script if r.offset < contained} <= kept
+
+
+def test_a_cache_smaller_than_the_checkpoint_interval_checkpoints_earlier(folder: Path) -> None:
+    """Dirty rows are never evicted: a full cache makes a checkpoint due."""
+    script = make_script(6, partitions=1, tasks=TASKS, events=40, poison=0.0)
+    world = World(script, folder)
+    cached: list[int] = []
+    assert world.live(
+        observers=(lambda o: cached.append(o.tasks_cached) if isinstance(o, Checkpointed) else None,)
+    )
+    assert max(cached) <= CONFIG.state.cache_tasks
+    assert len(world.rows()) == TASKS
+
+
+def test_duplicates_are_told_and_passed_over(folder: Path) -> None:
+    """A record below the stored offset is counted as a duplicate."""
+    script = make_script(7, partitions=1, tasks=TASKS, events=20, poison=0.0)
+    world = World(script, folder)
+    told: list[Outcome] = []
+    assert world.live(redeliver=lambda: 2, observers=(told.append,))
+    assert sum(isinstance(o, Duplicate) for o in told) == 2 * 3
+    assert sum(isinstance(o, Learned) for o in told) == 20
+
+
+def test_losses_are_prequential(folder: Path) -> None:
+    """Changing what an event brings leaves the losses of all events before it, and changes its own."""
+    script = make_script(8, partitions=1, tasks=2, events=12, poison=0.0)
+    other = [*script[:8], *make_script(80, partitions=1, tasks=2, events=12, poison=0.0)[8:]]
+    losses: list[list[float]] = []
+    for records in (script, other):
+        world = World(
+            [Record("tasks", 0, n, n, r.key, r.value, r.headers) for n, r in enumerate(records)],
+            folder,
+        )
+        told: list[Outcome] = []
+        assert world.live(observers=(told.append,))
+        losses.append([o.loss_adapted for o in told if isinstance(o, Learned)])
+    assert losses[0][:8] == losses[1][:8]
+    assert losses[0][8] != losses[1][8]
+
+
+def test_a_state_of_another_configuration_is_refused_with_the_difference(folder: Path) -> None:
+    """Beta changed: the message names it, both values and the remedy."""
+    reference = uncut(0, folder)
+    changed = CONFIG.model_copy(update={"algorithm": CONFIG.algorithm.model_copy(update={"beta": 0.5})})
+    with pytest.raises(StateError, match=r"algorithm\.beta.*0\.3.*0\.5(.|\n)*state\.dir"):
+        assemble(
+            changed,
+            build_brain(changed),
+            source=ScriptedSource([], lambda: 1),
+            dead_letters=CollectedDeadLetters([]),
+            store=reference.store,
+            order_log=FusedOrderLog(folder / "unused.log"),
+        )

@@ -1,0 +1,113 @@
+"""The HTTP port: taken at once, given back, out of the way of the main thread."""
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import anyio
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from streammeta.errors import ConfigError
+from streammeta.web.server import HttpServer
+
+ENTERED = threading.Event()
+
+
+async def hello(_: Request) -> PlainTextResponse:
+    """Answers at once."""
+    return PlainTextResponse("hello")
+
+
+async def forever(_: Request) -> PlainTextResponse:
+    """Never answers."""
+    ENTERED.set()
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.fixture
+def server() -> Iterator[HttpServer]:
+    """A server on a free port of loopback, not started."""
+    server = HttpServer(Starlette(routes=[Route("/", hello), Route("/forever", forever)]), "127.0.0.1", 0)
+    yield server
+    server.stop()
+
+
+def test_serves_once_started(server: HttpServer) -> None:
+    """Port 0 becomes a real one, and the first request is answered."""
+    server.start()
+    assert not server.address.endswith(":0")
+    assert httpx.get(server.address, trust_env=False).text == "hello"
+
+
+def test_leaves_signals_to_the_main_thread(server: HttpServer) -> None:
+    """SIGTERM and SIGINT keep the handlers that they had."""
+    before = (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
+    server.start()
+    httpx.get(server.address, trust_env=False)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_taken_port_is_refused_at_once() -> None:
+    """The message names the setting, the port and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = HttpServer(Starlette(), "127.0.0.1", port)
+        with pytest.raises(
+            ConfigError, match=rf"http\.port = {port} is taken on 127\.0\.0\.1; .*another port"
+        ):
+            taken.start()
+        taken.stop()
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    """A host that this machine does not have is named with the setting."""
+    with pytest.raises(ConfigError, match=r"http\.host = '192\.0\.2\.1' is not an address of this machine"):
+        HttpServer(Starlette(), "192.0.2.1", 0).start()
+
+
+def test_stop_gives_the_port_back(server: HttpServer) -> None:
+    """After stop the port is free and nothing answers; a second stop does nothing."""
+    server.start()
+    address = server.address
+    server.stop()
+    server.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address, trust_env=False)
+    again = HttpServer(Starlette(), "127.0.0.1", int(address.rsplit(":", 1)[1]))
+    again.start()
+    again.stop()
+
+
+def test_stop_does_not_wait_for_slow_requests(server: HttpServer) -> None:
+    """A request that never ends delays the stop by seconds, not for ever."""
+    server.start()
+    ENTERED.clear()
+    with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as client:
+        client.sendall(b"GET /forever HTTP/1.1\r\nHost: here\r\n\r\n")
+        assert ENTERED.wait(10)
+        begun = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begun < 8
+
+
+def test_ipv6_addresses_are_bracketed() -> None:
+    """The address of an IPv6 host is a valid URL."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 on this machine")
+    server = HttpServer(Starlette(routes=[Route("/", hello)]), "::1", 0)
+    try:
+        server.start()
+    except ConfigError as error:
+        pytest.skip(f"no IPv6 loopback: {error}")
+    try:
+        assert httpx.get(server.address, trust_env=False).text == "hello"
+    finally:
+        server.stop()
