@@ -13,7 +13,7 @@ from kafka import KafkaProducer, errors
 
 from producers.messages import Message
 from streammeta.errors import BrokerUnavailable, ConfigError, StreammetaError
-from streammeta.stream.access import KafkaSettings, always, connect
+from streammeta.stream.access import KafkaSettings, always, client_config, connect
 from streammeta.stream.refusals import missing_right, named
 from streammeta.stream.topics import ensure_topic
 
@@ -23,7 +23,7 @@ _MESSAGE_OVERHEAD_BYTES = 1_000
 """What kafka-python keeps per message beside the data."""
 _ARREARS_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
-_FLUSH_SECONDS = 35.0
+_AFTER_FAILURE_SECONDS = 5.0
 _CLOSE_SECONDS = 5.0
 _HEADROOM_BYTES = 65_536
 
@@ -69,46 +69,55 @@ class Pace:
 
 
 class Deliveries:
-    """Counts what is under way, acknowledged and failed; told by kafka-python's thread."""
+    """Counts what was handed over, acknowledged and refused; told by kafka-python's thread."""
 
     def __init__(self, limit_bytes: int = UNDER_WAY_BYTES) -> None:
+        self.sent = 0
         self.acknowledged = 0
         self.acknowledged_bytes = 0
-        self.failed = 0
         self.error: Exception | None = None
+        """The first failure."""
         self._under_way_bytes = 0
         self._limit_bytes = limit_bytes
         self._changed = threading.Condition()
 
     def room(self, keep_going: Callable[[], bool]) -> bool:
-        """Wait until one more message may be under way; False when that is not to be any more."""
+        """Wait until one more message may be under way; False when there shall be no more."""
         with self._changed:
-            while self._under_way_bytes >= self._limit_bytes and not self.failed and keep_going():
+            while self._under_way_bytes >= self._limit_bytes and self.error is None and keep_going():
                 self._changed.wait(_LOOK_SECONDS)
-            return not self.failed and keep_going()
+            return self.error is None and keep_going()
 
     def begin(self, message: Message, future: Any) -> None:
         """Follow one message to its end."""
         weight_bytes = message.size_bytes + _MESSAGE_OVERHEAD_BYTES
         with self._changed:
+            self.sent += 1
             self._under_way_bytes += weight_bytes
-        future.add_callback(lambda _: self._end(weight_bytes, None))
-        future.add_errback(lambda error: self._end(weight_bytes, error))
+        future.add_callback(lambda _: self._acknowledge(weight_bytes))
+        future.add_errback(lambda error: self.fail(error, weight_bytes))
 
-    def fail(self, error: Exception) -> None:
-        """One message could not even be handed over."""
+    def fail(self, error: Exception, weight_bytes: int = 0) -> None:
+        """A message was refused; with weight 0 it could not even be handed over."""
         with self._changed:
-            self.failed += 1
             self.error = self.error or error
-
-    def _end(self, weight_bytes: int, error: Exception | None) -> None:
-        if error is not None:
-            self.fail(error)
-        with self._changed:
             self._under_way_bytes -= weight_bytes
-            if error is None:
-                self.acknowledged += 1
-                self.acknowledged_bytes += weight_bytes - _MESSAGE_OVERHEAD_BYTES
+            self._changed.notify()
+
+    def settle(self) -> bool:
+        """Wait until nothing is under way, after a failure for some seconds at most; whether that is so.
+
+        kafka-python ends every delivery, well or badly, within `delivery_timeout_ms`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way_bytes or self.error is not None)
+            return self._changed.wait_for(lambda: not self._under_way_bytes, _AFTER_FAILURE_SECONDS)
+
+    def _acknowledge(self, weight_bytes: int) -> None:
+        with self._changed:
+            self.acknowledged += 1
+            self.acknowledged_bytes += weight_bytes - _MESSAGE_OVERHEAD_BYTES
+            self._under_way_bytes -= weight_bytes
             self._changed.notify()
 
 
@@ -122,17 +131,18 @@ def open_producer(
     Raises:
         BrokerUnavailable, BrokerRefused, ConfigError: each with its remedy.
     """
-    ensure_topic(settings, settings.topic, partitions, keep_going=keep_going)
+    topic = ensure_topic(settings, settings.topic, partitions, keep_going=keep_going)
+    if topic.rights is not None and "WRITE" not in topic.rights:
+        raise missing_right(settings, "Write", "topic", topic.name)
     defaults = {
-        "acks": "all",
-        "enable_idempotence": True,
         "linger_ms": 5,
         "batch_size": 65_536,
         "delivery_timeout_ms": 30_000,
         "request_timeout_ms": 15_000,
         "max_request_size": settings.max_event_bytes + _HEADROOM_BYTES,
     }
-    return connect(KafkaProducer, settings, defaults, keep_going).client
+    config = client_config(KafkaProducer, settings, defaults, {"acks": "all", "enable_idempotence": True})
+    return connect(KafkaProducer, settings, config, keep_going).client
 
 
 def publish(
@@ -159,11 +169,12 @@ def publish(
         ConfigError: an event is larger than the broker takes.
     """
     begun, deliveries = clock(), Deliveries()
+    settled = False
     try:
         _send(stream, producer, settings.topic, pace, deliveries, keep_going)
-        _flush(producer, deliveries)
+        settled = deliveries.settle()
     finally:
-        _close(producer)
+        _close(producer, settled)
     if deliveries.error is not None:
         raise _failure(deliveries, deliveries.error, settings) from deliveries.error
     return Published(settings.topic, deliveries.acknowledged, deliveries.acknowledged_bytes, clock() - begun)
@@ -188,29 +199,23 @@ def _send(
         deliveries.begin(message, future)
 
 
-def _flush(producer: Any, deliveries: Deliveries) -> None:
-    try:
-        producer.flush(_FLUSH_SECONDS)
-    except errors.KafkaTimeoutError as error:
-        deliveries.fail(error)
-
-
-def _close(producer: Any) -> None:
-    try:
-        producer.close(_CLOSE_SECONDS)
-    except errors.KafkaTimeoutError:
-        producer.close(0)
+def _close(producer: Any, settled: bool) -> None:
+    if not settled:
+        # KafkaProducer.close() first waits for every batch, whatever its timeout; this gives them up.
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_SECONDS)
+    producer.close(_CLOSE_SECONDS)
 
 
 def _failure(deliveries: Deliveries, error: Exception, settings: KafkaSettings) -> StreammetaError:
     """The first failure in our words, with the counts."""
-    count = f"{deliveries.acknowledged} events were acknowledged, {deliveries.failed} or more were not"
+    count = f"{deliveries.acknowledged} of {deliveries.sent} events were acknowledged"
     if isinstance(error, errors.TopicAuthorizationFailedError):
         return missing_right(settings, "Write", "topic", settings.topic)
     if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
         return ConfigError(
-            f"an event is larger than {settings.bootstrap_servers} takes ({error}); {count}. Raise "
-            f"max.message.bytes of topic {settings.topic!r}, or send fewer examples an event."
+            f"an event is larger than topic {settings.topic!r} takes ({error}); {count}. Send fewer "
+            "examples an event, or raise kafka.max_event_bytes and the topic's max.message.bytes."
         )
     text = str(error) or type(error).__name__
     return named(error, settings) or BrokerUnavailable(

@@ -15,7 +15,7 @@ Invariant: whatever happens between two hops, a restart applies each event exact
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streammeta.checkpoint import Checkpoint, Origin, pack
 from streammeta.clock import Clock
@@ -43,7 +43,7 @@ class OrderLog(Protocol):
         """Drop what `positions` contains."""
 
 
-class Rates(Protocol):
+class Rates(NamedTuple):
     """The learning rates that a reload brings."""
 
     inner_lr: float
@@ -124,14 +124,14 @@ class Loop:
         Raises:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
-        self._tell_turned(connected=False)
         self.ledger.positions = dict(self.source.start(self.ledger.positions))
+        self._tell_turned()
         ends = self.source.ends() if until_end else None
         self._checkpoint()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
             self._apply(self.source.poll(POLL_SECONDS))
-            self._tell_turned(connected=self.source.connected())
+            self._tell_turned()
         self._checkpoint()
 
     def _recover(self) -> None:
@@ -144,7 +144,7 @@ class Loop:
                 if self.controls.stop:
                     return
             self.ledger.positions[run.partition] = max(run.end, self.ledger.positions.get(run.partition, 0))
-            self._tell_turned(connected=self.source.connected())
+            self._tell_turned()
         self._restoring = False
 
     def _apply(self, records: Iterable[Record]) -> None:
@@ -275,7 +275,8 @@ class Loop:
         for observer in self.observers:
             observer(outcome)
 
-    def _tell_turned(self, *, connected: bool) -> None:
+    def _tell_turned(self) -> None:
+        connected = self.source.connected()
         lag = self.source.lag() if connected else {}
         self._tell(Turned(self.topic, connected=connected, restoring=self._restoring, lag=lag))
 

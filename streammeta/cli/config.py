@@ -16,7 +16,7 @@ from streammeta.errors import ConfigError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _sources(command: Command) -> Command:
+def config_sources(command: Command) -> Command:
     """The options that say what configuration is meant."""
     file = click.option(
         "--config", "path", metavar="F", type=click.Path(path_type=Path), help="A TOML file; default: none."
@@ -64,7 +64,7 @@ def init(output: Path | None, force: bool) -> None:
 
 
 @config.command()
-@_sources
+@config_sources
 def check(path: Path | None, overrides: tuple[str, ...]) -> None:
     """Say "ok", or name every problem and exit 78."""
     load_config(path, overrides)
@@ -72,7 +72,7 @@ def check(path: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @config.command()
-@_sources
+@config_sources
 @click.option("--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
 def show(path: Path | None, overrides: tuple[str, ...], output: str) -> None:
     """Show the effective values, secrets masked, and where each came from."""

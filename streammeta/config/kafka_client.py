@@ -80,9 +80,8 @@ def _problem(key: str, value: Any) -> str | None:
     if key in OWNED:
         return f"{name} is kept by streammeta: {OWNED[key]}"
     if key not in known_defaults():
-        return f"unknown key '{name}', which no client of kafka-python has" + did_you_mean(
-            key, known_defaults().keys() - OWNED.keys()
-        )
+        hint = did_you_mean(key, known_defaults())
+        return f"unknown key '{name}', which no client of kafka-python has{hint}"
     wanted = _wanted(key, value)
     return f"{name} = {shown(('kafka', 'client', key), value)}: must be {wanted}" if wanted else None
 

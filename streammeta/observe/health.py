@@ -37,7 +37,7 @@ class Health:
         """Whether the loop turned within the limit, and the reason in words."""
         silent_seconds = self._clock() - self._last_sign
         if silent_seconds <= LIMIT_SECONDS:
-            return True, f"live: the loop turned {silent_seconds:.0f} s ago"
+            return True, f"live: last sign of life {silent_seconds:.0f} s ago"
         return (
             False,
             f"stuck: the loop has not turned for {silent_seconds:.0f} s (limit {LIMIT_SECONDS:.0f} s)",

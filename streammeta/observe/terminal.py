@@ -44,7 +44,9 @@ class TerminalView:
         self._history: dict[str, deque[float]] = {phase: deque(maxlen=HISTORY) for phase in PHASES}
         self._sampled_at = -1.0
         self._unicode = console.encoding.startswith("utf")
-        self._live = Live(get_renderable=self.render, console=console, refresh_per_second=4)
+        self._live = Live(
+            get_renderable=self.render, console=console, refresh_per_second=4, redirect_stdout=False
+        )
 
     def __enter__(self) -> Self:
         """Begin to draw."""

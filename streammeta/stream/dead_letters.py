@@ -1,9 +1,10 @@
 """Dead letters on Kafka: each record byte for byte, with headers that say where it came from and why.
 
 Invariant: a letter is held on to until the broker has acknowledged it; after a broken connection, or with a
-new producer where the old one is beyond repair, it is sent again. A letter may so arrive twice, never not at all.
+new producer where the old one is beyond repair, it is sent again: it may arrive twice, never not at all.
 """
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from streammeta.errors import (
 from streammeta.events import Record
 from streammeta.stream.access import KafkaSettings, always, client_config, connect
 from streammeta.stream.refusals import missing_right, words
-from streammeta.stream.topics import ensure_dead_letter_topic
+from streammeta.stream.topics import HEADROOM_BYTES, ensure_dead_letter_topic
 
 log = structlog.get_logger(__name__)
 
@@ -81,13 +82,13 @@ class _Letter:
 
 
 class _Key(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, topic: str, headers: list[Any], data: _Letter) -> bytes | None:
+    def serialize(self, _topic: str, _headers: list[Any], data: _Letter) -> bytes | None:
         """The record's key; null stays null, which `KafkaProducer.send` itself would refuse."""
         return data.key
 
 
 class _Value(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, topic: str, headers: list[Any], data: _Letter) -> bytes | None:
+    def serialize(self, _topic: str, headers: list[Any], data: _Letter) -> bytes | None:
         """The record's value; the headers join here, where a null value may be among them."""
         headers[:] = data.headers
         return data.value
@@ -160,15 +161,15 @@ class KafkaDeadLetters:
 
     def _done(self, letter: _Letter) -> bool:
         """Whether it was acknowledged, after a short wait; a failure is mended or raised."""
-        try:
-            letter.future.get(timeout=_SLICE_SECONDS)
-        except errors.KafkaError as error:
-            if letter.future.is_done:
-                self._mend(letter, error)
-            elif not self._keep_going():
-                raise DeadLetterFailed(self._stopped()) from error
-            return False
-        return True
+        future = letter.future
+        with contextlib.suppress(errors.KafkaError):
+            future.get(timeout=_SLICE_SECONDS)
+            return True
+        if future.failed():
+            self._mend(letter, future.exception)
+        elif not self._keep_going():
+            raise DeadLetterFailed(self._stopped())
+        return False
 
     def _wait(self) -> None:
         if not self._keep_going():
@@ -192,11 +193,11 @@ class KafkaDeadLetters:
             self._rebuild(error)
 
     def _too_large(self, letter: _Letter) -> str:
-        size = len(letter.key or b"") + len(letter.value or b"")
+        servers, size = self._settings.bootstrap_servers, len(letter.key or b"") + len(letter.value or b"")
         return (
             f"the dead-letter topic {self._topic!r} refuses a record of {size} bytes. Raise its limit: "
-            f"kafka-configs --bootstrap-server {self._settings.bootstrap_servers} --alter --topic {self._topic} "
-            f"--add-config max.message.bytes={2 * size + MESSAGE_BYTES}"
+            f"kafka-configs --bootstrap-server {servers} --alter --topic {self._topic} "
+            f"--add-config max.message.bytes={2 * size + HEADROOM_BYTES}"
         )
 
     def _check_topic(self) -> None:

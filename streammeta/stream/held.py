@@ -72,9 +72,7 @@ def _look(consumer: Any, wanted: dict[Any, int], deadline: float) -> dict[int, H
     while unknown := [place for place in wanted if consumer.highwater(place) is None]:
         if time.monotonic() > deadline:
             raise errors.KafkaTimeoutError(f"no fetch answered for {unknown}")
-        # Records that the probe meets are dropped; a partition whose end is known is asked no more.
-        consumer.pause(*(place for place in wanted if place not in unknown))
-        consumer.poll(timeout_ms=100)
+        consumer.poll(timeout_ms=100)  # records that the probe meets are dropped
     return {number: Held(firsts[place], consumer.highwater(place)) for place, number in wanted.items()}
 
 

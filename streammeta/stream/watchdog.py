@@ -3,6 +3,7 @@
 Run as a script, with the standard library alone: `python -I watchdog.py COMMAND ARGUMENTS`.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,7 +18,8 @@ def main(command: list[str]) -> int:
 
 def _end_with_parent(child: "subprocess.Popen[bytes]") -> None:
     # The pipe ends when the parent closes it, exits or is killed.
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     child.kill()
 
 

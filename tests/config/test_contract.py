@@ -181,6 +181,13 @@ def test_another_factory_does_not_get_the_arguments_of_the_default_one() -> None
     assert load_config(None, ["model.factory=streammeta.models:conv4"], {}).model.args == {}
 
 
+def test_an_empty_table_is_not_the_default(tmp_path: Path) -> None:
+    """`args = {}` calls the factory without arguments."""
+    file = tmp_path / "learner.toml"
+    file.write_text("[model]\nargs = {}\n")
+    assert load_config(file, environ={}).model.args == {}
+
+
 def test_a_configuration_is_frozen() -> None:
     """Nobody changes a setting behind another's back."""
     with pytest.raises(ValidationError, match="frozen"):

@@ -80,6 +80,11 @@ def test_a_fit_survives_json() -> None:
     assert differences(stored, fit(config)) == []
 
 
+def test_a_setting_that_is_not_set_is_no_part_of_the_fit() -> None:
+    """So that a later version may add an optional setting, and older states still fit."""
+    assert fit(Config())["outer"] == {"name": "sgd", "momentum": 0.9}
+
+
 def test_differences_read_well() -> None:
     """Setting, stored value, configured value; of another algorithm the name alone."""
     old = fit(load_config(None, ["outer.clip_norm=1"], {}))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streammeta.config import Loaded, load, load_config
@@ -137,6 +137,15 @@ def test_one_key_of_a_table_is_set_beside_the_others(tmp_path: Path) -> None:
     assert sorted(kinds) == ["env", "file"]
 
 
+def test_a_whole_table_replaces_the_keys_below_it(tmp_path: Path) -> None:
+    """Values and sources alike; nothing of the lower layer is left."""
+    file = tmp_path / "learner.toml"
+    file.write_text("[model.args]\nsizes = [1]\ndepth = 2\n")
+    result = load(file, ["model.args={width=3}"], {})
+    assert result.config.model.args == {"width": 3}
+    assert [origin.kind for origin in result.layers.origins_of(("model", "args"))] == ["flag"]
+
+
 def test_the_last_flag_wins() -> None:
     """As on every command line."""
     assert load_config(None, ["http.port=1", "http.port=2"], {}).http.port == 2
@@ -165,6 +174,11 @@ def test_text_means_what_the_setting_takes(text: str, key: str, value: Any) -> N
         assert getattr(load_config(None, [text], {}).kafka, key) == value
 
 
+def test_text_with_a_line_break_is_one_value() -> None:
+    """A second line is never taken for a second setting."""
+    assert load_config(None, ["model.args.x=1\ny = 2"], {}).model.args == {"x": "1\ny = 2"}
+
+
 def test_variables_of_other_meaning_are_left_alone() -> None:
     """Those that Kubernetes makes for a service named streammeta, and those of other programs."""
     environ = {"STREAMMETA_PORT": "tcp://10.0.0.1:9464", "STREAMMETA_SERVICE_HOST": "x", "KAFKA__TOPIC": "y"}
@@ -185,6 +199,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
+@example("\x7f \x00 \u2028")
 def test_a_flag_carries_every_value_unchanged(value: Any) -> None:
     """What is written as TOML after --set arrives as it was, in kind too."""
     assignment = from_flag(f"model.args.value={toml_value(value)}")

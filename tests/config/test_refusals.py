@@ -95,6 +95,11 @@ def test_a_key_of_another_algorithm_is_named_as_such() -> None:
     assert text == "--set algorithm.beta: beta belongs to algorithm moml, not maml"
 
 
+def test_a_derived_value_is_checked_like_a_given_one() -> None:
+    """A topic of the longest name has no room for .dlq."""
+    assert refusal([f"kafka.topic={'x' * 249}"]).startswith("default: kafka.dead_letter_topic = ")
+
+
 def test_half_a_hessian_set_needs_second_order() -> None:
     """A setting without effect is refused rather than passed over."""
     text = refusal(["algorithm.order=first", "algorithm.hessian_set=half"])

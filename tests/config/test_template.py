@@ -34,6 +34,14 @@ def test_it_describes_every_setting_of_the_default_tables() -> None:
             assert " ".join(str(setting.field.description).split()) in words
 
 
+def test_what_is_derived_stays_derived() -> None:
+    """Who changes the topic or the factory in the template alone gets what belongs to it."""
+    text = template().replace('"tasks"', '"mine"').replace('"streammeta.models:mlp"', '"mine:network"')
+    config = Config.model_validate(tomllib.loads(text))
+    assert config.kafka.dead_letter_topic == "mine.dlq"
+    assert config.model.args == {}
+
+
 def test_commented_settings_are_valid() -> None:
     """Removing the comment sign before a setting of the default tables gives a file that loads."""
     head, rest = template().split("# Instead of the table above", 1)

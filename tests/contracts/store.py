@@ -19,6 +19,8 @@ from tests.store.strategies import commits, metas, rows, task_ids
 
 NewStore = Callable[[], AbstractContextManager[Store]]
 
+few = settings(max_examples=40, deadline=None)  # each example is an fsync or more, and a disk may be slow
+
 META = Meta(b"tensors", b"{}")
 
 
@@ -49,7 +51,7 @@ class StoreContract:
             assert store.count() == 0
             assert list(store.stats()) == []
 
-    @settings(max_examples=40, deadline=None)
+    @few
     @given(history=st.lists(commits, max_size=6))
     def test_any_sequence_of_commits_equals_a_dict(
         self, new_store: NewStore, history: list[tuple[Meta, Mapping[str, TaskRow]]]
@@ -64,7 +66,7 @@ class StoreContract:
                 assert as_dict(store) == {t: (bits(row.stats), row.memory) for t, row in model.items()}
                 assert store.count() == len(model)
 
-    @settings(max_examples=40, deadline=None)
+    @few
     @given(tasks=st.dictionaries(task_ids, rows, min_size=2, max_size=20))
     def test_stats_come_in_byte_order(self, new_store: NewStore, tasks: dict[str, TaskRow]) -> None:
         """`stats` goes by the UTF-8 bytes of the ids."""
@@ -82,7 +84,7 @@ class StoreContract:
             assert bits(row.stats) == bits(TaskStats())
             assert row.memory == b""
 
-    @settings(max_examples=40, deadline=None)
+    @few
     @given(meta=metas, tasks=st.dictionaries(task_ids, rows, max_size=4))
     def test_written_bytes_cover_the_content(
         self, new_store: NewStore, meta: Meta, tasks: dict[str, TaskRow]

@@ -36,7 +36,7 @@ def test_a_beat_is_a_sign_of_life() -> None:
     health = Health(clock)
     clock.seconds += 100
     health.beat()
-    assert health.live() == (True, "live: the loop turned 0 s ago")
+    assert health.live() == (True, "live: last sign of life 0 s ago")
 
 
 def test_ready_follows_the_source() -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -110,13 +111,14 @@ def test_level_can_be_changed(stream: io.StringIO) -> None:
     assert [line["event"] for line in told(stream)] == ["heard", "heard too"]
 
 
-def test_without_a_stream_the_present_stderr_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_stream_the_present_stderr_is_used(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What `sys.stderr` is when the line is written counts, so that a live view can take the lines."""
     configure_logging("info", "json")
-    structlog.get_logger().info("to the captured stream")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert json.loads(captured.err)["event"] == "to the captured stream"
+    monkeypatch.setattr(sys, "stderr", stream)
+    structlog.get_logger().info("to the view")
+    assert [line["event"] for line in told(stream)] == ["to the view"]
 
 
 @pytest.mark.parametrize(("level", "format_"), [("loud", "json"), ("info", "xml")])

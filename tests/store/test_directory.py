@@ -56,6 +56,14 @@ def test_freed_by_a_kill(tmp_path: Path) -> None:
             assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
+def test_only_the_holder_is_named(tmp_path: Path) -> None:
+    """Nothing of a former, longer entry stays behind the holder's id."""
+    (tmp_path / "lock").write_text("99999999999\n")
+    with StateDirectory(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    assert (tmp_path / "lock").read_text() == ""
+
+
 def test_freed_on_leaving(tmp_path: Path) -> None:
     """A directory that was left can be entered again, by the same object too."""
     state = StateDirectory(tmp_path)

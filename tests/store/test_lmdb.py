@@ -129,6 +129,19 @@ def test_snapshot_passes_the_errors_of_its_user_on(tmp_path: Path) -> None:
         (tmp_path / "elsewhere").read_bytes()
 
 
+def test_closed_under_a_reader(tmp_path: Path) -> None:
+    """Reading from a closed store is a `StateError`, for an iteration that had begun too."""
+    store = LmdbStore(tmp_path)
+    store.commit(META, {"a": MEGABYTE, "b": MEGABYTE})
+    running = store.stats()
+    next(running)
+    store.close()
+    with pytest.raises(StateError, match="closed"):
+        next(running)
+    with pytest.raises(StateError, match="closed"):
+        store.get("a")
+
+
 def empty_directory(directory: Path) -> None:
     """A directory without files."""
     directory.mkdir()

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streammeta.errors import StateError
@@ -16,6 +16,8 @@ from streammeta.store.order_log import HEADER, MAGIC, OrderLog
 from tests.store.processes import next_line, python
 
 ENTRY_BYTES = 25
+
+unhurried = settings(deadline=None)  # a disk may be slow at any moment
 
 OFFSETS = st.one_of(st.integers(0, 20), st.integers(0, 2**62))
 run_values = st.builds(
@@ -59,6 +61,7 @@ def offsets(runs: Sequence[Run], positions: Positions) -> list[tuple[int, int, i
     ]
 
 
+@unhurried
 @given(logged=batches)
 def test_round_trip(logged: list[list[Run]]) -> None:
     """What was appended is pending, in order, in this process and the next."""
@@ -68,6 +71,7 @@ def test_round_trip(logged: list[list[Run]]) -> None:
         assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(runs)
 
 
+@unhurried
 @given(logged=batches, data=st.data())
 def test_any_cut(logged: list[list[Run]], data: st.DataObject) -> None:
     """A file cut at any byte gives its whole entries; the torn one is gone, and appending goes on."""
@@ -83,6 +87,7 @@ def test_any_cut(logged: list[list[Run]], data: st.DataObject) -> None:
         assert reopened(path) == [*kept, later]
 
 
+@unhurried
 @given(
     logged=batches.filter(any),
     data=st.data(),
@@ -102,6 +107,7 @@ def test_any_damage(logged: list[list[Run]], data: st.DataObject, flipped: int, 
         assert reopened(path) == runs[: (at - len(HEADER)) // ENTRY_BYTES]
 
 
+@unhurried
 @given(logged=batches, positions=positions_maps)
 def test_pending_is_what_positions_do_not_contain(logged: list[list[Run]], positions: dict[int, int]) -> None:
     """Exactly the offsets not contained are pending, run by run in logged order, none of them empty."""
@@ -114,6 +120,7 @@ def test_pending_is_what_positions_do_not_contain(logged: list[list[Run]], posit
         assert len(pending) == len({index for index, _, _ in expected})
 
 
+@unhurried
 @given(logged=batches, positions=positions_maps, later=st.lists(run_values, max_size=3))
 def test_forget(logged: list[list[Run]], positions: dict[int, int], later: list[Run]) -> None:
     """What positions contain is forgotten, the rest stays and is appended to, now and after reopening."""

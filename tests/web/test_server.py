@@ -96,6 +96,7 @@ def test_stop_does_not_wait_for_slow_requests(server: HttpServer) -> None:
         begun = time.monotonic()
         server.stop()
         assert time.monotonic() - begun < 8
+        assert "http" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_ipv6_addresses_are_bracketed() -> None:

@@ -1,0 +1,71 @@
+"""The command line: `streammeta VERB`. Thin: each verb parses its options and calls the library."""
+
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import click
+
+from streammeta.errors import StreammetaError
+
+
+class Verb(NamedTuple):
+    """Where a verb's command is, and what it does in a line."""
+
+    module: str
+    name: str
+    summary: str
+
+
+VERBS: Final = {
+    verb.name: verb
+    for verb in (
+        Verb("quickstart", "quickstart", "A broker, a producer and the learner, on this machine alone."),
+        Verb("run", "run", "The daemon: learn from a topic."),
+        Verb("produce", "produce", "Write streams of tasks to a topic."),
+        Verb("state", "tasks", "What is known of each task."),
+        Verb("state", "export", "Meta-parameters and memories as safetensors."),
+        Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
+        Verb("config", "config", "Write, check and show configuration."),
+        Verb("bench", "bench", "Measure this machine."),
+    )
+}
+"""Imported when used, so that `--help` does not wait for torch."""
+
+
+class Root(click.Group):
+    """Imports verbs on demand, and turns the error tree into exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click)
+        """The verbs, in the order in which people meet them."""
+        return [*VERBS]
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002 (click)
+        cmd_name: str,
+    ) -> click.Command | None:
+        """The verb's command."""
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        command: click.Command = getattr(import_module(f"streammeta.cli.{verb.module}"), verb.name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click)
+        """List the verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except StreammetaError as error:
+            click.echo(f"streammeta: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="streammeta")
+def main() -> None:
+    """Continual meta-learning on Kafka streams."""

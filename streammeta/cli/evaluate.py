@@ -1,0 +1,118 @@
+"""`streammeta evaluate`: a state's meta-parameters on tasks it has never seen."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import get_args
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from consumers.learner import Brain, build_brain
+from producers.omniglot import Split, Ways
+from producers.omniglot import omniglot as omniglot_events
+from producers.omniglot_data import load_drawings
+from producers.sinusoid import Sinusoids
+from producers.sinusoid import sinusoid as sinusoid_events
+from streammeta import evaluation
+from streammeta.algorithms.base import State
+from streammeta.checkpoint import Checkpoint
+from streammeta.cli.state import OUTPUT, STATE, opened
+from streammeta.config import Config
+from streammeta.evaluation import Scores
+from streammeta.events import Array, Episode
+
+EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
+SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)
+QUERY = click.option("--query", type=click.IntRange(min=1), default=5, show_default=True)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+
+
+@click.group()
+def evaluate() -> None:
+    """Score a state's meta-parameters on unseen tasks, before and after one inner adaptation."""
+
+
+@evaluate.command()
+@STATE
+@click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
+@click.option("--split", type=click.Choice(get_args(Split)), default="evaluation", show_default=True)
+@click.option("--ways", type=click.IntRange(min=2), default=5, show_default=True)
+@SHOTS
+@QUERY
+@EPISODES
+@SEED
+@OUTPUT
+def omniglot(
+    directory: Path,
+    data: Path | None,
+    split: Split,
+    ways: int,
+    shots: int,
+    query: int,
+    episodes: int,
+    seed: int,
+    output: str,
+) -> None:
+    """N-way K-shot episodes of alphabets that the background stream lacks."""
+    stream = omniglot_events(load_drawings(data, split), Ways(ways, shots, query, seed))
+    _report(directory, [episode for _, episode in islice(stream, episodes)], output)
+
+
+@evaluate.command()
+@STATE
+@click.option("--tasks", type=click.IntRange(min=1), default=1000, show_default=True)
+@SHOTS
+@QUERY
+@EPISODES
+@SEED
+@OUTPUT
+def sinusoid(
+    directory: Path, tasks: int, shots: int, query: int, episodes: int, seed: int, output: str
+) -> None:
+    """Sinusoids; take another --seed than the stream had."""
+    stream = sinusoid_events(Sinusoids(tasks=tasks, shots=shots, query=query, seed=seed))
+    _report(directory, [episode for _, episode in islice(stream, episodes)], output)
+
+
+def _report(directory: Path, episodes: list[Episode[Array]], output: str) -> None:
+    with opened(directory) as (_, checkpoint):
+        brain = brain_of(checkpoint)
+    scored = {
+        name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
+        for name, state in _starts(brain, checkpoint)
+    }
+    if output == "json":
+        click.echo(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
+    else:
+        _print(scored)
+
+
+def brain_of(checkpoint: Checkpoint) -> Brain:
+    """What the state was learned with: the settings are in it, learning rates and all."""
+    sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
+    sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
+    return build_brain(Config.model_validate(sections))
+
+
+def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]:
+    yield "random", brain.learner.init(brain.network.initial)
+    yield f"learned, {checkpoint.progress.events:,} events", checkpoint.state
+
+
+def _as_data(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
+    """score -> when -> its mean and half width."""
+    return {
+        name: {when: mean._asdict() for when, mean in score._asdict().items()}
+        for name, score in scores.items()
+    }
+
+
+def _print(scored: dict[str, dict[str, Scores]]) -> None:
+    table = Table("meta-parameters", "score", "before adaptation", "after", box=None, pad_edge=False)
+    for name, scores in scored.items():
+        for score, (before, after) in scores.items():
+            table.add_row(name, score, *(f"{m.mean:.3f} ± {m.half_width:.3f}" for m in (before, after)))
+    Console(markup=False, highlight=False).print(table)

@@ -1,0 +1,152 @@
+"""`streammeta tasks` and `streammeta export`: readers of a state, also while the daemon writes it."""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streammeta import export as exporting
+from streammeta.checkpoint import Checkpoint, unpack
+from streammeta.errors import StateError, StreammetaError
+from streammeta.store.base import TaskStats
+from streammeta.store.directory import StateDirectory
+from streammeta.store.lmdb import LmdbSnapshot, LmdbStore
+
+STATE = click.option(
+    "--state", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="state.dir"
+)
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def opened(directory: Path) -> Iterator[tuple[LmdbSnapshot, Checkpoint]]:
+    """One commit of the state: the tasks and the meta state in it belong together.
+
+    Raises:
+        StateError: there is no state, or it cannot be read.
+    """
+    store = LmdbStore(StateDirectory(directory).lmdb_path, readonly=True)
+    try:
+        with store.snapshot() as snapshot:
+            meta = snapshot.load()
+            if meta is None:
+                raise StateError(f"--state {directory}: no checkpoint yet; is it the state.dir of a daemon?")
+            yield snapshot, unpack(meta)
+    finally:
+        store.close()
+
+
+def row_of(task: str, stats: TaskStats, events: int) -> Row:
+    """A task as JSON shows it: unknown numbers are null, `last_seen` is RFC 3339."""
+    numbers = {
+        "loss": stats.loss,
+        "loss_meta": stats.loss_meta,
+        "loss_adapted": stats.loss_adapted,
+        "loss_memory": stats.loss_memory,
+        "memory_norm": stats.memory_norm,
+    }
+    return {
+        "task": task,
+        "events": stats.events,
+        "last_seen": datetime.fromtimestamp(stats.last_seen_ms / 1000, UTC).isoformat(
+            timespec="milliseconds"
+        ),
+        "staleness_events": events - stats.last_event,
+        **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+    }
+
+
+SORTS: Final = {
+    "task": lambda row: row["task"],
+    "events": lambda row: -row["events"],
+    "loss": lambda row: -math.inf if row["loss"] is None else -row["loss"],
+    "staleness": lambda row: -row["staleness_events"],
+}
+"""Worst, most and stalest first."""
+
+
+@click.group()
+def tasks() -> None:
+    """What is known of each task."""
+
+
+@tasks.command("list")
+@STATE
+@click.option("--sort", type=click.Choice([*SORTS]), default="loss", show_default=True)
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all.")
+@OUTPUT
+def list_tasks(directory: Path, sort: str, limit: int, output: str) -> None:
+    """List tasks, the worst loss first."""
+    with opened(directory) as (snapshot, checkpoint):
+        events = checkpoint.progress.events
+        rows = sorted((row_of(task, stats, events) for task, stats in snapshot.stats()), key=SORTS[sort])
+    shown = rows[:limit] if limit else rows
+    _print(shown, output)
+    if output == "text" and len(shown) < len(rows):
+        click.echo(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
+
+
+@tasks.command("show")
+@click.argument("task", metavar="ID")
+@STATE
+@OUTPUT
+def show_task(task: str, directory: Path, output: str) -> None:
+    """Show one task."""
+    with opened(directory) as (snapshot, checkpoint):
+        found = snapshot.get(task)
+        if found is None:
+            raise StreammetaError(f"task {task!r} is not known to {directory}; see: streammeta tasks list")
+        row = row_of(task, found.stats, checkpoint.progress.events)
+    if output == "json":
+        click.echo(json.dumps(row))
+    else:
+        for name, value in row.items():
+            click.echo(f"{name:17} {_cell(value)}")
+
+
+@click.command()
+@STATE
+@click.option("--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path))
+@click.option("--task", "names", metavar="ID", multiple=True, help="Its memory too; may be repeated.")
+@click.option("--all-tasks", is_flag=True, help="All memories; they pass through RAM.")
+def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:
+    """Write meta-parameters, and task memories, as safetensors."""
+    with opened(directory) as (snapshot, checkpoint):
+        chosen = [task for task, _ in snapshot.stats()] if all_tasks else list(dict.fromkeys(names))
+        arrays = exporting.tensors(checkpoint, ((task, _memory(snapshot, task)) for task in chosen))
+        exporting.write(output, arrays, exporting.metadata(checkpoint))
+    click.echo(f"{output}: {len(checkpoint.origin.layout)} meta-parameters, {len(chosen)} tasks", err=True)
+
+
+def _memory(snapshot: LmdbSnapshot, task: str) -> bytes:
+    row = snapshot.get(task)
+    if row is None:
+        raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list")
+    return row.memory
+
+
+def _print(rows: list[Row], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(rows))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0] if rows else ("task", "events"):
+        table.add_column(name, justify="left" if name in ("task", "last_seen") else "right")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    Console(markup=False, highlight=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

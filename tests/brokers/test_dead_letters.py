@@ -1,0 +1,194 @@
+"""Dead letters: byte for byte, acknowledged, refused by name, and not lost when the broker crashes."""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kafka import KafkaConsumer, TopicPartition, errors
+
+from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
+from streammeta.events import Record
+from streammeta.stream.dead_letters import HEADER_PREFIX, MESSAGE_BYTES, KafkaDeadLetters, error_headers
+from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
+
+REFUSAL = BadEvent(Reason.BAD_TENSOR, "x: 3 numbers for shape [2, 2]")
+
+
+def records_of(broker: Broker, topic: str, count: int) -> list[Any]:
+    """The first `count` records of a topic."""
+    with closing(
+        KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, max_partition_fetch_bytes=1 << 26)
+    ) as consumer:
+        places = [TopicPartition(topic, p) for p in eventually(lambda: consumer.partitions_for_topic(topic))]
+        consumer.assign(places)
+        consumer.seek_to_beginning()
+        found: list[Any] = []
+
+        def enough() -> bool:
+            for batch in consumer.poll(100).values():
+                found.extend(batch)
+            return len(found) >= count
+
+        eventually(enough)
+        return found
+
+
+def prepared(broker: Broker, **changes: Any) -> Settings:
+    """Settings with a source topic of its own; the dead-letter topic does not exist yet."""
+    topic = broker.create(fresh("tasks"), 2)
+    return broker.settings(topic=topic, dead_letter_topic=f"{topic}.dlq", **changes)
+
+
+def written(broker: Broker, setting: Settings, records: Sequence[Record]) -> list[Any]:
+    """What stands in the dead-letter topic after these were sent."""
+    with closing(KafkaDeadLetters(setting)) as letters:
+        for record in records:
+            letters.send(record, REFUSAL)
+        letters.flush()
+    return records_of(broker, setting.dead_letter_topic, len(records))
+
+
+BROKERS = ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)]
+
+raw = st.none() | st.binary(max_size=60)
+dead = st.builds(
+    Record,
+    topic=st.just("tasks"),
+    partition=st.integers(0, 9),
+    offset=st.integers(0, 2**62),
+    timestamp_ms=st.just(0),
+    key=raw,
+    value=raw,
+    headers=st.lists(st.tuples(st.text(max_size=9), raw), max_size=4).map(tuple),
+)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(records=st.lists(dead, min_size=1, max_size=20))
+def test_byte_for_byte(broker: str, request: pytest.FixtureRequest, records: list[Record]) -> None:
+    """Key, value and headers arrive as they were, null where null, with where and why after them."""
+    real: Broker = request.getfixturevalue(broker)
+    found = written(real, prepared(real), records)
+    expected = sorted(repr((r.key, r.value, [*r.headers, *error_headers(r, REFUSAL)])) for r in records)
+    assert sorted(repr((f.key, f.value, list(f.headers))) for f in found) == expected
+
+
+def test_headers_tell_where_and_why() -> None:
+    """The headers of the contract; the message is bounded and stays UTF-8."""
+    record = Record("tasks", 3, 17, 0, b"k", b"v")
+    headers = dict(error_headers(record, BadEvent(Reason.UNDECODABLE, "é" * 4000)))
+    assert {name.removeprefix(HEADER_PREFIX) for name in headers} == {
+        *("topic", "partition", "offset", "stage", "reason", "message")
+    }
+    assert headers[HEADER_PREFIX + "topic"] == b"tasks"
+    assert headers[HEADER_PREFIX + "partition"] == b"3"
+    assert headers[HEADER_PREFIX + "offset"] == b"17"
+    assert headers[HEADER_PREFIX + "stage"] == b"decode"
+    assert headers[HEADER_PREFIX + "reason"] == b"undecodable"
+    message = headers[HEADER_PREFIX + "message"]
+    assert message is not None
+    assert message.decode() == "é" * (MESSAGE_BYTES // 2)
+    odd = dict(error_headers(record, BadEvent(Reason.UNDECODABLE, "\udc80" + "é" * 4000)))
+    assert len(odd[HEADER_PREFIX + "message"] or b"") <= MESSAGE_BYTES
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_the_topic_is_made_like_the_source(broker: str, request: pytest.FixtureRequest) -> None:
+    """A missing dead-letter topic gets the partitions of the source topic, and takes its largest records."""
+    real: Broker = request.getfixturevalue(broker)
+    setting = prepared(real)
+    large = Record(setting.topic, 0, 0, 0, b"k", os.urandom(1_048_000))
+    (found,) = written(real, setting, [large])
+    assert found.value == large.value
+    (topic,) = real.admin.describe_topics([setting.dead_letter_topic])
+    assert len(topic["partitions"]) == 2
+
+
+@pytest.mark.kafka
+def test_too_large_for_the_dead_letter_topic(kafka_broker: Broker) -> None:
+    """A letter that the topic refuses for its size is a failure with the remedy, again at the next flush."""
+    setting = prepared(kafka_broker)
+    kafka_broker.create(setting.dead_letter_topic, max_message_bytes="2000")
+    with closing(KafkaDeadLetters(setting)) as letters:
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", os.urandom(9000)), REFUSAL)
+        for _ in range(2):
+            with pytest.raises(
+                DeadLetterFailed, match=rf"{setting.dead_letter_topic}.*9001 bytes.*max.message"
+            ):
+                letters.flush()
+
+
+@pytest.mark.kafka
+def test_a_right_revoked_while_running(secure_kafka_broker: ApacheKafka) -> None:
+    """A letter refused for a missing right is a failure that names the right."""
+    kafka = secure_kafka_broker
+    topic = kafka.broker.create(fresh("tasks"))
+    name = kafka.broker.create(f"{topic}.dlq")
+    kafka.grant("TOPIC", name, "WRITE", "DESCRIBE")
+    setting = Settings(
+        kafka.facts["SASL_PLAINTEXT"], topic=topic, dead_letter_topic=name, client=kafka.login()
+    )
+    letters = eventually(lambda: _opened(setting))
+    kafka.revoke("TOPIC", name, "WRITE")
+
+    def refused() -> bool:
+        letters.send(Record(topic, 0, 0, 0, b"k", b"v"), REFUSAL)
+        letters.flush()
+        return False
+
+    with pytest.raises(DeadLetterFailed, match=f"--operation Write --topic {name}"):
+        eventually(refused)
+    letters.close()
+
+
+def _opened(setting: Settings) -> KafkaDeadLetters | None:
+    try:
+        return KafkaDeadLetters(setting)
+    except BrokerRefused:
+        return None
+
+
+def test_a_producer_beyond_repair_is_replaced(tansu: Broker) -> None:
+    """After a fatal producer-id error a new producer sends what was not acknowledged."""
+    setting = prepared(tansu)
+    with closing(KafkaDeadLetters(setting)) as letters:
+        broken = letters._producer
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", b"first"), REFUSAL)
+        letters.flush()
+        broken._transaction_manager.transition_to_fatal_error(errors.InvalidProducerEpochError("fenced"))
+        letters.send(Record(setting.topic, 0, 1, 0, b"k", b"second"), REFUSAL)
+        letters.flush()
+        assert letters._producer is not broken
+    assert [f.value for f in records_of(tansu, setting.dead_letter_topic, 2)] == [b"first", b"second"]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_crash_loses_no_letter(secure_kafka_broker: ApacheKafka) -> None:
+    """Letters sent while the broker is away are acknowledged when it is back; a wait can be ended."""
+    kafka = secure_kafka_broker
+    setting = prepared(kafka.broker)
+    going = threading.Event()
+    going.set()
+    with closing(KafkaDeadLetters(setting, keep_going=going.is_set)) as letters:
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", b"0"), REFUSAL)
+        letters.flush()
+        kafka.kill()
+        try:
+            for i in range(1, 20):
+                letters.send(Record(setting.topic, 0, i, 0, b"k", b"%d" % i), REFUSAL)
+            going.clear()
+            with pytest.raises(DeadLetterFailed, match="stopped before 19"):
+                letters.flush()
+            going.set()
+        finally:
+            kafka.start()
+        letters.flush()
+    found = records_of(kafka.broker, setting.dead_letter_topic, 20)
+    assert {f.value for f in found} == {b"%d" % i for i in range(20)}

@@ -1,0 +1,102 @@
+"""What only Kafka has: transactions, commits for lag tools, records of any size; and when silence is told."""
+
+import os
+from contextlib import closing
+
+import pytest
+from kafka import KafkaProducer, TopicPartition
+
+from streammeta.errors import StreammetaError
+from streammeta.stream.kafka import KafkaSource
+from streammeta.stream.silence import SILENCE_SECONDS, Silence
+from tests.brokers.broker import Broker, Settings, eventually, fresh
+from tests.contracts.source import drain, values
+
+
+@pytest.mark.kafka
+def test_transactions(kafka_broker: Broker) -> None:
+    """Aborted records are not seen, and the position passes the markers at the end: no lag is left."""
+    topic = kafka_broker.create(fresh("transactions"))
+    with closing(
+        KafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers, transactional_id=fresh("id"))
+    ) as producer:
+        producer.init_transactions()
+        for name, end in (
+            ("kept", producer.commit_transaction),
+            ("dropped", producer.abort_transaction),
+        ):
+            producer.begin_transaction()
+            for value in values(name, 3):
+                producer.send(topic, value=value, key=b"k")
+            producer.flush()
+            end()
+    with closing(KafkaSource(kafka_broker.settings(topic=topic))) as source:
+        source.start({})
+        records = drain(source, {0: 8})
+        assert [r.value for r in records] == values("kept", 3)
+        assert source.lag() == {0: 0}
+        assert source.ends() == {0: 8}
+
+
+@pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])
+def test_larger_than_an_event_may_be(broker: str, request: pytest.FixtureRequest) -> None:
+    """A record beyond `max_event_bytes` reaches us whole, so that it can be set aside by name."""
+    real: Broker = request.getfixturevalue(broker)
+    topic = real.create(fresh("large"), max_message_bytes=str(8 << 20))
+    large = os.urandom(5 << 20)
+    real.write(topic, [b"small", large, b"small again"])
+    with closing(KafkaSource(real.settings(topic=topic, max_event_bytes=1000))) as source:
+        source.start({})
+        assert [r.value for r in drain(source, {0: 3})] == [b"small", large, b"small again"]
+
+
+@pytest.mark.kafka
+def test_offsets_are_committed_for_lag_tools(kafka_broker: Broker) -> None:
+    """What was told last stands on the broker after closing, also when it was told just before."""
+    topic, group = kafka_broker.create(fresh("lag"), 2), fresh("group")
+    settings = kafka_broker.settings(topic=topic, group_id=group)
+    with closing(KafkaSource(settings)) as source:
+        source.start({})
+        source.committed({0: 5, 1: 2})
+        source.committed({0: 7, 1: 2})
+    stored = kafka_broker.admin.list_group_offsets({group: None})[group]
+    assert {p.partition: o.offset for p, o in stored.items()} == {0: 7, 1: 2}
+    assert TopicPartition(topic, 0) in stored
+
+
+@pytest.mark.kafka
+def test_commits_never_raise(kafka_broker: Broker) -> None:
+    """A commit for a partition that does not exist, or after closing, does no harm."""
+    topic = kafka_broker.create(fresh("commits"))
+    source = KafkaSource(kafka_broker.settings(topic=topic))
+    source.committed({0: 1})
+    source.start({})
+    for _ in range(3):
+        source.committed({0: 0, 99: 12})
+        eventually(lambda: source.poll(0.05) == [])
+    source.close()
+    source.committed({0: 1})
+
+
+def test_use_before_start() -> None:
+    """A source that was not started says so, and is not connected."""
+    source = KafkaSource(Settings("localhost:1"))
+    assert not source.connected()
+    with pytest.raises(StreammetaError, match="not started"):
+        source.poll(0.0)
+    source.close()
+
+
+def test_a_slow_learner_is_no_silence() -> None:
+    """Only time waited in vain counts: not polls that gave records, and nothing before an answer."""
+    silence = Silence("a:1")
+    for _ in range(1000):
+        silence.listen(1.0, 0.0, received=False)
+    silence.listen(1.0, 60.0, received=True)
+    assert not silence.away
+    silence.listen(1.0, SILENCE_SECONDS - 0.1, received=False)
+    assert not silence.away
+    silence.listen(1.0, 0.2, received=False)
+    assert silence.away
+    silence.listen(2.0, 0.2, received=False)
+    assert not silence.away

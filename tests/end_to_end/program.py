@@ -1,0 +1,163 @@
+"""The command line as a user runs it: processes, signals, files."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from safetensors.numpy import load_file
+
+from streammeta.events import Array
+
+PROGRAM = [sys.executable, "-m", "streammeta"]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("STREAMMETA_")} | {"NO_COLOR": "1"}
+
+
+def streammeta(*arguments: object, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a verb to its end."""
+    command = [*PROGRAM, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=timeout_seconds, env=ENVIRONMENT, check=False
+    )
+
+
+def succeed(*arguments: object) -> str:
+    """Run a verb that must succeed; its standard output."""
+    done = streammeta(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+    """Return as soon as the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        time.sleep(0.005)
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Daemon:
+    """`streammeta run` with these settings, one life after another over the same state.
+
+    As a context manager it kills what is still alive at the end.
+    """
+
+    state: Path
+    settings: Mapping[str, object]
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[str] | None" = None
+
+    def arguments(self) -> list[str]:
+        """The settings as flags."""
+        settings = {**self.settings, "state.dir": self.state, "http.port": self.port}
+        return [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+
+    def start(self, *flags: str) -> None:
+        """Begin a life; its standard error goes to a file beside the state."""
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [*PROGRAM, "run", *self.arguments(), *flags], stderr=log, env=ENVIRONMENT, text=True
+            )
+
+    @property
+    def log(self) -> Path:
+        """What the daemon said."""
+        return self.state.with_suffix(".log")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page; 0 when nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:  # noqa: S310 (loopback)
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def events(self) -> int:
+        """Events learned in the life of the state; 0 when nobody answers."""
+        status, body = self.get("/api/v1/status")
+        return int(json.loads(body)["events"]) if status == 200 else 0
+
+    def wait_for_events(self, events: int) -> None:
+        """Return when so many were learned, or the process has ended."""
+        wait_until(
+            lambda: self.ended() or self.events() >= events, f"{events} events; {self.log.read_text()[-2000:]}"
+        )
+
+    def ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process is None or self.process.poll() is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def wait(self, timeout_seconds: float = 120) -> int:
+        """Its exit code."""
+        assert self.process is not None
+        return self.process.wait(timeout_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.ended():
+            self.send(signal.SIGKILL)
+            self.wait()
+
+    def run_to_end(self) -> None:
+        """One life, up to the end of the topic."""
+        self.start("--until-end")
+        assert self.wait() == 0, self.log.read_text()[-3000:]
+
+    def run_with(self, number: signal.Signals, times: int, events: int, draws: random.Random) -> None:
+        """Send the signal at `times` random moments spread over the stream, then run to the end."""
+        for life in range(times):
+            target = draws.randint(life * events // (times + 1) + 1, (life + 1) * events // (times + 1))
+            self.start("--until-end")
+            self.wait_for_events(target)
+            assert not self.ended(), self.log.read_text()[-3000:]
+            self.send(number)
+            assert self.wait() == (0 if number == signal.SIGTERM else -number)
+        self.run_to_end()
+
+    def export(self) -> dict[str, Array]:
+        """Meta-parameters and all memories."""
+        output = self.state.with_suffix(".safetensors")
+        succeed("export", "--state", self.state, "--all-tasks", "--output", output)
+        return load_file(output)
+
+    def counts(self) -> dict[str, int]:
+        """Events per task."""
+        rows: list[dict[str, Any]] = json.loads(
+            succeed("tasks", "list", "--state", self.state, "--limit", 0, "--output", "json")
+        )
+        return {row["task"]: row["events"] for row in rows}
+
+
+def same_bits(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    """Whether two exports hold the same names and the same bytes."""
+    return one.keys() == other.keys() and all(one[k].tobytes() == other[k].tobytes() for k in one)
