@@ -1,7 +1,7 @@
 """The consumer daemon as a process: state directory, connections, HTTP, signals, and then the loop."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ import torch
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from consumers.learner import assemble, build_brain
+from consumers.learner import assemble, build_brain, restore
 from streammeta import __version__
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.errors import BrokerUnavailable, ConfigError
-from streammeta.loop import Controls, Loop, Rates
+from streammeta.loop import Controls, Rates
 from streammeta.observe.health import Health
 from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.observe.metrics import Metrics
@@ -46,7 +46,7 @@ class Watchers(NamedTuple):
 
 
 def connect_kafka(config: Config, keep_going: KeepGoing) -> tuple[Source, DeadLetters]:
-    """The source and the dead letters that `[kafka]` describes; nothing is connected yet."""
+    """The source and the dead letters that `[kafka]` describes; the latter are connected, in seconds."""
     return (
         KafkaSource(config.kafka, keep_going=keep_going),
         KafkaDeadLetters(config.kafka, keep_going=keep_going),
@@ -83,51 +83,38 @@ def run_daemon(
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls))
         directory = stack.enter_context(StateDirectory(config.state.dir))
+        store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
+        order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
+        brain = build_brain(config)
+        begun = restore(brain, store)
         watchers = _watchers(config, clock)
-        loop = _loop(config, stack, directory, connect, controls, clock, watchers, read_config)
         address = _serve(config, stack, watchers)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
         structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
         try:
+            source, dead_letters = connect(config, lambda: not controls.stop)
+            stack.callback(source.close)
+            stack.callback(dead_letters.close)
+            loop = assemble(
+                config,
+                brain,
+                begun,
+                source=source,
+                dead_letters=dead_letters,
+                store=store,
+                order_log=order_log,
+                observers=watchers.observers,
+                controls=controls,
+                reload=lambda: _reloaded(config, read_config),
+                clock=clock,
+            )
             loop.run(until_end=until_end)
         except BrokerUnavailable:
             if not controls.stop:  # stopped while it waited for the broker: nothing new to keep
                 raise
     return watchers.status.snapshot()
-
-
-def _loop(
-    config: Config,
-    stack: ExitStack,
-    directory: StateDirectory,
-    connect: Connect,
-    controls: Controls,
-    clock: Clock,
-    watchers: Watchers,
-    read_config: Callable[[], Config],
-) -> Loop:
-    """The loop over the state in `directory`; what must be closed is closed by `stack`."""
-    store = LmdbStore(directory.lmdb_path)
-    stack.callback(store.close)
-    order_log = OrderLog(directory.order_log_path)
-    stack.callback(order_log.close)
-    source, dead_letters = connect(config, lambda: not controls.stop)
-    stack.callback(source.close)
-    stack.callback(dead_letters.close)
-    return assemble(
-        config,
-        build_brain(config),
-        source=source,
-        dead_letters=dead_letters,
-        store=store,
-        order_log=order_log,
-        observers=watchers.observers,
-        controls=controls,
-        reload=lambda: _reloaded(config, read_config),
-        clock=clock,
-    )
 
 
 def _watchers(config: Config, clock: Clock) -> Watchers:
@@ -136,7 +123,7 @@ def _watchers(config: Config, clock: Clock) -> Watchers:
         "topic": config.kafka.topic,
         "algorithm": config.algorithm.name,
         "version": __version__,
-        "torch_version": torch.__version__,
+        "torch_version": str(torch.__version__),
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
     metrics = Metrics(registry, **names)

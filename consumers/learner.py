@@ -53,6 +53,7 @@ def build_brain(config: Config) -> Brain:
 def assemble(
     config: Config,
     brain: Brain,
+    begun: Checkpoint,
     *,
     source: Source,
     dead_letters: DeadLetters,
@@ -63,12 +64,7 @@ def assemble(
     reload: Callable[[], Rates | None] = lambda: None,
     clock: Clock | None = None,
 ) -> Loop:
-    """A loop that continues where the store left off.
-
-    Raises:
-        StateError: the stored state does not fit the configuration, or is damaged.
-    """
-    begun = restore(brain, store)
+    """A loop that continues from `begun`, which `restore` read from the store."""
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
     memories = Memories(store.get, empty, config.state.cache_tasks)
     return Loop(

@@ -4,6 +4,7 @@ Invariant: an event changes the meta-state and the arriving task's entry, both o
 No I/O of its own, no clock, no logging: the memories it asks may read the store.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import Prequential
 from streammeta.store.base import TaskStats
-from streammeta.tracing import Steps
+from streammeta.tracing import MACHINE_FAULTS, Steps
 
 TASK_FADING = 0.9
 """Weight that a task's own fading means keep per visit: about its last 10 visits count."""
@@ -115,7 +116,9 @@ class Engine:
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
             state, moved, info, finite = self._steps.step(self.state, memory, seen, episode)
-        except (IndexError, ValueError) as error:
+        except MACHINE_FAULTS:
+            raise
+        except (IndexError, ValueError, RuntimeError) as error:
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
@@ -178,12 +181,15 @@ def _visited(stats: TaskStats, event: int, time_ms: int, losses: Losses) -> Task
 def _fade(mean: float, value: float, values_before: int) -> float:
     """The fading mean after one more value, from the number of values before it.
 
-    The weight of n values is N = (1 − λⁿ)/(1 − λ), and the mean moves by (x − mean)/N.
+    The weight of n values is N = (1 − λⁿ)/(1 − λ), and the mean moves by (x − mean)/N. A value that is not
+    finite (unknown, or overflowed) moves nothing.
 
     >>> _fade(_fade(float("nan"), 2.0, 0), 4.0, 1) == (4 + TASK_FADING * 2) / (1 + TASK_FADING)
     True
     """
-    if values_before <= 0:
+    if not math.isfinite(value):
+        return mean
+    if values_before <= 0 or math.isnan(mean):
         return value
     weight = (1 - TASK_FADING ** (values_before + 1)) / (1 - TASK_FADING)
     return mean + (value - mean) / weight

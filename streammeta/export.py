@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +49,13 @@ def write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, str]) -> 
     Raises:
         StreammetaError: it cannot be written there.
     """
-    partial = path.with_name(path.name + ".partial")
+    partial = path.parent / (path.name + ".partial")
     try:
         safetensors.numpy.save_file(dict(arrays), partial, metadata=dict(about))
         partial.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise StreammetaError(f"--output {path}: cannot be written ({error}); name another file") from error
 
 

@@ -114,7 +114,7 @@ class Loop:
     reload: Callable[[], Rates | None]
     clock: Clock = field(default_factory=Clock)
     _checkpoint_at: float = field(init=False, default=0.0)
-    _restoring: bool = field(init=False, default=True)
+    _restoring: bool = field(init=False, default=False)
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -125,7 +125,6 @@ class Loop:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
         self.ledger.positions = dict(self.source.start(self.ledger.positions))
-        self._tell_turned()
         ends = self.source.ends() if until_end else None
         self._checkpoint()
         self._recover()
@@ -136,7 +135,10 @@ class Loop:
 
     def _recover(self) -> None:
         """Apply again, in the logged order, what was applied after the last checkpoint."""
-        for run in self.order_log.pending(self.ledger.positions):
+        runs = self.order_log.pending(self.ledger.positions)
+        self._restoring = bool(runs)
+        self._tell_turned()
+        for run in runs:
             if self.controls.stop:
                 return
             for record in self._new(self.source.fetch(run)):

@@ -63,6 +63,7 @@ class Memories:
     def put(self, task: str, entry: Entry) -> None:
         """Replace the task's entry; it is dirty until `cleaned`."""
         self._clean.pop(task, None)
+        self._dirty.pop(task, None)  # to the end: the order is that of the last use
         self._dirty[task] = entry
         self._shrink()
 

@@ -8,6 +8,7 @@ import importlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -102,9 +103,12 @@ class Network:
     def _y(self, y: Array) -> Tensor:
         if not self.takes_classes:
             return self._real(y, "y")
+        if not np.isfinite(y).all():
+            raise BadEvent(Reason.NON_FINITE_INPUT, "y holds NaN or infinity", stage="step")
         if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):
             raise BadEvent(Reason.BAD_TENSOR, "y must hold class numbers, got fractions", stage="step")
-        return torch.from_numpy(y.astype(np.int64)).to(self.device)
+        with np.errstate(invalid="ignore"):  # too large a number becomes one that no class has
+            return torch.from_numpy(y.astype(np.int64)).to(self.device)
 
     def _real(self, values: Array, name: str) -> Tensor:
         with np.errstate(over="ignore"):
@@ -157,7 +161,7 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
         known = f", or one of {', '.join(LOSSES)}" if field == "model.loss" else ""
         raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
     try:
-        found = getattr(importlib.import_module(module_name), name)
+        found = attrgetter(name)(importlib.import_module(module_name))
     except ImportError as error:
         raise ConfigError(
             f'{field} = "{path}": cannot import {module_name} ({error}); is it installed beside streammeta?'

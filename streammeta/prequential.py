@@ -17,12 +17,12 @@ class Fading(NamedTuple):
     weight: float = 0.0
 
     def fold(self, value: float, factor: float = FADING) -> "Fading":
-        """The mean after one more value; a NaN (nothing known) changes nothing.
+        """The mean after one more value; one that is not finite (unknown, or overflowed) changes nothing.
 
         >>> Fading().fold(2.0).fold(4.0, factor=0.5).mean
         3.3333333333333335
         """
-        if math.isnan(value):
+        if not math.isfinite(value):
             return self
         return Fading(value + factor * self.total, 1.0 + factor * self.weight)
 

@@ -23,6 +23,9 @@ from streammeta.network import Network
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
 
+MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
+"""RuntimeErrors that no event and no model is to blame for."""
+
 Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 FlatStep = Callable[..., list[Tensor]]
 
@@ -57,7 +60,8 @@ class Steps:
 
         Raises:
             BadEvent: the model cannot take examples of these shapes, or has no such class.
-            ConfigError: the model does something that cannot be replayed.
+            ConfigError: the model does something that cannot be traced or replayed.
+            IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
         """
         inputs = [*_state_tensors(state), memory, seen, *episode.support, *episode.query]
         with torch.no_grad():
@@ -77,7 +81,9 @@ class Steps:
             step = self._flat_step(state)
             if len(self._prepared) >= MAX_TRACES:
                 return Prepared(step, classes)
-            prepared = self._prepared[signature] = Prepared(trace(step, inputs), classes)
+            # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
+            blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
+            prepared = self._prepared[signature] = Prepared(trace(step, blank), classes)
         return prepared
 
     def _check_shapes(self, signature: Signature, state: State, episode: Episode[Tensor]) -> int:
@@ -88,10 +94,12 @@ class Steps:
         if signature not in self._refused:
             try:
                 return max(self._try(state.params, batch) for batch in episode)
+            except MACHINE_FAULTS:
+                raise
             except (RuntimeError, ValueError, IndexError, TypeError) as error:
                 if len(self._refused) >= MAX_TRACES:
                     del self._refused[next(iter(self._refused))]
-                self._refused[signature] = (str(error) or type(error).__name__).splitlines()[0]
+                self._refused[signature] = _first_line(error)
         reason = f"the model cannot take these shapes: {self._refused[signature]}"
         raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
 
@@ -119,9 +127,18 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     """The step as one graph of ATen operations, common subexpressions computed once.
 
     Raises:
-        ConfigError: the graph draws random numbers.
+        ConfigError: the graph draws random numbers, or depends on values.
     """
-    graph_module = make_fx(step)(*inputs)
+    try:
+        graph_module = make_fx(step)(*inputs)
+    except MACHINE_FAULTS:
+        raise
+    except RuntimeError as error:
+        raise ConfigError(
+            f"model.factory, model.loss: the step cannot be traced: {_first_line(error)}\n"
+            "neither the model nor the loss may branch on values (no `if` on a tensor, no .item()); "
+            "use torch.where"
+        ) from error
     graph = fx_graph_cse(graph_module.graph)
     graph.eliminate_dead_code()
     for node in graph.nodes:
@@ -132,6 +149,10 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
                 "differ; remove that layer or switch it off"
             )
     return GraphModule(graph_module, graph)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _state_tensors(state: State) -> list[Tensor]:

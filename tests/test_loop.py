@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.learner import Brain, assemble, build_brain
+from consumers.learner import Brain, assemble, build_brain, restore
 from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.clock import Clock
 from streammeta.config import Config
@@ -75,15 +75,17 @@ class World:
     ) -> bool:
         """One life of the daemon, up to the end of the script; False when it was killed on the way."""
         fuse = fuse or Fuse()
+        store = FusedStore(fuse, self.store)
         log = FusedOrderLog(self.folder / "order.log")
         log.fuse = fuse
         self.source = ScriptedSource(self.script, batch, redeliver, fuse)
         loop = assemble(
             CONFIG,
             brain(),
+            restore(brain(), store),
             source=self.source,
             dead_letters=CollectedDeadLetters(self.dead, fuse),
-            store=FusedStore(fuse, self.store),
+            store=store,
             order_log=log,
             observers=(lambda _: fuse.passed(), *observers),
             controls=controls,
@@ -275,11 +277,4 @@ def test_a_state_of_another_configuration_is_refused_with_the_difference(folder:
     reference = uncut(0, folder)
     changed = CONFIG.model_copy(update={"algorithm": CONFIG.algorithm.model_copy(update={"beta": 0.5})})
     with pytest.raises(StateError, match=r"algorithm\.beta.*0\.3.*0\.5(.|\n)*state\.dir"):
-        assemble(
-            changed,
-            build_brain(changed),
-            source=ScriptedSource([], lambda: 1),
-            dead_letters=CollectedDeadLetters([]),
-            store=reference.store,
-            order_log=FusedOrderLog(folder / "unused.log"),
-        )
+        restore(build_brain(changed), reference.store)

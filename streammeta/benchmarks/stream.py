@@ -7,7 +7,7 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from consumers.learner import assemble, build_brain
+from consumers.learner import assemble, build_brain, restore
 from producers.messages import messages
 from producers.publish import Pace, open_producer, publish
 from producers.sinusoid import Sinusoids, sinusoid
@@ -48,6 +48,7 @@ def _fill(config: Config) -> None:
 def _learn(config: Config, folder: Path) -> float:
     """Events a second, from the first event learned (which pays for the trace) to the last commit."""
     learned_at: list[float] = []
+    brain = build_brain(config)
     with (
         StateDirectory(folder) as directory,
         closing(LmdbStore(directory.lmdb_path)) as store,
@@ -57,7 +58,8 @@ def _learn(config: Config, folder: Path) -> float:
     ):
         loop = assemble(
             config,
-            build_brain(config),
+            brain,
+            restore(brain, store),
             source=source,
             dead_letters=dead,
             store=store,

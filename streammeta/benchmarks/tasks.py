@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from consumers.learner import Brain, assemble, build_brain
+from consumers.learner import Brain, assemble, build_brain, restore
 from producers.messages import messages
 from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
@@ -110,6 +110,7 @@ def _learn(config: Config, brain: Brain, store: LmdbStore, log: OrderLog, known:
     loop = assemble(
         config,
         brain,
+        restore(brain, store),
         source=source,
         dead_letters=NoDeadLetters(),
         store=store,

@@ -41,12 +41,16 @@ class Root(click.Group):
 
     def get_command(
         self,
-        ctx: click.Context,  # noqa: ARG002 (click)
+        ctx: click.Context,
         cmd_name: str,
     ) -> click.Command | None:
-        """The verb's command."""
+        """The verb's command; a misspelt one is refused with the nearest named."""
         verb = VERBS.get(cmd_name)
         if verb is None:
+            if not ctx.resilient_parsing:  # shell completion asks for what may not be there
+                from streammeta.config.suggest import did_you_mean
+
+                ctx.fail(f"No such command {cmd_name!r}{did_you_mean(cmd_name, VERBS)}.")
             return None
         command: click.Command = getattr(import_module(f"streammeta.cli.{verb.module}"), verb.name)
         return command

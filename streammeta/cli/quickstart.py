@@ -1,5 +1,6 @@
 """`streammeta quickstart`: a broker, a producer of tasks and the learner, with nothing else installed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -54,7 +55,11 @@ def quickstart(duration: float | None, port: int, no_broker: bool, directory: Pa
     """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C."""
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     with ExitStack() as stack:
-        settings = [*SETTINGS, f"http.port={port}", f"state.dir='{directory}'"]
+        settings = [
+            *SETTINGS,
+            f"http.port={port}",
+            f"state.dir={json.dumps(str(directory), ensure_ascii=False)}",
+        ]
         if no_broker:
             connect: Connect = connect_generated
             click.echo("no broker: the producer feeds the learner in this process", err=True)

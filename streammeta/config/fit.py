@@ -16,7 +16,11 @@ _KEPT: Mapping[str, set[str]] = {
     "kafka": {"topic"},
     "model": {"factory", "args", "loss", "seed", "dtype"},
 }
-_FREE: Mapping[str, set[str]] = {"algorithm": {"inner_lr"}, "outer": {"lr"}, "events": set()}
+_FREE: Mapping[str, set[str]] = {
+    "algorithm": {"inner_lr"},
+    "outer": {"lr"},
+    "events": {"support", "query"},  # the sets of ready episodes are what they are
+}
 
 
 def fit(config: Config) -> dict[str, Any]:

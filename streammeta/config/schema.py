@@ -177,6 +177,12 @@ class EventsSection(Section):
     """How records become episodes."""
 
     kind: Literal["episode"] = Field("episode", description="What a record's value holds.")
+    support: int = Field(
+        10, ge=1, description="Examples in the support set of an episode that is cut from single examples."
+    )
+    query: int = Field(
+        10, ge=1, description="Examples in the query set of an episode that is cut from single examples."
+    )
     batch: Literal[1] = Field(1, description="Events per meta-update, strictly in order.")
 
 

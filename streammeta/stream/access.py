@@ -72,7 +72,7 @@ def always() -> bool:
 
 
 class Hearing(logging.Handler):
-    """Takes the place of kafka-python's own log output and remembers the exceptions in it."""
+    """Remembers the exceptions in kafka-python's log."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -105,11 +105,15 @@ HEARING = Hearing()
 
 
 def quiet_kafka() -> None:
-    """Keep kafka-python's log lines from the user; what matters in them is told by our errors."""
+    """Keep kafka-python's log lines from the user, who asks for them by setting its logger to DEBUG.
+
+    What matters in them is told by our errors. Called before each connection, as others set levels too.
+    """
     logger = logging.getLogger("kafka")
     if HEARING not in logger.handlers:
-        logger.handlers = [HEARING]
-        logger.propagate = False
+        logger.addHandler(HEARING)
+    logger.propagate = logger.level == logging.DEBUG
+    if not logger.propagate:
         logger.setLevel(logging.WARNING)
 
 

@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 HEADER_PREFIX = "__streammeta.errors."
 MESSAGE_BYTES = 1024
 """Longest error message in a header, in UTF-8."""
+GRACE_SECONDS = 2.0
+"""How long acknowledgements are still waited for once `keep_going` says no."""
 _SLICE_SECONDS = 0.2
 _REBUILDS = 3
 """How often a producer is replaced without any acknowledgement in between."""
@@ -113,7 +115,7 @@ class KafkaDeadLetters:
 
         Args:
             settings: The `[kafka]` section.
-            keep_going: Asked while waiting; False ends a wait with an error.
+            keep_going: Asked while waiting; False ends a wait with an error (`flush`: after `GRACE_SECONDS`).
 
         Raises:
             BrokerUnavailable, BrokerRefused, TopicMissing, ConfigError: as `Source.start`.
@@ -122,6 +124,7 @@ class KafkaDeadLetters:
         self._topic = settings.dead_letter_topic
         self._pending: deque[_Letter] = deque()
         self._rebuilds = 0
+        self._stop_at: float | None = None
         ensure_dead_letter_topic(settings, keep_going)
         self._producer = self._make_producer()
         self._producer.partitions_for(self._topic)
@@ -153,7 +156,8 @@ class KafkaDeadLetters:
         while self._pending:
             letter = self._pending[0]
             if letter.future is None:
-                self._wait()
+                self._check_stop()
+                time.sleep(_SLICE_SECONDS)
                 self._begin(letter)
             elif self._done(letter):
                 self._pending.popleft()
@@ -167,17 +171,19 @@ class KafkaDeadLetters:
             return True
         if future.failed():
             self._mend(letter, future.exception)
-        elif not self._keep_going():
-            raise DeadLetterFailed(self._stopped())
+        else:
+            self._check_stop()
         return False
 
-    def _wait(self) -> None:
-        if not self._keep_going():
-            raise DeadLetterFailed(self._stopped())
-        time.sleep(_SLICE_SECONDS)
-
-    def _stopped(self) -> str:
-        return f"stopped before {len(self._pending)} dead letters were acknowledged by {self._topic!r}"
+    def _check_stop(self) -> None:
+        """A broker that is there gets time to acknowledge what is under way before a stop counts."""
+        if self._keep_going():
+            self._stop_at = None
+            return
+        self._stop_at = self._stop_at or time.monotonic() + GRACE_SECONDS
+        if time.monotonic() >= self._stop_at:
+            left = len(self._pending)
+            raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged by {self._topic!r}")
 
     def _mend(self, letter: _Letter, error: errors.KafkaError) -> None:
         """Send it again, or raise why that is of no use."""

@@ -42,7 +42,7 @@ class GeneratedSource:
         wait = (self._next + 1 - self._first) / self.per_second - (self.monotonic() - self._began)
         if wait > 0:
             self.sleep(min(wait, timeout_seconds))
-        records = list(islice(self._records, min(_BATCH, self._due() - self._next)))
+        records = list(islice(self._records, min(_BATCH, self.lag()[0])))
         self._next += len(records)
         return records
 

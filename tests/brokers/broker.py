@@ -62,7 +62,10 @@ class Broker:
         self.bootstrap_servers = bootstrap_servers
         self.admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, reconnect_backoff_max_ms=100)
         self.producer = KafkaProducer(
-            bootstrap_servers=bootstrap_servers, max_request_size=1 << 28, metadata_max_age_ms=500
+            bootstrap_servers=bootstrap_servers,
+            max_request_size=1 << 28,
+            metadata_max_age_ms=500,
+            reconnect_backoff_max_ms=100,
         )
 
     def close(self) -> None:

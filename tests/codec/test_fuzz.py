@@ -69,7 +69,7 @@ def mutant(origin: Record, chance: random.Random) -> Record:
 
 def test_nothing_but_bad_event_is_raised() -> None:
     """Of 10,000 records each is decoded into finite, matching arrays or refused; both happen often."""
-    chance = random.Random(20)  # noqa: S311 - reproducible, nothing secret
+    chance = random.Random(20)
     origins = seeds(np.random.default_rng(20))
     counts: Counter[str] = Counter()
     longest = 0

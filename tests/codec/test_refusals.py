@@ -178,6 +178,7 @@ def test_bad_tensor_in_json(tensor: str, place: str) -> None:
         packed(shape=[True, 2]),
         packed(shape=2),
         packed(data=b"\0" * 7),
+        packed(data=b"\0" * 12),
         packed(data="12345678"),
         packed(data=[0] * 8),
         packed(dtype="bool", data=b"\2\1"),

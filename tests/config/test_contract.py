@@ -48,6 +48,8 @@ clip_norm = 10.0
 
 [events]
 kind = "episode"
+support = 4
+query = 6
 batch = 1
 
 [state]
@@ -95,7 +97,7 @@ MEANING = {
         "outer_scale": "beta",
     },
     "outer": {"name": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 10.0},
-    "events": {"kind": "episode", "batch": 1},
+    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 1},
     "state": {
         "dir": Path("/var/lib/streammeta"),
         "cache_tasks": 10,
@@ -136,7 +138,7 @@ DEFAULTS = {
         "outer_scale": "none",
     },
     "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": None},
-    "events": {"kind": "episode", "batch": 1},
+    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1},
     "state": {
         "dir": Path("state"),
         "cache_tasks": 100000,

@@ -111,7 +111,7 @@ class SourceContract:
         assert max(len(poll) for poll in polls) <= 500
 
     def test_fetch_gives_a_run_again(self, world: World, open_source: Callable[..., Source]) -> None:
-        """A run gives the same records again, leaves its partition at its end, and costs the others nothing."""
+        """A run gives the same records again, leaves its partition at its end, costs the others nothing."""
         world.write(values("a", 900), 0)
         world.write(values("b", 900), 1)
         source = open_source()

@@ -101,7 +101,8 @@ class Daemon:
     def wait_for_events(self, events: int) -> None:
         """Return when so many were learned, or the process has ended."""
         wait_until(
-            lambda: self.ended() or self.events() >= events, f"{events} events; {self.log.read_text()[-2000:]}"
+            lambda: self.ended() or self.events() >= events,
+            f"{events} events; {self.log.read_text()[-2000:]}",
         )
 
     def ended(self) -> bool:

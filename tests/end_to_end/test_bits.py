@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streammeta.events import Array
-from tests.brokers.broker import Broker
+from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.program import Daemon, same_bits, succeed
 
 EVENTS = 5000
@@ -23,7 +23,7 @@ SETTINGS = {
 
 def produce(broker: Broker, partitions: int) -> str:
     """The stream of this module in a new topic of the broker."""
-    topic = broker.topic(partitions)
+    topic = broker.create(fresh("bits"), partitions)
     stream = ["--tasks", TASKS, "--shots", 5, "--query", 5, "--seed", 3, "--events", EVENTS]
     succeed("produce", "sinusoid", *stream, "--bootstrap-servers", broker.bootstrap_servers, "--topic", topic)
     return topic

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from producers.sinusoid import Sinusoids, sinusoid
-from tests.brokers.broker import Broker
+from tests.brokers.broker import Broker, fresh
 from tests.end_to_end import reference
 from tests.end_to_end.program import Daemon, succeed
 
@@ -28,7 +28,7 @@ def test_the_reference_has_the_right_derivatives() -> None:
 
 def test_daemon_agrees_after_500_events(tansu: Broker, tmp_path: Path) -> None:
     """Kafka, codec, engine, store and export in float64 end where plain loops end, to 1e-10."""
-    topic = tansu.topic()
+    topic = tansu.create(fresh("reference"))
     stream = ["--tasks", 7, "--shots", 6, "--query", 8, "--seed", 5]
     target = ["--bootstrap-servers", tansu.bootstrap_servers, "--topic", topic]
     succeed("produce", "sinusoid", *stream, "--events", EVENTS, *target)
@@ -48,7 +48,11 @@ def test_daemon_agrees_after_500_events(tansu: Broker, tmp_path: Path) -> None:
         daemon.run_to_end()
         exported = daemon.export()
     events = [
-        (task, *((batch.x.astype(float), batch.y.astype(float)) for batch in episode))
+        (
+            task,
+            (episode.support.x.astype(float), episode.support.y.astype(float)),
+            (episode.query.x.astype(float), episode.query.y.astype(float)),
+        )
         for task, episode in islice(sinusoid(Sinusoids(tasks=7, shots=6, query=8, seed=5)), EVENTS)
     ]
     w, memories = reference.moml(
