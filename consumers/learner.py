@@ -8,12 +8,14 @@ import torch
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.algorithms.registry import build_learner
+from streammeta.batching import Gathering
 from streammeta.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.clock import Clock
 from streammeta.codec import decode
 from streammeta.config import Config, config_hash, differences, fit
 from streammeta.engine import Engine, Progress
-from streammeta.loop import CheckpointPolicy, Controls, Ledger, Loop, OrderLog, Rates
+from streammeta.intake import Intake, Ledger
+from streammeta.loop import CheckpointPolicy, Controls, Loop, OrderLog, Rates
 from streammeta.memories import Memories
 from streammeta.network import Network, load_network
 from streammeta.outcomes import Observer
@@ -50,6 +52,13 @@ def build_brain(config: Config) -> Brain:
     return Brain(network, learner, Steps(learner, network), origin)
 
 
+def brain_of(checkpoint: Checkpoint) -> Brain:
+    """What the state was learned with: the settings are in it, learning rates and all."""
+    sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
+    sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
+    return build_brain(Config.model_validate(sections))
+
+
 def assemble(
     config: Config,
     brain: Brain,
@@ -67,21 +76,31 @@ def assemble(
     """A loop that continues from `begun`, which `restore` read from the store."""
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
     memories = Memories(store.get, empty, config.state.cache_tasks)
-    return Loop(
+    clock = clock or Clock()
+    intake = Intake(
         topic=config.kafka.topic,
-        source=source,
         decode=partial(decode, max_bytes=config.kafka.max_event_bytes),
-        dead_letters=dead_letters,
+        gathering=Gathering(
+            config.events.batch,
+            config.events.batch_linger_seconds,
+            lambda event: brain.network.shapes(event.episode),
+        ),
         engine=Engine(brain.network, brain.steps, begun.state, begun.progress, memories),
+        dead_letters=dead_letters,
+        ledger=Ledger(dict(begun.positions), dict(begun.refused)),
+        observers=observers,
+        clock=clock,
+    )
+    return Loop(
+        source=source,
+        intake=intake,
         store=store,
         order_log=order_log,
         origin=brain.origin,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused)),
         policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
-        observers=observers,
         controls=controls or Controls(),
         reload=reload,
-        clock=clock or Clock(),
+        clock=clock,
     )
 
 

@@ -5,8 +5,9 @@ No I/O of its own, no clock, no logging: the memories it asks may read the store
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from streammeta.events import Batch, Episode, TaskEvent
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import Prequential
-from streammeta.store.base import TaskStats
+from streammeta.store.base import TaskRow, TaskStats
 from streammeta.tracing import MACHINE_FAULTS, Steps
 
 TASK_FADING = 0.9
@@ -35,23 +36,6 @@ class Losses(NamedTuple):
     memory: float
 
 
-class Update(NamedTuple):
-    """What one event does to its task.
-
-    Attributes:
-        task: The task.
-        before: Its statistics before the event.
-        entry: Its entry after it.
-        losses, tracking_error: For watchers.
-    """
-
-    task: str
-    before: TaskStats
-    entry: Entry
-    losses: Losses
-    tracking_error: float
-
-
 class Progress(NamedTuple):
     """How far the stream was learned: part of the state.
 
@@ -62,6 +46,25 @@ class Progress(NamedTuple):
 
     events: int = 0
     prequential: Prequential = Prequential()
+
+
+class Update(NamedTuple):
+    """What one event does to its task.
+
+    Attributes:
+        task: The task.
+        before: Its statistics before the event.
+        entry: Its entry after it.
+        losses, tracking_error: For watchers.
+        progress: How far the stream was learned, this event included.
+    """
+
+    task: str
+    before: TaskStats
+    entry: Entry
+    losses: Losses
+    tracking_error: float
+    progress: Progress
 
 
 class Step(NamedTuple):
@@ -131,11 +134,13 @@ class Engine:
         progress, updates = self.progress, []
         columns = (info.loss_meta, info.loss_adapted, info.loss_memory, info.tracking_error)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        for event, entry, memory, (*three, error) in zip(events, entries, moved, rows, strict=True):
+        # Rows of their own: a view would keep the memories of the whole iteration alive.
+        memories = [memory.clone() for memory in moved] if len(events) > 1 else [moved[0]]
+        for event, entry, memory, (*three, error) in zip(events, entries, memories, rows, strict=True):
             losses = Losses(*three)
             progress = Progress(progress.events + 1, progress.prequential.fold(*losses, error))
             stats = _visited(entry.stats, progress.events, event.time_ms, losses)
-            updates.append(Update(event.task, entry.stats, Entry(stats, memory), losses, error))
+            updates.append(Update(event.task, entry.stats, Entry(stats, memory), losses, error, progress))
         return Step(state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
 
     def keep(self, step: Step) -> None:
@@ -143,6 +148,11 @@ class Engine:
         self.state, self.progress = step.state, step.progress
         for update in step.updates:
             self.memories.put(update.task, update.entry)
+
+    def dirty(self) -> Mapping[str, TaskRow]:
+        """The rows that the store does not hold yet; `memory_norm` is that of the task's parameters."""
+        params_of = self._steps.task_params
+        return self.memories.dirty(partial(params_of, self.state)) if params_of else self.memories.dirty()
 
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""

@@ -37,6 +37,11 @@ class Run(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An iteration was closed here although nothing in its records says so: by the clock, or at the end."""
+
+
 class Batch(NamedTuple, Generic[T]):
     """Labelled examples; the first axis of `x` and `y` counts them."""
 

@@ -1,16 +1,19 @@
 """A state as named tensors for other programs: safetensors, no pickle.
 
-`meta/<parameter>` are the meta-parameters, `task/<id>/<parameter>` a task's memory.
+`meta/<parameter>` are the meta-parameters, `task/<id>/<parameter>` the parameters that a task's memory means.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import torch
+from torch import Tensor
 
+from streammeta.algorithms.base import State
 from streammeta.checkpoint import Checkpoint
 from streammeta.errors import StateError, StreammetaError
 from streammeta.events import Array
@@ -27,19 +30,38 @@ def metadata(checkpoint: Checkpoint) -> dict[str, str]:
     }
 
 
-def tensors(checkpoint: Checkpoint, memories: Iterable[tuple[str, bytes]]) -> dict[str, Array]:
-    """The meta-parameters, and each memory given as (task, raw numbers).
+TaskParams = Callable[[State, Tensor], Tensor]
+
+
+def meta_tensors(checkpoint: Checkpoint) -> dict[str, Array]:
+    """The meta-parameters."""
+    params = checkpoint.state.params.numpy()
+    return {f"meta/{name}": value for name, value in _named(checkpoint.origin.layout, params)}
+
+
+def task_tensors(
+    checkpoint: Checkpoint, memories: Iterable[tuple[str, bytes]], task_params: TaskParams | None
+) -> dict[str, Array]:
+    """The parameters of each task whose memory is given as (task, raw numbers).
+
+    Args:
+        checkpoint: The state that the memories belong to.
+        memories: From the same commit.
+        task_params: That of the learner that made the state.
 
     Raises:
-        StateError: the algorithm keeps no task memory.
+        StateError: the algorithm keeps no parameters of a task.
     """
-    layout, dtype = checkpoint.origin.layout, np.dtype(checkpoint.origin.dtype)
-    found = {f"meta/{n}": value for n, value in _named(layout, checkpoint.state.params.numpy())}
+    if task_params is None:
+        raise StateError(
+            f"algorithm {checkpoint.origin.algorithm} keeps no parameters of a task; export without tasks"
+        )
+    dtype = np.dtype(checkpoint.origin.dtype)
+    found: dict[str, Array] = {}
     for task, raw in memories:
-        if not raw:
-            raise StateError(f"algorithm {checkpoint.origin.algorithm} keeps no task memory; export without")
-        row = np.frombuffer(raw, dtype)
-        found |= {f"task/{task}/{name}": value for name, value in _named(layout, row)}
+        row = torch.from_numpy(np.frombuffer(raw, dtype).copy())
+        params = task_params(checkpoint.state, row).numpy()
+        found |= {f"task/{task}/{name}": value for name, value in _named(checkpoint.origin.layout, params)}
     return found
 
 

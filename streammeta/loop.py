@@ -3,40 +3,42 @@
 One event, six hops:
     1. `source.poll` gives records; their order goes into the order log before the first is applied.
     2. `decode` reads a task event, or the record goes to the dead letters.
-    3. `engine` loads the task's entry, updates, puts it back as dirty.
-    4. Observers fold the outcome.
+    3. Events are gathered into an iteration (`batching`; of one event by default); `engine` loads the tasks'
+       entries, updates, puts them back as dirty.
+    4. Observers fold the outcomes.
     5. When due: dead letters are acknowledged, then `store.commit` writes dirty rows, meta state and next
        offsets in one transaction, then the order log forgets what the state contains.
     6. The broker is told the offsets, for lag tools only.
 
-Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order.
+Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order and
+in the same iterations. An iteration that is still open belongs to the order log, never to the state.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from streammeta.checkpoint import Checkpoint, Origin, pack
 from streammeta.clock import Clock
-from streammeta.engine import Engine, Step
-from streammeta.errors import BadEvent
-from streammeta.events import Positions, Record, Run, TaskEvent
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Observer, Outcome, Refused, Turned
+from streammeta.events import Cut, Positions, Record, Run
+from streammeta.intake import Intake
+from streammeta.outcomes import Checkpointed, Turned
 from streammeta.store.base import Store
-from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.base import Source
 
 POLL_SECONDS = 0.2
 """How long an idle loop waits before it looks at its controls again."""
+SHORTEST_POLL_SECONDS = 0.001
+"""What a poll may take when the open iteration is due."""
 
 
 class OrderLog(Protocol):
-    """Remembers in which order runs are applied, until a checkpoint contains them."""
+    """Remembers in which order runs are applied, and cut, until a checkpoint contains them."""
 
-    def append(self, runs: Sequence[Run]) -> None:
-        """Hand the runs to the operating system."""
+    def append(self, entries: Sequence[Run | Cut]) -> None:
+        """Hand the entries to the operating system."""
 
-    def pending(self, positions: Positions) -> list[Run]:
+    def pending(self, positions: Positions) -> list[Run | Cut]:
         """What was logged and `positions` does not contain, in order."""
 
     def forget(self, positions: Positions) -> None:
@@ -55,7 +57,7 @@ class Controls:
     """What signals ask of the loop; it looks between two events.
 
     Attributes:
-        stop: Finish the event in hand, checkpoint, return.
+        stop: Finish the iteration in hand, checkpoint, return; one that is still open waits for the restart.
         checkpoint: Checkpoint now.
         reload: Read the configuration again.
     """
@@ -73,46 +75,24 @@ class CheckpointPolicy:
     seconds: float
 
 
-@dataclass(slots=True)
-class Ledger:
-    """What the loop keeps beside the engine, all of it in the state.
-
-    Attributes:
-        positions: Partition -> next offset.
-        refused: Reason -> records set aside.
-        since_checkpoint: Records applied since the last checkpoint.
-    """
-
-    positions: dict[int, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    since_checkpoint: int = 0
-
-
 @dataclass
 class Loop:
     """Moves events from the source through the engine into the store.
 
     Attributes:
-        topic: The name that outcomes carry.
-        decode: Reads a record, or raises BadEvent.
+        intake: Applies them.
         reload: Reads the learning rates again, None when they cannot be read.
-        observers: Told what happened.
     """
 
-    topic: str
     source: Source
-    decode: Callable[[Record], TaskEvent]
-    dead_letters: DeadLetters
-    engine: Engine
+    intake: Intake
     store: Store
     order_log: OrderLog
     origin: Origin
-    ledger: Ledger
     policy: CheckpointPolicy
-    observers: Sequence[Observer]
     controls: Controls
     reload: Callable[[], Rates | None]
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock
     _checkpoint_at: float = field(init=False, default=0.0)
     _restoring: bool = field(init=False, default=False)
 
@@ -124,147 +104,108 @@ class Loop:
         Raises:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
-        self.ledger.positions = dict(self.source.start(self.ledger.positions))
+        self.intake.start(self.source.start(self.intake.ledger.positions))
         ends = self.source.ends() if until_end else None
         self._checkpoint()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
-            self._apply(self.source.poll(POLL_SECONDS))
-            self._tell_turned()
+            self._turn()
+        if not self.controls.stop:
+            self._cut()
         self._checkpoint()
 
     def _recover(self) -> None:
-        """Apply again, in the logged order, what was applied after the last checkpoint."""
-        runs = self.order_log.pending(self.ledger.positions)
-        self._restoring = bool(runs)
+        """Apply again, in the logged order and iterations, what was applied after the last checkpoint."""
+        entries = self.order_log.pending(self.intake.ledger.positions)
+        self._restoring = bool(entries)
         self._tell_turned()
-        for run in runs:
+        for entry in entries:
+            if isinstance(entry, Run):
+                self._repeat(entry)
+            else:
+                self.intake.close()
             if self.controls.stop:
                 return
-            for record in self._new(self.source.fetch(run)):
-                self._apply_one(record)
-                if self.controls.stop:
-                    return
-            self.ledger.positions[run.partition] = max(run.end, self.ledger.positions.get(run.partition, 0))
             self._tell_turned()
         self._restoring = False
 
+    def _repeat(self, run: Run) -> None:
+        """Apply a logged run again."""
+        for record in self.intake.new(self.source.fetch(run)):
+            self._take(record)
+            if self.controls.stop:
+                return
+        self.intake.pass_to(run.partition, run.end)
+
+    def _turn(self) -> None:
+        """Poll once, and apply what came."""
+        left_seconds = max(self.intake.left_seconds(), SHORTEST_POLL_SECONDS)
+        records = self.source.poll(min(POLL_SECONDS, left_seconds))
+        if self.intake.left_seconds() <= 0:
+            self._cut()
+        self._apply(records)
+        self._tell_turned()
+
     def _apply(self, records: Iterable[Record]) -> None:
         """Hops 1 to 5 of one poll."""
-        new = list(self._new(records))
+        new = list(self.intake.new(records))
         if new:
             self.order_log.append(runs_of(new))
         for record in new:
-            self._apply_one(record)
+            self._take(record)
             if self.controls.stop:
                 return
         self._attend()
 
-    def _new(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records that the state does not contain."""
-        positions = dict(self.ledger.positions)
-        for record in records:
-            if record.offset >= positions.get(record.partition, 0):
-                positions[record.partition] = record.offset + 1
-                yield record
-            else:
-                self._tell(Duplicate(self.topic, record.partition, record.offset))
-
-    def _apply_one(self, record: Record) -> None:
+    def _take(self, record: Record) -> None:
         """Hops 2 to 5 of one record."""
-        try:
-            outcome: Outcome = self._learn(record)
-        except BadEvent as refusal:
-            self.dead_letters.send(record, refusal)
-            self.ledger.refused[refusal.reason] = self.ledger.refused.get(refusal.reason, 0) + 1
-            outcome = Refused(self.topic, record.partition, record.offset, refusal.reason, str(refusal))
-        self.ledger.positions[record.partition] = record.offset + 1
-        self.ledger.since_checkpoint += 1
-        self._tell(outcome)
+        self.intake.take(record)
         self._attend()
 
-    def _learn(self, record: Record) -> Learned:
-        """Hops 2 and 3, timed."""
-        tick = self.clock.monotonic
-        times = [tick()]
-        event = self.decode(record)
-        times.append(tick())
-        entries = self.engine.load([event])
-        times.append(tick())
-        step = self.engine.step([event], entries)
-        times.append(tick())
-        self.engine.keep(step)
-        times.append(tick())
-        return self._learned(record, event, step, [end - begin for begin, end in pairwise(times)])
-
-    def _learned(
-        self, record: Record, event: TaskEvent, step: Step, stage_seconds: Sequence[float]
-    ) -> Learned:
-        (update,) = step.updates
-        before, after, losses = update.before, update.entry.stats, update.losses
-        decode_seconds, load_seconds, step_seconds, store_seconds = stage_seconds
-        return Learned(
-            topic=self.topic,
-            partition=record.partition,
-            task=event.task,
-            events=step.progress.events,
-            task_events=after.events,
-            loss_meta=losses.meta,
-            loss_adapted=losses.adapted,
-            loss_memory=losses.memory,
-            task_loss=after.loss,
-            prequential=step.progress.prequential,
-            gradient_norm=step.gradient_norm,
-            update_norm=step.update_norm,
-            tracking_error=update.tracking_error,
-            staleness_events=after.last_event - before.last_event if before.events else None,
-            inner_lr=self.engine.inner_lr,
-            meta_lr=self.engine.meta_lr,
-            age_seconds=self.clock.now() - event.time_ms / 1000,
-            decode_seconds=decode_seconds,
-            load_seconds=load_seconds,
-            step_seconds=step_seconds,
-            store_seconds=store_seconds,
-        )
+    def _cut(self) -> None:
+        """Close the open iteration where the records do not say so; logged, so that a replay does it too."""
+        if self.intake.open:
+            self.order_log.append([Cut()])
+            self.intake.close()
 
     def _attend(self) -> None:
         """Do what signals asked for, and checkpoint when due."""
-        due = self.ledger.since_checkpoint and (
-            self.ledger.since_checkpoint >= self.policy.events
-            or self.clock.monotonic() - self._checkpoint_at >= self.policy.seconds
+        engine, news = self.intake.engine, self.intake.ledger.since_checkpoint
+        due = news and (
+            news >= self.policy.events or self.clock.monotonic() - self._checkpoint_at >= self.policy.seconds
         )
-        if due or self.engine.memories.full or self.controls.checkpoint or self.controls.reload:
+        if due or engine.memories.full or self.controls.checkpoint or self.controls.reload:
             self._checkpoint()
         if self.controls.reload:
             self.controls.reload = False
             rates = self.reload()
             if rates is not None:
-                self.engine.set_rates(rates.inner_lr, rates.meta_lr)
+                engine.set_rates(rates.inner_lr, rates.meta_lr)
 
     def _checkpoint(self) -> None:
         """Hops 5 and 6."""
         self.controls.checkpoint = False
         began = self.clock.monotonic()
-        self.dead_letters.flush()
+        self.intake.dead_letters.flush()
         meta = pack(self._snapshot())
         try:
-            written = self.store.commit(meta, self.engine.memories.dirty())
+            written = self.store.commit(meta, self.intake.engine.dirty())
         except Exception:
             self._tell_checkpointed(ok=False, began=began, written=0)
             raise
-        self.engine.memories.cleaned()
-        self.order_log.forget(self.ledger.positions)
-        self.source.committed(self.ledger.positions)
-        self.ledger.since_checkpoint = 0
+        self.intake.engine.memories.cleaned()
+        self.order_log.forget(self.intake.ledger.positions)
+        self.source.committed(self.intake.ledger.positions)
+        self.intake.ledger.since_checkpoint = 0
         self._tell_checkpointed(ok=True, began=began, written=written)
 
     def _snapshot(self) -> Checkpoint:
         return Checkpoint(
             origin=self.origin,
-            state=self.engine.state,
-            progress=self.engine.progress,
-            positions=self.ledger.positions,
-            refused=self.ledger.refused,
+            state=self.intake.engine.state,
+            progress=self.intake.engine.progress,
+            positions=self.intake.ledger.positions,
+            refused=self.intake.ledger.refused,
         )
 
     def _reached(self, ends: Positions | None) -> bool:
@@ -273,24 +214,20 @@ class Loop:
         positions = self.source.positions()
         return all(positions.get(partition, 0) >= end for partition, end in ends.items())
 
-    def _tell(self, outcome: Outcome) -> None:
-        for observer in self.observers:
-            observer(outcome)
-
     def _tell_turned(self) -> None:
         connected = self.source.connected()
         lag = self.source.lag() if connected else {}
-        self._tell(Turned(self.topic, connected=connected, restoring=self._restoring, lag=lag))
+        self.intake.tell(Turned(self.intake.topic, connected=connected, restoring=self._restoring, lag=lag))
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()
-        self._tell(
+        self.intake.tell(
             Checkpointed(
                 ok=ok,
                 seconds=self._checkpoint_at - began,
                 bytes=written,
                 timestamp_seconds=self.clock.now(),
-                tasks_cached=len(self.engine.memories),
+                tasks_cached=len(self.intake.engine.memories),
                 tasks_stored=self.store.count(),
             )
         )

@@ -1,7 +1,7 @@
 """The task memories in RAM: a bounded cache over the store, and the rows that the next commit must write.
 
 Invariant: a row that the store does not hold yet (dirty) is never evicted. When all rows are dirty the cache
-is `full`, and a checkpoint is due before the next event.
+is `full`, and a checkpoint is due before the next iteration; one of B events may so hold B − 1 rows too many.
 """
 
 from collections import OrderedDict
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,9 +71,9 @@ class Memories:
         """Whether only a checkpoint can make room."""
         return len(self._dirty) >= self._capacity
 
-    def dirty(self) -> Mapping[str, TaskRow]:
-        """The rows that the store does not hold yet, as it keeps them."""
-        return {task: _row(entry) for task, entry in self._dirty.items()}
+    def dirty(self, params_of: Callable[[Tensor], Tensor] = lambda memory: memory) -> Mapping[str, TaskRow]:
+        """The rows that the store does not hold yet, as it keeps them, with the norms of `params_of`."""
+        return {task: _row(entry, params_of) for task, entry in self._dirty.items()}
 
     def cleaned(self) -> None:
         """All dirty rows were committed."""
@@ -92,7 +91,7 @@ class Memories:
         return torch.frombuffer(bytearray(raw), dtype=self._empty.memory.dtype).to(self._empty.memory.device)
 
 
-def _row(entry: Entry) -> TaskRow:
+def _row(entry: Entry, params_of: Callable[[Tensor], Tensor]) -> TaskRow:
     """The entry as stored; its norm is taken here, once a checkpoint, not once an event."""
-    memory = entry.memory.cpu().numpy()
-    return TaskRow(replace(entry.stats, memory_norm=float(np.linalg.norm(memory))), memory.tobytes())
+    norm = torch.linalg.vector_norm(params_of(entry.memory)).item()
+    return TaskRow(replace(entry.stats, memory_norm=norm), entry.memory.cpu().numpy().tobytes())

@@ -6,7 +6,7 @@ something that is not in the state.
 
 import importlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
@@ -94,6 +94,10 @@ class Network:
             BadEvent: NaN or infinity, before or after the cast; fractional class numbers.
         """
         return Episode(*(Batch(self._x(batch.x), self._y(batch.y)) for batch in episode))
+
+    def shapes(self, episode: Episode[Array]) -> Hashable:
+        """What must be equal in two episodes that are stacked: shapes, and whether x stays integer."""
+        return tuple((x.shape, y.shape, self.keeps_integers and x.dtype.kind != "f") for x, y in episode)
 
     def _x(self, x: Array) -> Tensor:
         if self.keeps_integers and x.dtype.kind != "f":

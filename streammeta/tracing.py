@@ -51,6 +51,11 @@ class Steps:
         self._prepared: dict[Signature, Prepared] = {}
         self._refused: dict[Signature, str] = {}
 
+    @property
+    def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
+        """The learner's."""
+        return self._learner.task_params
+
     def step(
         self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
     ) -> tuple[State, Tensor, Info, bool]:
@@ -63,13 +68,13 @@ class Steps:
             ConfigError: the model does something that cannot be traced or replayed.
             IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
         """
-        inputs = [*_state_tensors(state), memory, seen, *episode.support, *episode.query]
+        inputs = [*state_tensors(state), memory, seen, *episode.support, *episode.query]
         with torch.no_grad():
             prepared = self._prepare(state, episode, inputs)
             if prepared.classes:
                 _check_classes(episode, prepared.classes)
             *outputs, finite = prepared.run(*inputs)
-        after, rest = _read_state(state, outputs)
+        after, rest = read_state(state, outputs)
         return after, rest[0], Info(*rest[1:]), bool(finite)
 
     def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
@@ -112,13 +117,13 @@ class Steps:
         """The update over a flat list of tensors, with a last output: is everything to keep finite?"""
 
         def step(*flat: Tensor) -> list[Tensor]:
-            state, (memory, seen, *arrays) = _read_state(like, list(flat))
+            state, (memory, seen, *arrays) = read_state(like, list(flat))
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
-            kept = [*_state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
+            kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
             # 0 · x is NaN exactly where x is not finite, and a sum keeps a NaN
             finite = sum((kept_tensor * 0).sum() for kept_tensor in kept if kept_tensor.numel()) == 0
-            return [*_state_tensors(after), moved, *info, torch.as_tensor(finite)]
+            return [*state_tensors(after), moved, *info, torch.as_tensor(finite)]
 
         return step
 
@@ -155,11 +160,16 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def _state_tensors(state: State) -> list[Tensor]:
-    return [state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr]
+def state_tensors(state: State) -> list[Tensor]:
+    """All tensors of a state, in the order in which `read_state` takes them: slots by name.
+
+    A state that was stored, or that an update made, may hold them in another order.
+    """
+    slots = [named[name] for named in (state.outer, state.slots) for name in sorted(named)]
+    return [state.params, *slots, state.inner_lr, state.meta_lr]
 
 
-def _read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
+def read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
     """A state with the names of `like` from the front of `flat`, and what follows it."""
     values = iter(flat)
     state = State(
@@ -173,7 +183,7 @@ def _read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
 
 
 def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Tensor]:
-    return {name: next(values) for name in like}
+    return {name: next(values) for name in sorted(like)}
 
 
 def _check_classes(episode: Episode[Tensor], classes: int) -> None:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from streammeta.algorithms.base import MetaLearner
-from streammeta.algorithms.moml import maml, moml
+from streammeta.algorithms.maml import maml
+from streammeta.algorithms.moml import moml
 from streammeta.algorithms.outer import clip_norm, sgd
 from streammeta.events import Array, Batch, Episode, TaskEvent, episode_of
 from streammeta.network import Network, load_network

@@ -12,7 +12,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Record, Run, episode_of
+from streammeta.events import Cut, Positions, Record, Run, episode_of
 from streammeta.store.base import Meta, TaskRow
 from streammeta.store.memory import MemoryStore
 from streammeta.store.order_log import OrderLog
@@ -35,8 +35,21 @@ class Fuse:
             raise Killed
 
 
-def make_script(seed: int, *, partitions: int, tasks: int, events: int, poison: float = 0.1) -> list[Record]:
-    """Records of several tasks, a task always in its partition, some of them poison, offsets with gaps."""
+def make_script(
+    seed: int,
+    *,
+    partitions: int,
+    tasks: int,
+    events: int,
+    poison: float = 0.1,
+    odd: float = 0.0,
+    wild: float = 0.0,
+) -> list[Record]:
+    """Records of several tasks, a task always in its partition, offsets with gaps.
+
+    Some are `poison` (nothing can be read), some `odd` (of another shape), some `wild` (they can be read, but
+    hold NaN, or numbers whose update overflows).
+    """
     draws = random.Random(seed)
     arrays = np.random.default_rng(seed)
     offsets = dict.fromkeys(range(partitions), 0)
@@ -46,6 +59,10 @@ def make_script(seed: int, *, partitions: int, tasks: int, events: int, poison: 
         partition = task % partitions
         offsets[partition] += draws.choice((1, 1, 1, 3))
         x, y = arrays.normal(size=(2, 2, 3, 2))
+        if odd and draws.random() < odd:
+            x, y = x[:, :2], y[:, :2]
+        if wild and draws.random() < wild:
+            x = np.where(np.arange(2) == 1, draws.choice((np.nan, 1e200)), x)
         value = encode_msgpack(episode_of(x[0], y[0, :, :1], x[1], y[1, :, :1]))
         if draws.random() < poison:
             value = b"\xc1poison"
@@ -63,12 +80,16 @@ class ScriptedSource:
     Attributes:
         batch: Draws the size of the next batch.
         redeliver: Draws how many records before the position are delivered again.
+        pauses: Places in the script (records before them) where nothing comes for a while, once a life.
+        pause: Lets the time of a pause pass.
     """
 
     script: Sequence[Record]
     batch: Callable[[], int]
     redeliver: Callable[[], int] = lambda: 0
     fuse: Fuse = field(default_factory=Fuse)
+    pauses: frozenset[int] = frozenset()
+    pause: Callable[[], None] = lambda: None
     at: dict[int, int] = field(default_factory=dict)
     told: dict[int, int] = field(default_factory=dict)
 
@@ -84,7 +105,13 @@ class ScriptedSource:
         first = next((i for i, r in enumerate(self.script) if r.offset >= self.at[r.partition]), None)
         if first is None:
             return []
-        new = [r for r in self.script[first:] if r.offset >= self.at[r.partition]][: self.batch()]
+        if first in self.pauses:
+            self.pauses -= {first}
+            self.pause()
+            if first % 2:  # else records come at the end of the pause
+                return []
+        until = min((place for place in self.pauses if place > first), default=None)
+        new = [r for r in self.script[first:until] if r.offset >= self.at[r.partition]][: self.batch()]
         for record in new:
             self.at[record.partition] = record.offset + 1
         return [*self.script[max(0, first - self.redeliver()) : first], *new]
@@ -176,10 +203,10 @@ class FusedOrderLog(OrderLog):
 
     fuse = Fuse()
 
-    def append(self, runs: Sequence[Run]) -> None:
+    def append(self, entries: Sequence[Run | Cut]) -> None:
         """As the log, between two moments of danger."""
         self.fuse.passed()
-        super().append(runs)
+        super().append(entries)
         self.fuse.passed()
 
     def forget(self, positions: Positions) -> None:

@@ -1,9 +1,6 @@
 """The loop: exactly once, in the same order, to the same bits, whatever is cut, killed or delivered again."""
 
 import random
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -12,114 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.learner import Brain, assemble, build_brain, restore
-from streammeta.checkpoint import Checkpoint, unpack
-from streammeta.clock import Clock
-from streammeta.config import Config
-from streammeta.errors import BadEvent, Reason, StateError
+from consumers.learner import build_brain, restore
+from streammeta.errors import Reason, StateError
 from streammeta.events import Record
 from streammeta.loop import Controls
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Observer, Outcome, Refused
-from streammeta.store.base import TaskRow
-from streammeta.store.memory import MemoryStore
-from tests.scripted import (
-    CollectedDeadLetters,
-    Fuse,
-    FusedOrderLog,
-    FusedStore,
-    Killed,
-    ScriptedSource,
-    make_script,
-)
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused
+from tests.scripted import Fuse, make_script
+from tests.world import CONFIG, World, same
 
-CONFIG = Config.model_validate(
-    {
-        "model": {"factory": "streammeta.models:mlp", "args": {"sizes": [2, 3, 1]}, "dtype": "float64"},
-        "algorithm": {"name": "moml", "inner_lr": 0.05, "beta": 0.3},
-        "outer": {"name": "sgd", "lr": 0.05, "momentum": 0.5, "clip_norm": 5.0},
-        "state": {"cache_tasks": 4, "checkpoint_events": 7, "checkpoint_seconds": 1000.0},
-    }
-)
 TASKS = 6
-
-
-@cache
-def brain() -> Brain:
-    """Traced once for all tests: a trace costs half a second."""
-    return build_brain(CONFIG)
-
-
-@dataclass
-class World:
-    """What outlives the process: the store, the order log's file, the dead letters, the broker's offsets."""
-
-    script: list[Record]
-    base: Path
-    store: MemoryStore = field(default_factory=MemoryStore)
-    dead: list[tuple[Record, BadEvent]] = field(default_factory=list)
-    source: ScriptedSource | None = None
-    folder: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        """A folder of its own, also for the same example tried twice."""
-        self.folder = Path(tempfile.mkdtemp(dir=self.base))
-
-    def live(
-        self,
-        *,
-        fuse: Fuse | None = None,
-        batch: Callable[[], int] = lambda: 5,
-        redeliver: Callable[[], int] = lambda: 0,
-        observers: tuple[Observer, ...] = (),
-        controls: Controls | None = None,
-    ) -> bool:
-        """One life of the daemon, up to the end of the script; False when it was killed on the way."""
-        fuse = fuse or Fuse()
-        store = FusedStore(fuse, self.store)
-        log = FusedOrderLog(self.folder / "order.log")
-        log.fuse = fuse
-        self.source = ScriptedSource(self.script, batch, redeliver, fuse)
-        loop = assemble(
-            CONFIG,
-            brain(),
-            restore(brain(), store),
-            source=self.source,
-            dead_letters=CollectedDeadLetters(self.dead, fuse),
-            store=store,
-            order_log=log,
-            observers=(lambda _: fuse.passed(), *observers),
-            controls=controls,
-            clock=Clock(monotonic=lambda: 0.0, now=lambda: 0.0),
-        )
-        try:
-            loop.run(until_end=True)
-        except Killed:
-            return False
-        finally:
-            log.close()
-        return True
-
-    def checkpoint(self) -> Checkpoint:
-        """The committed meta state."""
-        meta = self.store.load()
-        assert meta is not None
-        return unpack(meta)
-
-    def rows(self) -> dict[str, TaskRow]:
-        """All committed tasks."""
-        rows = {task: self.store.get(task) for task, _ in self.store.stats()}
-        return {task: row for task, row in rows.items() if row is not None}
-
-
-def same(one: World, two: World) -> bool:
-    """Whether two states hold the same bits: meta-parameters, momentum, memories, statistics, counters."""
-    a, b = one.checkpoint(), two.checkpoint()
-    return (
-        torch.equal(a.state.params, b.state.params)
-        and torch.equal(a.state.outer["momentum"], b.state.outer["momentum"])
-        and repr((a.progress, a.positions, a.refused)) == repr((b.progress, b.positions, b.refused))
-        and repr(one.rows()) == repr(two.rows())
-    )
 
 
 @cache

@@ -63,12 +63,15 @@ class MetaLearner(NamedTuple):
             Inputs are left untouched.
         adapt: (state, support set of one task) -> that task's parameters (d,).
         memory_size: M, the numbers kept per task.
+        task_params: (state, memory (M,)) -> the task's own parameters (d,), for watchers and exports; None
+            for learners that keep none.
     """
 
     init: Callable[[Tensor], State]
     update: Callable[[State, Tensor, Tensor, Episode[Tensor]], tuple[State, Tensor, Info]]
     adapt: Callable[[State, Batch[Tensor]], Tensor]
     memory_size: int
+    task_params: Callable[[State, Tensor], Tensor] | None = None
 
 
 def per_task(function: Callable[..., Any]) -> Callable[..., Any]:

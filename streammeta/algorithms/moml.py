@@ -1,4 +1,4 @@
-"""Memory-based MAML: MOML v1, and MAML as the same step without memory.
+"""Memory-based MAML: MOML v1, one memory per task that moves only when its task arrives.
 
     min_w F(w) = (1/n) Σ_i L_i(w − α∇L_i(w))
 
@@ -8,18 +8,18 @@ Source: Wang, Yuan, Ying, Yang, JMLR 24(145) 2023, arXiv:2106.04911.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import grad, vjp
+from torch.func import grad
 
 from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
 from streammeta.algorithms.outer import Outer
-from streammeta.events import Batch, Episode
+from streammeta.algorithms.steps import HessianSet, Order, adapt, first_state, inner_gradient, outer_step
+from streammeta.events import Episode
 
-Order = Literal["first", "second"]
-HessianSet = Literal["support", "half"]
+OuterScale = Literal["none", "beta"]
 
 
 def moml(
@@ -32,7 +32,7 @@ def moml(
     beta: float,
     order: Order = "second",
     hessian_set: HessianSet = "support",
-    outer_scale: Literal["none", "beta"] = "none",
+    outer_scale: OuterScale = "none",
 ) -> MetaLearner:
     """Learn an initialisation with one memory per task.
 
@@ -66,6 +66,7 @@ def moml(
         On l(w) = ½(w − x)² with α = ½, β = 1: u = w − ½(w − x) = 1, v = (1 − ½)(u − y) = ½ · 3 = 1.5.
 
         >>> from streammeta.algorithms.outer import sgd
+        >>> from streammeta.events import Batch
         >>> half_square = lambda w, x, y: (0.5 * (w - x) ** 2).mean()
         >>> learner = moml(half_square, sgd(), dimension=1, inner_lr=0.5, meta_lr=0.1, beta=1.0)
         >>> at = lambda value: Batch(torch.full((1, 1, 1), value), torch.zeros(1, 1, 1))
@@ -75,133 +76,91 @@ def moml(
         >>> memory, state.params - after.params
         (tensor([[1.]]), tensor([0.1500]))
     """
-    if not 0 < beta <= 1:
-        raise ValueError(f"beta must be in (0, 1], got {beta}")
-    inner_step = _inner_step(loss, order, hessian_set)
-
-    def task(
-        params: Tensor, alpha: Tensor, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-        target, pull_back = inner_step(params, alpha, episode.support)
-        rate = torch.where(seen > 0, torch.full_like(seen, beta), torch.ones_like(seen))
-        moved = torch.lerp(memory, target, rate)
-        direction = pull_back(grad(loss)(moved, *episode.query))
-        before = torch.where(seen > 0, loss(memory, *episode.query), torch.nan)
-        return (
-            moved,
-            direction * rate if outer_scale == "beta" else direction,
-            loss(params, *episode.query),
-            loss(target, *episode.query),
-            before,
-            torch.linalg.vector_norm(moved - target),
-        )
+    visit = visit_of(loss, beta=beta, order=order, hessian_set=hessian_set, outer_scale=outer_scale)
 
     def update(
         state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
     ) -> tuple[State, Tensor, Info]:
-        moved, directions, at_meta, adapted, at_memory, error = per_task(
-            lambda memory, seen, episode: task(state.params, state.inner_lr, memory, seen, episode)
-        )(memory, seen, episode)
-        after, gradient_norm, update_norm = _outer_step(outer, state, directions)
-        return after, moved, Info(at_meta, adapted, at_memory, gradient_norm, update_norm, error)
+        visits = visit(state, memory, seen, episode)
+        after, gradient_norm, update_norm = outer_step(outer, state, visits.direction.mean(0))
+        return after, visits.memory, info_of(visits, gradient_norm, update_norm)
 
-    return MetaLearner(_init(outer, inner_lr, meta_lr), update, _adapt(loss), dimension)
+    return MetaLearner(
+        first_state(outer, inner_lr, meta_lr), update, adapt(loss), dimension, task_params=own_memory
+    )
 
 
-def maml(
-    loss: Loss,
-    outer: Outer,
-    *,
-    inner_lr: float,
-    meta_lr: float,
-    order: Order = "second",
-    hessian_set: HessianSet = "support",
-) -> MetaLearner:
-    """Learn an initialisation that adapts to a task in one gradient step; no memory.
+class Visit(NamedTuple):
+    """What an iteration finds for each of its tasks: fields with a leading axis B.
 
-        v_i ← (I − α∇²l(w;S2)) ∇l(w − α∇l(w;S1); S3);   w ← outer(w, mean_i v_i)
-
-    MOML at β = 1, bit for bit. Arguments as for `moml`.
-    Source: Finn, Abbeel, Levine 2017, arXiv:1703.03400, Algorithm 1.
+    Attributes:
+        memory: u_i' (B, d).
+        direction: v_i (B, d).
+        loss_meta, loss_adapted, loss_memory, tracking_error: As in `Info`.
     """
-    inner_step = _inner_step(loss, order, hessian_set)
 
-    def task(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        target, pull_back = inner_step(params, alpha, episode.support)
-        direction = pull_back(grad(loss)(target, *episode.query))
-        return direction, loss(params, *episode.query), loss(target, *episode.query)
+    memory: Tensor
+    direction: Tensor
+    loss_meta: Tensor
+    loss_adapted: Tensor
+    loss_memory: Tensor
+    tracking_error: Tensor
 
-    def update(
-        state: State, memory: Tensor, _seen: Tensor, episode: Episode[Tensor]
-    ) -> tuple[State, Tensor, Info]:
-        directions, at_meta, adapted = per_task(lambda episode: task(state.params, state.inner_lr, episode))(
-            episode
+
+def visit_of(
+    loss: Loss,
+    *,
+    beta: float,
+    order: Order,
+    hessian_set: HessianSet,
+    outer_scale: OuterScale,
+) -> Callable[[State, Tensor, Tensor, Episode[Tensor]], Visit]:
+    """(state, memory (B, d), seen (B,), episode) -> the next memories and the v_i; arguments as for `moml`.
+
+    Raises:
+        ValueError: `beta` is out of range.
+    """
+    check_beta(beta)
+    inner = inner_gradient(loss, order, hessian_set)
+
+    def visit(params: Tensor, alpha: Tensor, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Visit:
+        gradient, pull_back = inner(params, alpha, episode.support)
+        target = params - alpha * gradient
+        rate = torch.where(seen > 0, torch.full_like(seen, beta), torch.ones_like(seen))
+        moved = torch.lerp(memory, target, rate)
+        direction = pull_back(grad(loss)(moved, *episode.query))
+        return Visit(
+            memory=moved,
+            direction=direction * rate if outer_scale == "beta" else direction,
+            loss_meta=loss(params, *episode.query),
+            loss_adapted=loss(target, *episode.query),
+            loss_memory=torch.where(seen > 0, loss(memory, *episode.query), torch.nan),
+            tracking_error=torch.linalg.vector_norm(moved - target),
         )
-        after, gradient_norm, update_norm = _outer_step(outer, state, directions)
-        unknown = torch.full_like(at_meta, torch.nan)
-        return after, memory, Info(at_meta, adapted, unknown, gradient_norm, update_norm, unknown)
 
-    return MetaLearner(_init(outer, inner_lr, meta_lr), update, _adapt(loss), memory_size=0)
-
-
-InnerStep = Callable[[Tensor, Tensor, Batch[Tensor]], tuple[Tensor, Callable[[Tensor], Tensor]]]
-
-
-def _inner_step(loss: Loss, order: Order, hessian_set: HessianSet) -> InnerStep:
-    """(w, α, S) -> w − α∇l(w;S1), and h -> (I − α∇²l(w;S2)) h (identity in first order)."""
-
-    def first_order(
-        params: Tensor, alpha: Tensor, support: Batch[Tensor]
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        return params - alpha * grad(loss)(params, *support), lambda h: h
-
-    def second_order(
-        params: Tensor, alpha: Tensor, support: Batch[Tensor]
-    ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        if hessian_set == "support":
-            gradient, hessian = _with_pull_back(loss, params, support)
-        else:
-            first, other = _halves(support)
-            gradient = grad(loss)(params, *first)
-            hessian = _with_pull_back(loss, params, other)[1]
-        return params - alpha * gradient, lambda h: h - alpha * hessian(h)
-
-    return first_order if order == "first" else second_order
-
-
-def _with_pull_back(
-    loss: Loss, params: Tensor, batch: Batch[Tensor]
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """∇l(w;S), and h -> ∇²l(w;S) h, which shares its forward pass."""
-    gradient, pull_back, *_ = vjp(lambda w: grad(loss)(w, *batch), params)
-    return gradient, lambda h: pull_back(h)[0]
-
-
-def _halves(support: Batch[Tensor]) -> tuple[Batch[Tensor], Batch[Tensor]]:
-    middle = (support.x.shape[0] + 1) // 2
-    if support.x.shape[0] < 2:
-        raise ValueError('hessian_set = "half" needs at least 2 support examples, got 1')
-    return Batch(support.x[:middle], support.y[:middle]), Batch(support.x[middle:], support.y[middle:])
-
-
-def _init(outer: Outer, inner_lr: float, meta_lr: float) -> Callable[[Tensor], State]:
-    if inner_lr < 0 or meta_lr < 0:
-        raise ValueError(f"learning rates must not be negative, got inner {inner_lr}, meta {meta_lr}")
-    return lambda params: State(
-        params, outer.init(params), {}, params.new_tensor(inner_lr), params.new_tensor(meta_lr)
+    return lambda state, memory, seen, episode: Visit(
+        *per_task(lambda *task: visit(state.params, state.inner_lr, *task))(memory, seen, episode)
     )
 
 
-def _adapt(loss: Loss) -> Callable[[State, Batch[Tensor]], Tensor]:
-    return lambda state, support: state.params - state.inner_lr * grad(loss)(state.params, *support)
+def check_beta(beta: float) -> None:
+    """Refuse a memory rate outside (0, 1] with a ValueError."""
+    if not 0 < beta <= 1:
+        raise ValueError(f"beta must be in (0, 1], got {beta}")
 
 
-def _outer_step(outer: Outer, state: State, directions: Tensor) -> tuple[State, Tensor, Tensor]:
-    """The state after `outer` moved w along the mean of `directions` (B, d), and the two norms."""
-    gradient = directions.mean(0)
-    params, slots = outer.update(state.params, gradient, state.outer, state.meta_lr)
-    return (
-        state._replace(params=params, outer=slots),
-        torch.linalg.vector_norm(gradient),
-        torch.linalg.vector_norm(params - state.params),
+def info_of(visits: Visit, gradient_norm: Tensor, update_norm: Tensor) -> Info:
+    """What a watcher wants to know of these visits."""
+    return Info(
+        visits.loss_meta,
+        visits.loss_adapted,
+        visits.loss_memory,
+        gradient_norm,
+        update_norm,
+        visits.tracking_error,
     )
+
+
+def own_memory(_state: State, memory: Tensor) -> Tensor:
+    """`task_params` of learners whose memory is the task's parameters."""
+    return memory

@@ -3,6 +3,7 @@
 Each is an `(init, update)` pair of pure functions; the meta learning rate comes in with every call.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -34,8 +35,7 @@ def sgd(*, momentum: float = 0.0) -> Outer:
     >>> w, m
     (tensor([0.6000]), {'momentum': tensor([4.])})
     """
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
+    _check_weight("momentum", momentum)
 
     def init(params: Tensor) -> Slots:
         return {"momentum": torch.zeros_like(params)} if momentum else {}
@@ -45,6 +45,104 @@ def sgd(*, momentum: float = 0.0) -> Outer:
             return params - lr * gradient, slots
         velocity = momentum * slots["momentum"] + gradient
         return params - lr * velocity, {"momentum": velocity}
+
+    return Outer(init, update)
+
+
+def sngdm(*, momentum: float = 0.9) -> Outer:
+    """Normalised descent with momentum: m ← βm + (1−β)g;  w ← w − γ m/‖m‖, no step at ‖m‖ = 0.
+
+    Steps of one length suit objectives whose smoothness grows with the gradient norm (L0 + L1‖∇F‖). The mean
+    comes before the norm, so that one task a step will do. Costs d numbers of state.
+
+    Args:
+        momentum: β in [0, 1); 1 − T^(−1/2) with γ ∝ T^(−3/4) for a run of T steps.
+
+    Raises:
+        ValueError: `momentum` is out of range.
+
+    Source: Cutkosky, Mehta 2020, arXiv:2002.03305; as in Chayti, Jaggi 2024, arXiv:2409.03682 [derived].
+
+    >>> w, m = sngdm(momentum=0.5).update(
+    ...     torch.zeros(2), torch.tensor([6.0, 8.0]), {"momentum": torch.zeros(2)}, torch.tensor(0.1))
+    >>> w, m
+    (tensor([-0.0600, -0.0800]), {'momentum': tensor([3., 4.])})
+    """
+    _check_weight("momentum", momentum)
+
+    def update(params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor) -> tuple[Tensor, Slots]:
+        mean = momentum * slots["momentum"] + (1 - momentum) * gradient
+        return params - lr * _unit(mean), {"momentum": mean}
+
+    return Outer(lambda params: {"momentum": torch.zeros_like(params)}, update)
+
+
+def normalized() -> Outer:
+    """Normalised descent: w ← w − γ g/‖g‖, no step at ‖g‖ = 0. No state.
+
+    With one task a step it comes to rest where the mean of g/‖g‖ vanishes, not the mean of g: take `sngdm`.
+
+    Source: as in Chayti, Jaggi 2024, arXiv:2409.03682 [derived].
+    """
+
+    def update(params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor) -> tuple[Tensor, Slots]:
+        return params - lr * _unit(gradient), slots
+
+    return Outer(lambda _: {}, update)
+
+
+def clipped(*, max_step: float) -> Outer:
+    """Clipped descent: w ← w − min(γ, c/‖g‖) g, so that ‖Δw‖ ≤ c. No state.
+
+    Args:
+        max_step: c > 0.
+
+    Raises:
+        ValueError: `max_step` is not positive.
+
+    Source: Zhang, He, Sra, Jadbabaie 2020, arXiv:1905.11881, as in arXiv:2409.03682 [derived].
+    """
+    if max_step <= 0:
+        raise ValueError(f"max_step must be positive, got {max_step}")
+
+    def update(params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor) -> tuple[Tensor, Slots]:
+        bound = max_step / torch.linalg.vector_norm(gradient)
+        return params - torch.minimum(lr, bound) * gradient, slots
+
+    return Outer(lambda _: {}, update)
+
+
+def adam(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Outer:
+    """Adam: m ← β₁m + (1−β₁)g;  s ← β₂s + (1−β₂)g²;  w ← w − η m̂/(√ŝ + ε), m̂ = m/(1−β₁ᵗ), ŝ = s/(1−β₂ᵗ).
+
+    As torch.optim.Adam does it. Costs 2d + 1 numbers of state.
+
+    Args:
+        beta1: β₁ in [0, 1).
+        beta2: β₂ in [0, 1).
+        epsilon: ε > 0.
+
+    Raises:
+        ValueError: a setting is out of range.
+
+    Source: Kingma, Ba 2015, arXiv:1412.6980, Algorithm 1.
+    """
+    _check_weight("beta1", beta1)
+    _check_weight("beta2", beta2)
+    if epsilon <= 0:
+        raise ValueError(f"epsilon must be positive, got {epsilon}")
+
+    def init(params: Tensor) -> Slots:
+        count = torch.zeros((), dtype=torch.int64, device=params.device)
+        return {"mean": torch.zeros_like(params), "square": torch.zeros_like(params), "count": count}
+
+    def update(params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor) -> tuple[Tensor, Slots]:
+        count = slots["count"] + 1
+        mean = beta1 * slots["mean"] + (1 - beta1) * gradient
+        square = beta2 * slots["square"] + (1 - beta2) * gradient * gradient
+        unbiased, root = mean / _one_minus_power(beta1, count, mean), torch.sqrt(square)
+        scale = root / torch.sqrt(_one_minus_power(beta2, count, square)) + epsilon
+        return params - lr * unbiased / scale, {"mean": mean, "square": square, "count": count}
 
     return Outer(init, update)
 
@@ -63,3 +161,23 @@ def clip_norm(outer: Outer, bound: float) -> Outer:
         return outer.update(params, gradient * scale, slots, lr)
 
     return Outer(outer.init, update)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    """v/‖v‖, or 0 at v = 0. Divided by its largest number first: no square over- or underflows."""
+    largest = vector.abs().amax()
+    scaled = vector / torch.where(largest == 0, torch.ones_like(largest), largest)
+    norm = torch.linalg.vector_norm(scaled)
+    return scaled / torch.where(norm == 0, torch.ones_like(norm), norm)
+
+
+def _one_minus_power(base: float, count: Tensor, like: Tensor) -> Tensor:
+    """1 − baseᵗ in the dtype of `like`; taken in double precision, for 1 − 0.999 has 4 digits in float32."""
+    if base == 0:
+        return torch.ones((), dtype=like.dtype, device=like.device)
+    return -torch.expm1(math.log(base) * count.double()).to(like.dtype)
+
+
+def _check_weight(name: str, weight: float) -> None:
+    if not 0 <= weight < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {weight}")

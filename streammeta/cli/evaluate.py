@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from consumers.learner import Brain, build_brain
+from consumers.learner import Brain, brain_of
 from producers.omniglot import Split, Ways
 from producers.omniglot import omniglot as omniglot_events
 from producers.omniglot_data import load_drawings
@@ -20,7 +20,6 @@ from streammeta import evaluation
 from streammeta.algorithms.base import State
 from streammeta.checkpoint import Checkpoint
 from streammeta.cli.state import OUTPUT, STATE, opened
-from streammeta.config import Config
 from streammeta.evaluation import Scores
 from streammeta.events import Array, Episode
 
@@ -88,13 +87,6 @@ def _report(directory: Path, episodes: list[Episode[Array]], output: str) -> Non
         click.echo(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
-
-
-def brain_of(checkpoint: Checkpoint) -> Brain:
-    """What the state was learned with: the settings are in it, learning rates and all."""
-    sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
-    sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
-    return build_brain(Config.model_validate(sections))
 
 
 def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]:

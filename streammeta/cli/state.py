@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from consumers.learner import brain_of
 from streammeta import export as exporting
 from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.errors import StateError, StreammetaError
@@ -122,7 +123,10 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
     """Write meta-parameters, and task memories, as safetensors."""
     with opened(directory) as (snapshot, checkpoint):
         chosen = [task for task, _ in snapshot.stats()] if all_tasks else list(dict.fromkeys(names))
-        arrays = exporting.tensors(checkpoint, ((task, _memory(snapshot, task)) for task in chosen))
+        arrays = exporting.meta_tensors(checkpoint)
+        if chosen:
+            rows = ((task, _memory(snapshot, task)) for task in chosen)
+            arrays |= exporting.task_tensors(checkpoint, rows, brain_of(checkpoint).learner.task_params)
         exporting.write(output, arrays, exporting.metadata(checkpoint))
     click.echo(f"{output}: {len(checkpoint.origin.layout)} meta-parameters, {len(chosen)} tasks", err=True)
 

@@ -19,7 +19,8 @@ _KEPT: Mapping[str, set[str]] = {
 _FREE: Mapping[str, set[str]] = {
     "algorithm": {"inner_lr"},
     "outer": {"lr"},
-    "events": {"support", "query"},  # the sets of ready episodes are what they are
+    # the sets of ready episodes are what they are
+    "events": {"support", "query", "batch_linger_seconds"},
 }
 
 
@@ -28,7 +29,7 @@ def fit(config: Config) -> dict[str, Any]:
     chosen = [(name, {"include": keys}) for name, keys in _KEPT.items()]
     chosen += [(name, {"exclude": keys}) for name, keys in _FREE.items()]
     return {
-        name: getattr(config, name).model_dump(mode="json", exclude_none=True, **keys)
+        name: getattr(config, name).model_dump(mode="json", exclude_none=True, by_alias=True, **keys)
         for name, keys in chosen
     }
 

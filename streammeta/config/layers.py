@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from streammeta.config import kafka_client
-from streammeta.config.fields import Keys, sections, takes_text, variants
+from streammeta.config.fields import Keys, fields, sections, takes_text, variants
 from streammeta.errors import ConfigError
 
 PREFIX = "STREAMMETA_"
@@ -140,8 +140,8 @@ def _is_text(keys: Keys) -> bool:
         return kafka_client.takes_text(keys[2])
     if len(keys) != 2 or keys[0] not in sections():
         return False
-    fields = [model.model_fields.get(keys[1]) for model in variants(keys[0]).values()]
-    return any(takes_text(field) for field in fields if field)
+    found = [fields(model).get(keys[1]) for model in variants(keys[0]).values()]
+    return any(takes_text(field) for field in found if field)
 
 
 def _leaves(keys: Keys, value: Any, origin: Origin) -> Iterator[Assignment]:

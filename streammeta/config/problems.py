@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from streammeta.config.fields import Keys, sections, settings, variants
+from streammeta.config.fields import Keys, fields, sections, settings, table_of, variants
 from streammeta.config.layers import Layers
 from streammeta.config.secret import shown
 from streammeta.config.suggest import did_you_mean, nearest
@@ -35,7 +35,7 @@ def problems_of(error: ValidationError, layers: Layers) -> list[str]:
 
 def _lines(detail: ErrorDetails, layers: Layers) -> Iterable[str]:
     keys = _keys(detail)
-    if detail["type"] == "kafka_client":
+    if detail["type"] in ("kafka_client", "combination"):
         for key, text in detail["ctx"]["problems"]:
             yield f"{_where((*keys, key), layers)}: {text}"
     elif detail["type"] == "extra_forbidden":
@@ -97,6 +97,8 @@ def _choice(value: Any, choices: list[str]) -> str:
 
 def _unknown(keys: Keys, value: Any, layers: Layers) -> str:
     """An unknown section or key. Its value is never shown: it may be a misspelt secret."""
+    if len(keys) > 2:
+        return _unknown_inner(keys)
     if len(keys) > 1:
         return _unknown_key(keys[0], keys[1], layers)
     homes = [f"{known.section}.{known.key}" for known in settings() if known.key == keys[0]]
@@ -106,15 +108,25 @@ def _unknown(keys: Keys, value: Any, layers: Layers) -> str:
     return f"unknown section '{keys[0]}'{hint}"
 
 
+def _unknown_inner(keys: Keys) -> str:
+    """An unknown key of a table within a table."""
+    outer = [fields(model)[keys[1]] for model in variants(keys[0]).values() if keys[1] in fields(model)]
+    known = [key for field in outer for model in (table_of(field),) if model for key in fields(model)]
+    hint = did_you_mean(keys[2], known) or f"; the keys are {', '.join(dict.fromkeys(known))}"
+    return f"unknown key '{'.'.join(keys)}'{hint}"
+
+
 def _unknown_key(section: str, key: str, layers: Layers) -> str:
     models = variants(section)
     first = next(iter(models))
     name = str(_at((section, "name"), layers, first))
     current = name if name in models else first
-    owners = [name for name, model in models.items() if key in model.model_fields]
+    owners = [name for name, model in models.items() if key in fields(model)]
     if owners:
-        return f"{key} belongs to {section} {' and '.join(owners)}, not {current}"
-    known = list(models[current].model_fields)
+        *others, last = owners
+        listed = f"{', '.join(others)} and {last}" if others else last
+        return f"{key} belongs to {section} {listed}, not {current}"
+    known = list(fields(models[current]))
     if nearest(key, known):
         return f"unknown key '{section}.{key}'{did_you_mean(key, known)}"
     elsewhere = [f"{other.section}.{key}" for other in settings() if other.key == key]

@@ -1,7 +1,7 @@
 """Every setting with its default, bounds and meaning; the only place where they are written down.
 
 The template, the JSON Schema, the refusals and the reference table are made from these models. A further
-algorithm or outer optimiser is one class here, named in `Algorithm` or `OuterOptimiser`.
+algorithm is one class in `algorithms.py` or `bilevel.py`, an outer optimiser one in `outer.py`.
 Values are taken as TOML gives them (no text for a number) and are frozen.
 """
 
@@ -9,16 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
+from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch
+from streammeta.config.outer import OuterOptimiser, SgdSection
+from streammeta.config.section import Section
 from streammeta.config.values import ClientSettings, Directory, ImportPath, LossName, ServerList, TopicName
 
 DEFAULT_FACTORY = "streammeta.models:mlp"
@@ -31,12 +27,6 @@ def _named(default: str) -> Callable[[Any], Any]:
 
 def _args(known: dict[str, Any]) -> dict[str, JsonValue]:
     return {"sizes": [1, 40, 40, 1]} if known.get("factory") == DEFAULT_FACTORY else {}
-
-
-class Section(BaseModel):
-    """A table of the configuration."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class KafkaSection(Section):
@@ -111,68 +101,6 @@ class ModelSection(Section):
     )
 
 
-Order = Literal["second", "first"]
-HessianSet = Literal["support", "half"]
-_INNER_LR = "α, the step size of the adaptation to a task; 0 adapts nothing."
-_ORDER = "Whether the meta-gradient has its second-order term (a Hessian-vector product) or drops it."
-_HESSIAN_SET = (
-    "Examples of the Hessian-vector product: the support set again (biased, stable), or one half of it while "
-    "the other half adapts (unbiased, diverges at large steps). Only with second order."
-)
-
-
-class _SecondOrder(Section):
-    @field_validator("hessian_set", check_fields=False)
-    @classmethod
-    def _used(cls, examples: HessianSet, info: ValidationInfo) -> HessianSet:
-        if examples == "half" and info.data.get("order") == "first":
-            raise ValueError('has an effect only with algorithm.order = "second"; remove it')
-        return examples
-
-
-class MomlSection(_SecondOrder):
-    """MOML: one memory per task tracks the task's adapted parameters."""
-
-    name: Literal["moml"] = Field("moml", description="The algorithm.")
-    inner_lr: float = Field(0.01, ge=0, description=_INNER_LR)
-    beta: float = Field(
-        0.3, gt=0, le=1, description="β, the weight of the new value in a task's memory; 1 forgets at once."
-    )
-    order: Order = Field("second", description=_ORDER)
-    hessian_set: HessianSet = Field("support", description=_HESSIAN_SET)
-    outer_scale: Literal["none", "beta"] = Field(
-        "none",
-        description="beta multiplies the meta-gradient by β: only to reproduce the authors' numbers.",
-    )
-
-
-class MamlSection(_SecondOrder):
-    """MAML: one adaptation step from the meta-parameters, no memory."""
-
-    name: Literal["maml"] = Field("maml", description="The algorithm.")
-    inner_lr: float = Field(0.01, ge=0, description=_INNER_LR)
-    order: Order = Field("second", description=_ORDER)
-    hessian_set: HessianSet = Field("support", description=_HESSIAN_SET)
-
-
-class SgdSection(Section):
-    """Gradient descent with heavy-ball momentum."""
-
-    name: Literal["sgd"] = Field("sgd", description="The optimiser of the meta-parameters.")
-    lr: float = Field(0.001, gt=0, description="η, the step size of the meta-update.")
-    momentum: float = Field(0.9, ge=0, lt=1, description="μ, the part of the last step that is kept.")
-    clip_norm: float | None = Field(
-        None,
-        gt=0,
-        description="Longer meta-gradients are shortened to this Euclidean norm; when absent, none is.",
-        examples=[10.0],
-    )
-
-
-Algorithm = MomlSection | MamlSection
-OuterOptimiser = SgdSection  # with a second one: a union, and `discriminator="name"` below
-
-
 class EventsSection(Section):
     """How records become episodes."""
 
@@ -183,7 +111,17 @@ class EventsSection(Section):
     query: int = Field(
         10, ge=1, description="Examples in the query set of an episode that is cut from single examples."
     )
-    batch: Literal[1] = Field(1, description="Events per meta-update, strictly in order.")
+    batch: int = Field(
+        1,
+        ge=1,
+        description="Events of different tasks per iteration, one meta-update; 1: each event alone, strictly in "
+        "order.",
+    )
+    batch_linger_seconds: float = Field(
+        0.5,
+        gt=0,
+        description="Seconds that an iteration waits for further events since its first. Only with batch > 1.",
+    )
 
 
 class StateSection(Section):
@@ -227,8 +165,20 @@ class Config(Section):
     algorithm: Annotated[Algorithm, Field(discriminator="name"), BeforeValidator(_named("moml"))] = (
         MomlSection()
     )
-    outer: Annotated[OuterOptimiser, BeforeValidator(_named("sgd"))] = SgdSection()
-    events: EventsSection = EventsSection()
+    outer: Annotated[OuterOptimiser, Field(discriminator="name"), BeforeValidator(_named("sgd"))] = (
+        SgdSection()
+    )
+    events: EventsSection = Field(EventsSection(), validate_default=True)
     state: StateSection = StateSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
+
+    @field_validator("events")
+    @classmethod
+    def _suits_algorithm(cls, events: EventsSection, info: ValidationInfo) -> EventsSection:
+        """The settings of two tables are compared in the later one."""
+        reason = refuse_batch(info.data["algorithm"], events.batch) if "algorithm" in info.data else None
+        if reason:
+            text = f"events.batch = {events.batch}: {reason}"
+            raise PydanticCustomError("combination", "{text}", {"text": text, "problems": [("batch", text)]})
+        return events

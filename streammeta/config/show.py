@@ -28,7 +28,7 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
 
 
 def _document(loaded: Loaded) -> dict[str, dict[str, Any]]:
-    dumped = loaded.config.model_dump(mode="json")
+    dumped = loaded.config.model_dump(mode="json", by_alias=True)
     return {section: masked((section,), table) for section, table in dumped.items()}
 
 

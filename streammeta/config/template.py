@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from streammeta.config.fields import allowed, sections, variants
-from streammeta.config.schema import Config, Section
+from streammeta.config.fields import allowed, fields, sections, variants
+from streammeta.config.schema import Config
+from streammeta.config.section import Section
 from streammeta.config.toml import toml_value
 
 WIDTH = 100
@@ -49,8 +50,9 @@ def _section(section: str) -> Iterator[str]:
 
 def _settings(section: str, chosen: Section, models: dict[str, type[Section]]) -> Iterator[str]:
     tables = []
-    for key, field in type(chosen).model_fields.items():
-        value = getattr(chosen, key)
+    values = chosen.model_dump(by_alias=True)
+    for key, field in fields(type(chosen)).items():
+        value = values[key]
         if field.default == {}:
             tables.append((key, field))
         elif key == "name":
@@ -77,8 +79,9 @@ def _setting(key: str, field: FieldInfo, value: Any) -> Iterator[str]:
 def _alternative(section: str, model: type[Section]) -> Iterator[str]:
     """Another variant as a table that is commented as a whole."""
     yield from ("", f"# Instead of the table above: {_summary(model)}", f"# [{section}]")
-    for key, field in model.model_fields.items():
-        lines = [_pair(key, field.default)] if key == "name" else _setting(key, field, field.default)
+    values = model().model_dump(by_alias=True)
+    for key, field in fields(model).items():
+        lines = [_pair(key, values[key])] if key == "name" else _setting(key, field, values[key])
         yield from (f"# {line}" for line in lines)
 
 

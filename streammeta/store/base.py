@@ -18,7 +18,7 @@ class TaskStats:
         last_event: Index of the last one among all events learned, counted from 1.
         last_seen_ms: Its event time, in milliseconds since 1970.
         loss_meta, loss_adapted, loss_memory: Fading means of the prequential losses; NaN while unknown.
-        memory_norm: Euclidean norm of the memory.
+        memory_norm: Euclidean norm of the task's parameters at its last visit's checkpoint; 0 without memory.
     """
 
     events: int = 0

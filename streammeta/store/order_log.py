@@ -1,10 +1,11 @@
-"""The order log: in which order runs of the partitions were applied since the last commit.
+"""The order log: in which order runs of the partitions were applied since the last commit, and what was cut.
 
     file   = header, entries
     header = 16 bytes of magic, u32 format version
     entry  = u8 kind, i32 partition, i64 first, i64 end, u32 crc32 of what precedes it
 
-All little-endian; every kind of entry has this size and three numbers. Kind 1 is a run.
+All little-endian; every kind of entry has this size and three numbers. Kind 1 is a run; kind 2 is a cut, its
+numbers are 0: the iteration that was open after the entries before it was closed there.
 
 Invariant: what `append` was given is with the operating system when it returns, so a killed process loses
 nothing. There is no fsync: a power cut may lose the end of the log, which then is dropped on open. Events are
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from streammeta.errors import StateError
-from streammeta.events import Positions, Run
+from streammeta.events import Cut, Positions, Run
 
 MAGIC: Final = b"streammeta order"
 VERSION: Final = 1
@@ -29,11 +30,12 @@ _BODY = struct.Struct("<Biqq")
 _CRC = struct.Struct("<I")
 _ENTRY_BYTES = _BODY.size + _CRC.size
 _RUN = 1
+_CUT = 2
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class OrderLog:
-    """An append-only file of runs. One process opens it, under the lock of the state directory."""
+    """An append-only file of runs and cuts. One process opens it, under the lock of the state directory."""
 
     def __init__(self, path: Path) -> None:
         """Open the log, make it where absent, and drop a tail that a crash has torn.
@@ -44,34 +46,42 @@ class OrderLog:
         self._path = path
         try:
             content = path.read_bytes() if path.exists() else b""
-            self._runs = _parse(content, path)
+            self._entries = _parse(content, path)
             self._file = os.open(path, _FLAGS, 0o644)
-            self._cut_to(self._runs, content)
+            self._cut_to(self._entries, content)
         except OSError as error:
             raise self._failed(error) from error
 
-    def append(self, runs: Sequence[Run]) -> None:
-        """Hand the runs to the operating system, in one write, before their first event is applied.
+    def append(self, entries: Sequence[Run | Cut]) -> None:
+        """Hand the entries to the operating system, in one write, before what they name is applied.
 
         Raises:
-            StateError: the disk is full or fails. None of the runs is logged.
+            StateError: the disk is full or fails. None of the entries is logged.
         """
-        if not runs:
+        if not entries:
             return
-        entries = _packed(runs)
+        packed = _packed(entries)
         try:
-            _write(self._file, entries)
+            _write(self._file, packed)
         except OSError as error:
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._runs))
+            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
             raise self._failed(error) from error
-        self._runs.extend(runs)
+        self._entries.extend(entries)
 
-    def pending(self, positions: Positions) -> list[Run]:
-        """The logged runs that a state at `positions` does not contain, trimmed, in logged order."""
-        trimmed = (
-            Run(run.partition, max(run.first, positions.get(run.partition, 0)), run.end) for run in self._runs
-        )
-        return [run for run in trimmed if run.first < run.end]
+    def pending(self, positions: Positions) -> list[Run | Cut]:
+        """The logged runs that a state at `positions` does not contain, trimmed, and the cuts after each.
+
+        In logged order. A cut that no such run precedes closed what the state contains: it is left out.
+        """
+        pending: list[Run | Cut] = []
+        for entry in self._entries:
+            if isinstance(entry, Run):
+                run = entry._replace(first=max(entry.first, positions.get(entry.partition, 0)))
+                if run.first < run.end:
+                    pending.append(run)
+            elif pending and isinstance(pending[-1], Run):
+                pending.append(entry)
+        return pending
 
     def forget(self, positions: Positions) -> None:
         """Keep only what `pending(positions)` gives: after a commit at `positions`, normally nothing.
@@ -85,11 +95,11 @@ class OrderLog:
         try:
             if not remaining:
                 os.ftruncate(self._file, len(HEADER))
-            elif remaining != self._runs:
+            elif remaining != self._entries:
                 self._replace_with(remaining)
         except OSError as error:
             raise self._failed(error) from error
-        self._runs = remaining
+        self._entries = remaining
 
     def close(self) -> None:
         """Let go of the file. May be called twice."""
@@ -97,19 +107,19 @@ class OrderLog:
             os.close(self._file)
             self._file = -1
 
-    def _cut_to(self, runs: Sequence[Run], content: bytes) -> None:
+    def _cut_to(self, entries: Sequence[Run | Cut], content: bytes) -> None:
         """Make the file what was understood of its content."""
         if content.startswith(HEADER):
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(runs))
+            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
         else:
             os.ftruncate(self._file, 0)
             _write(self._file, HEADER)
 
-    def _replace_with(self, runs: Sequence[Run]) -> None:
+    def _replace_with(self, entries: Sequence[Run | Cut]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
         new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o644)
         try:
-            _write(new_file, HEADER + _packed(runs))
+            _write(new_file, HEADER + _packed(entries))
             new_path.replace(self._path)
         except BaseException:
             os.close(new_file)
@@ -130,30 +140,32 @@ def _write(file: int, content: bytes) -> None:
         raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
 
 
-def _packed(runs: Iterable[Run]) -> bytes:
-    bodies = (_BODY.pack(_RUN, run.partition, run.first, run.end) for run in runs)
+def _packed(entries: Iterable[Run | Cut]) -> bytes:
+    bodies = (
+        _BODY.pack(_RUN, *entry) if isinstance(entry, Run) else _BODY.pack(_CUT, 0, 0, 0) for entry in entries
+    )
     return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in bodies)
 
 
-def _parse(content: bytes, path: Path) -> list[Run]:
-    """The runs up to the first entry that is torn or damaged."""
+def _parse(content: bytes, path: Path) -> list[Run | Cut]:
+    """The entries up to the first one that is torn or damaged."""
     # A killed first write leaves part of a header; a power cut can leave zeros.
     if HEADER.startswith(content) or not content.strip(b"\0"):
         return []
     if not content.startswith(HEADER):
         raise _foreign(content, path)
-    runs = []
+    entries: list[Run | Cut] = []
     for start in range(len(HEADER), len(content) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
         body = content[start : start + _BODY.size]
         if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):
             break
         kind, *numbers = _BODY.unpack(body)
-        if kind != _RUN:
+        if kind not in (_RUN, _CUT):
             raise StateError(
                 f"order log {path}: entry of unknown kind {kind}; a newer streammeta wrote it, use that one"
             )
-        runs.append(Run(*numbers))
-    return runs
+        entries.append(Run(*numbers) if kind == _RUN else Cut())
+    return entries
 
 
 def _foreign(content: bytes, path: Path) -> StateError:

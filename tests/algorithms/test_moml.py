@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from streammeta.algorithms.base import MetaLearner, State
-from streammeta.algorithms.moml import HessianSet, Order, maml, moml
+from streammeta.algorithms.maml import maml
+from streammeta.algorithms.moml import moml
 from streammeta.algorithms.outer import sgd
+from streammeta.algorithms.steps import HessianSet, Order
 from streammeta.events import Batch, Episode
 from tests.algorithms.problems import PROBLEMS, Problem, central_difference, generator, quadratic
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from streammeta.config import Config, load_config
-from streammeta.config.schema import MamlSection, MomlSection
+from streammeta.config.algorithms import MamlSection, MomlSection
 
 EXAMPLE = """
 [kafka]
@@ -50,7 +50,8 @@ clip_norm = 10.0
 kind = "episode"
 support = 4
 query = 6
-batch = 1
+batch = 4
+batch_linger_seconds = 2
 
 [state]
 dir = "/var/lib/streammeta"
@@ -96,8 +97,8 @@ MEANING = {
         "hessian_set": "support",
         "outer_scale": "beta",
     },
-    "outer": {"name": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 10.0},
-    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 1},
+    "outer": {"name": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 10.0, "schedule": None},
+    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 4, "batch_linger_seconds": 2.0},
     "state": {
         "dir": Path("/var/lib/streammeta"),
         "cache_tasks": 10,
@@ -137,8 +138,8 @@ DEFAULTS = {
         "hessian_set": "support",
         "outer_scale": "none",
     },
-    "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": None},
-    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1},
+    "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": None, "schedule": None},
+    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1, "batch_linger_seconds": 0.5},
     "state": {
         "dir": Path("state"),
         "cache_tasks": 100000,

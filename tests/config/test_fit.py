@@ -21,6 +21,47 @@ BINDING = {
     "algorithm.outer_scale=beta": "algorithm.outer_scale",
     "outer.momentum=0.5": "outer.momentum",
     "outer.clip_norm=1.0": "outer.clip_norm",
+    "events.batch=4": "events.batch",
+    "outer.name=adam": "outer.name",
+    "outer.schedule={name='cosine', updates=7}": "outer.schedule",
+}
+OF_VARIANTS = {
+    "algorithm.moml_v2": ["beta=0.5", "tasks=25", "order=first", "hessian_set=half", "outer_scale=beta"],
+    "algorithm.maml": ["inner_steps=3", "order=first", "hessian_set=half"],
+    "algorithm.reptile": ["inner_steps=3"],
+    "algorithm.anil": ["inner_steps=3", "head=2.*"],
+    "algorithm.nasa": ["beta=0.25", "gamma=0.5", "order=first", "hessian_set=half", "outer_scale=beta"],
+    "algorithm.bspiderboost": ["period=3", "order=first", "hessian_set=half"],
+    "algorithm.local_moml": [
+        "beta=0.5",
+        "local_steps=3",
+        "initial_examples=3",
+        "keep_memory=true",
+        "order=first",
+        "hessian_set=half",
+        "outer_scale=beta",
+    ],
+    "algorithm.per_fedavg": ["local_steps=3", "order=first", "hessian_set=half"],
+    "algorithm.fo_b_maml": ["inner_steps=3", "lambda=0.5", "nu=0.5", "difference=forward"],
+    "algorithm.imaml": ["inner_steps=3", "lambda=0.5", "cg_steps=3", "cg_tolerance=0.5"],
+    "algorithm.multi_step_maml": [
+        "inner_steps=3",
+        "smoothness=2.0",
+        "data=resampling",
+        "meta_step=adaptive",
+        "hessian_lipschitz=2.0",
+    ],
+    "algorithm.memory_reduced": [
+        "inner_steps=3",
+        "head=2.*",
+        "ridge=0.5",
+        "cg_steps=3",
+        "cg_tolerance=0.5",
+        "warm_start=true",
+    ],
+    "outer.sngdm": ["momentum=0.5"],
+    "outer.clipped": ["max_step=0.5"],
+    "outer.adam": ["beta1=0.5", "beta2=0.5", "epsilon=0.5", "clip_norm=1.0"],
 }
 FREE = [
     "kafka.bootstrap_servers=other:9092",
@@ -35,6 +76,7 @@ FREE = [
     "model.threads=2",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
+    "events.batch_linger_seconds=5",
     "state.dir=other",
     "state.cache_tasks=1",
     "state.checkpoint_events=1",
@@ -56,6 +98,19 @@ def test_a_binding_setting_changes_the_hash_and_is_named(override: str, key: str
     assert key in [line.split(": ")[0] for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("table", "setting"), [(table, setting) for table, all_of in OF_VARIANTS.items() for setting in all_of]
+)
+def test_a_binding_setting_of_another_variant_changes_the_hash_and_is_named(table: str, setting: str) -> None:
+    """Also of the algorithms and optimisers that are not the default."""
+    section, name = table.split(".")
+    chosen = [f"{section}.name={name}", "events.batch=2"]  # some learn from several tasks at once only
+    before, after = (load_config(None, given, {}) for given in (chosen, [*chosen, f"{section}.{setting}"]))
+    assert config_hash(before) != config_hash(after)
+    lines = differences(fit(before), fit(after))
+    assert f"{section}.{setting.split('=')[0]}" in [line.split(": ")[0] for line in lines]
+
+
 @pytest.mark.parametrize("override", FREE)
 def test_a_free_setting_changes_nothing(override: str) -> None:
     """The state is continued with another rate, address, cache or log level."""
@@ -69,7 +124,10 @@ def test_every_setting_is_either_binding_or_free() -> None:
     """A new setting must be put into one of the two lists above."""
     sets = {"events.support", "events.query"}  # no episode is cut from examples yet
     listed = {".".join(text.split("=")[0].split(".")[:2]) for text in (*BINDING, *FREE)}
-    single = {"outer.name", "events.kind", "events.batch"}  # with one choice only
+    listed |= {
+        f"{table.split('.')[0]}.{s.split('=')[0]}" for table, all_of in OF_VARIANTS.items() for s in all_of
+    }
+    single = {"events.kind"}  # with one choice only
     assert listed | single | sets == {f"{s.section}.{s.key}" for s in settings()}
 
 

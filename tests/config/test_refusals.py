@@ -32,12 +32,33 @@ def refusal(overrides: list[str], environ: dict[str, str] | None = None) -> str:
             "log.level=warn",
             "log.level = \"warn\": must be one of debug, info, warning, error; did you mean 'warning'?",
         ),
+        ("algorithm.name=mooml", "did you mean 'moml'?"),
+        ("algorithm.name=3", 'algorithm.name = "3": must be one of moml, moml_v2'),
         (
-            "algorithm.name=mooml",
-            "algorithm.name = \"mooml\": must be one of moml, maml; did you mean 'moml'?",
+            "outer.name=adamm",
+            'outer.name = "adamm": must be one of sgd, sngdm, normalized, clipped, adam; '
+            "did you mean 'adam'?",
         ),
-        ("algorithm.name=3", 'algorithm.name = "3": must be one of moml, maml'),
-        ("outer.name=adam", 'outer.name = "adam": must be sgd'),
+        ("outer.beta1=0.5", "beta1 belongs to outer adam, not sgd"),
+        ("outer.schedule=step", 'outer.schedule = "step": must be a table'),
+        (
+            "outer.schedule={name='cosin'}",
+            'outer.schedule.name = "cosin": must be one of constant, step, inverse_sqrt, cosine; '
+            "did you mean 'cosine'?",
+        ),
+        (
+            "outer.schedule={name='cosine', update=3}",
+            "unknown key 'outer.schedule.update'; did you mean 'updates'?",
+        ),
+        ("outer.schedule={name='step', updates=0}", "outer.schedule.updates = 0: must be greater than"),
+        (
+            "outer.schedule={name='step', fractions=[0.5, 0.5]}",
+            "outer.schedule.fractions = [0.5, 0.5]: must be rising numbers above 0, at most 1",
+        ),
+        (
+            "outer.schedule={name='cosine', factor=0.5}",
+            'factor has no effect with name = "cosine"; remove it',
+        ),
         ("algorithm.beta=0", "algorithm.beta = 0: must be greater than 0"),
         ("algorithm.beta=1.5", "algorithm.beta = 1.5: must be less than or equal to 1"),
         ("algorithm.inner_lr=-1", "algorithm.inner_lr = -1: must be greater than or equal to 0"),
@@ -53,7 +74,8 @@ def refusal(overrides: list[str], environ: dict[str, str] | None = None) -> str:
         ("http.port=65536", "http.port = 65536: must be less than or equal to 65535"),
         ("http.port=true", "http.port = true: must be a valid integer"),
         ("events.kind=examples", 'events.kind = "examples": must be episode'),
-        ("events.batch=2", "events.batch = 2: must be 1"),
+        ("events.batch=0", "events.batch = 0: must be greater than or equal to 1"),
+        ("events.batch_linger_seconds=0", "events.batch_linger_seconds = 0: must be greater than 0"),
         ("model.loss=mze", "did you mean 'mse'?"),
         ("model.factory=models.mlp", 'model.factory = "models.mlp": must be "package.module:callable"'),
         ("model.args=3", "model.args = 3: must be a table"),
@@ -92,7 +114,9 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_remedy(override: str, m
 def test_a_key_of_another_algorithm_is_named_as_such() -> None:
     """The message says which algorithm has the key."""
     text = refusal(["algorithm.name=maml", "algorithm.beta=0.3"])
-    assert text == "--set algorithm.beta: beta belongs to algorithm moml, not maml"
+    assert text == (
+        "--set algorithm.beta: beta belongs to algorithm moml, moml_v2, nasa and local_moml, not maml"
+    )
 
 
 def test_a_derived_value_is_checked_like_a_given_one() -> None:
@@ -100,11 +124,37 @@ def test_a_derived_value_is_checked_like_a_given_one() -> None:
     assert refusal([f"kafka.topic={'x' * 249}"]).startswith("default: kafka.dead_letter_topic = ")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["algorithm.name=nasa"],
+            "default: events.batch = 1: algorithm nasa needs several tasks at once: with one task its averaged "
+            "meta-gradient is momentum on that of MOML; set events.batch to 2 or more, or use moml",
+        ),
+        (
+            ["algorithm.name=bspiderboost", "events.batch=1"],
+            "--set events.batch: events.batch = 1: algorithm bspiderboost needs several tasks at once: its "
+            "estimate would begin anew from the gradient of a single task",
+        ),
+        (
+            ["algorithm.name=moml_v2", "algorithm.tasks=3", "events.batch=4"],
+            "--set events.batch: events.batch = 4: an iteration cannot hold more tasks than algorithm.tasks = 3",
+        ),
+    ],
+)
+def test_an_algorithm_that_needs_other_iterations_says_why(overrides: list[str], message: str) -> None:
+    """Two settings that do not go together: both are named, with the remedy."""
+    assert refusal(overrides).startswith(message)
+    assert load_config(None, [*overrides, "events.batch=2"], {}).events.batch == 2
+
+
 def test_half_a_hessian_set_needs_second_order() -> None:
     """A setting without effect is refused rather than passed over."""
     text = refusal(["algorithm.order=first", "algorithm.hessian_set=half"])
     assert 'algorithm.hessian_set = "half": has an effect only with algorithm.order = "second"' in text
-    assert load_config(None, ["algorithm.hessian_set=half"], {}).algorithm.hessian_set == "half"
+    given = load_config(None, ["algorithm.hessian_set=half"], {}).algorithm
+    assert given.model_dump()["hessian_set"] == "half"
 
 
 def test_an_unknown_variable_is_refused_by_its_name() -> None:

@@ -28,7 +28,7 @@ def test_it_names_every_setting() -> None:
 
 def test_it_describes_every_setting_of_the_default_tables() -> None:
     """Whatever the line breaks, each description is there in full."""
-    words = " ".join(re.sub(r"^# ", "", template(), flags=re.MULTILINE).split())
+    words = " ".join(re.sub(r"^(# )+", "", template(), flags=re.MULTILINE).split())
     for setting in settings():
         if setting.key != "name":
             assert " ".join(str(setting.field.description).split()) in words
@@ -44,10 +44,10 @@ def test_what_is_derived_stays_derived() -> None:
 
 def test_commented_settings_are_valid() -> None:
     """Removing the comment sign before a setting of the default tables gives a file that loads."""
-    head, rest = template().split("# Instead of the table above", 1)
-    text = uncommented(head + "[outer]" + rest.split("[outer]", 1)[1])
-    config = Config.model_validate(tomllib.loads(text))
+    tables = re.sub(r"^# Instead of the table above.*\n(#.*\n)*", "", template(), flags=re.MULTILINE)
+    config = Config.model_validate(tomllib.loads(uncommented(tables)))
     assert config.outer.clip_norm == 10.0
+    assert config.outer.schedule is not None
     assert config.kafka.client["security_protocol"] == "SASL_SSL"
     assert config.kafka.dead_letter_topic == "tasks.dlq"
 
@@ -59,6 +59,7 @@ def test_the_other_algorithms_are_there_to_be_uncommented(section: str) -> None:
         block = re.search(rf'^# \[{section}\]\n# name = "{name}"\n(# .*\n)*', template(), re.MULTILINE)
         assert block, name
         text = re.sub(r"^# ", "", block[0], flags=re.MULTILINE)
+        text += "[events]\nbatch = 2\n"  # some learn from several tasks at once only
         assert getattr(Config.model_validate(tomllib.loads(text)), section) == model()
 
 

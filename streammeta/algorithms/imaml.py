@@ -1,0 +1,88 @@
+"""iMAML: the meta-gradient of the proximal bilevel problem by implicit differentiation.
+
+    F(w) = (1/n) Σ f_i(φ_i(w)),   φ_i(w) = argmin_φ ĝ_i(φ) + (λ/2)‖φ − w‖²
+
+Source: Rajeswaran, Finn, Kakade, Levine 2019, arXiv:1909.04630, Algorithms 1 and 2.
+"""
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.conjugate_gradient import conjugate_gradient
+from streammeta.algorithms.outer import Outer
+from streammeta.algorithms.proximal import check_proximal, proximal_adapt, proximal_steps
+from streammeta.algorithms.steps import first_state, gradient_and_hessian, outer_step
+from streammeta.events import Episode
+
+
+def imaml(
+    loss: Loss,
+    outer: Outer,
+    *,
+    inner_lr: float,
+    meta_lr: float,
+    inner_steps: int,
+    lambda_: float,
+    cg_steps: int,
+    cg_tolerance: float = 1e-10,
+) -> MetaLearner:
+    """Learn the point that tasks are held near; no memory, and no history of the inner steps.
+
+        φ: K steps φ ← φ − α[∇ĝ(φ) + λ(φ − w)] from w
+        h_i: (∇²ĝ(φ)/λ + I) h_i = ∇f(φ) by N conjugate-gradient steps
+        w ← outer(w, mean_i h_i)
+
+    ĝ is the loss on the support set, f on the query set.
+
+    Args:
+        loss: Mean loss of one task; twice differentiable.
+        outer: Moves w along the mean of h_i.
+        inner_lr: α >= 0, the inner step; α(L + λ) < 2 converges.
+        meta_lr: Handed to `outer`.
+        inner_steps: K >= 1.
+        lambda_: λ > 0; above the most negative curvature of ĝ, or conjugate gradients stop where they are.
+        cg_steps: N >= 1.
+        cg_tolerance: Norm of the residual at which they rest, in units of the gradient.
+
+    Returns:
+        A learner without memory. An update costs K + 1 gradients, N Hessian-vector products and two forward
+        passes; it keeps a few vectors and one graph of the loss, whatever K and N.
+
+    Raises:
+        ValueError: a setting is out of range.
+    """
+    check_proximal(lambda_, inner_steps)
+    if cg_steps < 1:
+        raise ValueError(f"cg_steps must be at least 1, got {cg_steps}")
+
+    def task(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        adapted = proximal_steps(
+            lambda point: grad(loss)(point, *episode.support),
+            params,
+            alpha,
+            lambda_=lambda_,
+            steps=inner_steps,
+        )
+        _, hessian = gradient_and_hessian(loss, adapted, episode.support)
+        direction = conjugate_gradient(
+            lambda p: hessian(p) / lambda_ + p,
+            grad(loss)(adapted, *episode.query),
+            steps=cg_steps,
+            tolerance=cg_tolerance,
+        )
+        return direction, loss(params, *episode.query), loss(adapted, *episode.query)
+
+    def update(
+        state: State, memory: Tensor, _seen: Tensor, episode: Episode[Tensor]
+    ) -> tuple[State, Tensor, Info]:
+        directions, at_meta, adapted = per_task(lambda episode: task(state.params, state.inner_lr, episode))(
+            episode
+        )
+        after, gradient_norm, update_norm = outer_step(outer, state, directions.mean(0))
+        unknown = torch.full_like(at_meta, torch.nan)
+        return after, memory, Info(at_meta, adapted, unknown, gradient_norm, update_norm, unknown)
+
+    adapt = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
+    return MetaLearner(first_state(outer, inner_lr, meta_lr), update, adapt, memory_size=0)

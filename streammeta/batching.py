@@ -1,0 +1,77 @@
+"""Which records are one iteration: up to `size` events of different tasks and equal shapes, in their order.
+
+An iteration is closed when it is full, before a task repeats, before an event of other shapes (they could not
+be stacked), or `linger_seconds` after its first event. All but the last follow from the records alone; what
+the clock closed the loop logs as a `Cut`, so that a replay closes there too.
+
+Records that were refused when they were read wait between the events: the state passes all of them or none.
+Time is an argument, in seconds.
+"""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
+
+from streammeta.errors import BadEvent
+from streammeta.events import Record, TaskEvent
+
+Shapes = Callable[[TaskEvent], Hashable]
+"""What must be equal in two events that are stacked."""
+
+
+class Taken(NamedTuple):
+    """A record, what was read from it (an event, or why it is refused), and how long that took."""
+
+    record: Record
+    read: TaskEvent | BadEvent
+    decode_seconds: float
+
+
+class Gathering:
+    """The iteration that is being gathered: open from its first event until it is closed."""
+
+    def __init__(self, size: int, linger_seconds: float, shapes: Shapes) -> None:
+        self._size = size
+        self._linger_seconds = linger_seconds
+        self._shapes_of = shapes
+        self._taken: list[Taken] = []
+        self._tasks: set[str] = set()
+        self._shapes: Hashable = None
+        self._due_at = math.inf
+
+    @property
+    def open(self) -> bool:
+        """Whether an event waits."""
+        return bool(self._tasks)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing further shall join: it is full, or has no event for refused records to wait for."""
+        return not self._tasks or len(self._tasks) >= self._size
+
+    def admits(self, read: TaskEvent | BadEvent) -> bool:
+        """Whether it may join; else the iteration must be closed before it."""
+        if not self._tasks or isinstance(read, BadEvent):
+            return True
+        return read.task not in self._tasks and self._shapes_of(read) == self._shapes
+
+    def take(self, taken: Taken, now_seconds: float) -> None:
+        """Add what `admits` admitted."""
+        self._taken.append(taken)
+        if isinstance(taken.read, BadEvent):
+            return
+        if not self._tasks:
+            self._due_at = now_seconds + self._linger_seconds
+            self._shapes = self._shapes_of(taken.read) if self._size > 1 else None
+        self._tasks.add(taken.read.task)
+
+    def left_seconds(self, now_seconds: float) -> float:
+        """How long it may still wait for events; infinity while none waits, not positive when it is due."""
+        return self._due_at - now_seconds
+
+    def close(self) -> list[Taken]:
+        """What was taken, in order; the next iteration begins empty."""
+        taken, self._taken = self._taken, []
+        self._tasks.clear()
+        self._due_at = math.inf
+        return taken

@@ -1,0 +1,1 @@
+"""The papers' experiments, run again: a table beside the published figures, and a plot."""

@@ -1,0 +1,141 @@
+"""From `[algorithm]` and `[outer]` to a learner that runs."""
+
+import pytest
+import torch
+
+from streammeta.algorithms.registry import build_learner
+from streammeta.config import Config, load_config
+from streammeta.config.fields import fields, variants
+from streammeta.events import Batch, Episode
+from streammeta.network import Network, load_network
+from streammeta.tracing import Steps
+
+NAMES = sorted(variants("algorithm"))
+CHANGES = {
+    "moml": ["beta=0.5", "order=first", "hessian_set=half", "outer_scale=beta"],
+    "moml_v2": ["beta=0.5", "tasks=9", "order=first", "hessian_set=half", "outer_scale=beta"],
+    "maml": ["inner_steps=2", "order=first", "hessian_set=half"],
+    "reptile": ["inner_steps=4"],
+    "anil": ["inner_steps=3", "head=0.*"],
+    "nasa": ["beta=0.25", "gamma=0.5", "order=first", "hessian_set=half", "outer_scale=beta"],
+    "bspiderboost": ["period=1", "order=first", "hessian_set=half"],
+    "local_moml": [
+        "beta=0.5",
+        "local_steps=5",
+        "initial_examples=7",
+        "keep_memory=true",
+        "order=first",
+        "outer_scale=beta",
+    ],
+    "per_fedavg": ["local_steps=1", "order=first"],
+    "fo_b_maml": ["inner_steps=3", "lambda=0.5", "nu=0.5", "difference=forward"],
+    "imaml": ["inner_steps=3", "lambda=0.5", "cg_steps=1", "cg_tolerance=0.1"],
+    "multi_step_maml": [
+        "inner_steps=2",
+        "smoothness=2.0",
+        "data=resampling",
+        "meta_step=fixed",
+        "hessian_lipschitz=2000.0",
+    ],
+    "memory_reduced": [
+        "inner_steps=3",
+        "head=0.*",
+        "ridge=0.5",
+        "cg_steps=1",
+        "cg_tolerance=100.0",
+        "warm_start=true",
+    ],
+}
+BASES = {
+    "local_moml": ["local_steps=1"],  # one step shares any number of examples
+    "multi_step_maml": ["meta_step=adaptive"],  # in force for the constants
+}
+SHARED = ["clip_norm=0.001", "schedule={name='step', updates=2, fractions=[0.5]}"]
+OUTER_CHANGES = {
+    "sgd": ["momentum=0.5", *SHARED],
+    "sngdm": ["momentum=0.5", *SHARED],
+    "normalized": SHARED[1:],  # a clipped gradient has the same direction
+    "clipped": ["max_step=0.001", *SHARED],
+    "adam": ["beta1=0.5", "beta2=0.5", "epsilon=0.5", *SHARED],
+}
+
+
+def chosen(name: str, *changes: str) -> Config:
+    """The configuration of an algorithm, with settings of its table changed."""
+    overrides = [f"algorithm.name={name}", "events.batch=2", "algorithm.inner_lr=0.2", "outer.lr=0.05"]
+    return load_config(None, overrides + [f"algorithm.{change}" for change in changes], {})
+
+
+def a_network() -> Network:
+    """An MLP 1-4-1 in double precision, on the loss mse."""
+    torch.set_num_threads(1)
+    args = {"sizes": [1, 4, 1]}
+    return load_network("streammeta.models:mlp", args, loss="mse", seed=0, dtype="float64", device="cpu")
+
+
+def drawn(draws: torch.Generator, examples: int) -> Batch[torch.Tensor]:
+    """Examples of two sines."""
+    x = 4 * torch.rand(2, examples, 1, generator=draws, dtype=torch.float64) - 2
+    return Batch(x, torch.sin(x + torch.arange(2).view(2, 1, 1)))
+
+
+def learned(config: Config, *, trace: bool = False) -> list[torch.Tensor]:
+    """Meta-parameters and memories after four iterations of two tasks."""
+    network = a_network()
+    learner = build_learner(config.algorithm, config.outer, network)
+    steps, state = Steps(learner, network), learner.init(network.initial)
+    update = steps.step if trace else learner.update
+    draws = torch.Generator().manual_seed(1)
+    rows, seen = torch.zeros(2, learner.memory_size, dtype=torch.float64), torch.zeros(2).double()
+    for _ in range(4):
+        state, rows, *_ = update(state, rows, seen, Episode(drawn(draws, 10), drawn(draws, 10)))
+        seen = torch.ones(2).double()
+    assert not (torch.equal(state.params, network.initial) and rows.numel() == 0)
+    return [state.params, rows]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_a_learner_that_runs(name: str) -> None:
+    """With the defaults of its table and examples as in the default configuration."""
+    assert all(tensor.isfinite().all() for tensor in learned(chosen(name), trace=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [(n, change) for n, all_of in CHANGES.items() for change in all_of]
+)
+def test_every_setting_reaches_the_learner(name: str, change: str) -> None:
+    """Changing it changes what is learned."""
+    base = BASES.get(name, [])
+    before, after = learned(chosen(name, *base)), learned(chosen(name, *base, change))
+    assert not all(a.shape == b.shape and torch.allclose(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"), [(n, change) for n, all_of in OUTER_CHANGES.items() for change in all_of]
+)
+def test_every_setting_reaches_the_outer_optimiser(name: str, change: str) -> None:
+    """Changing it changes what is learned."""
+    given = [f"outer.name={name}", "outer.lr=0.05"]
+    before, after = (load_config(None, extra, {}) for extra in (given, [*given, f"outer.{change}"]))
+    one, other = learned(before), learned(after)
+    assert not all(torch.allclose(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_every_setting_of_these_tables_is_tried() -> None:
+    """A new setting must be put into the lists above."""
+    for name, changes in OUTER_CHANGES.items():
+        keys = fields(variants("outer")[name]).keys() - {"name", "lr"}
+        assert keys - {"clip_norm"} == {change.split("=")[0] for change in changes} - {"clip_norm"}
+    for name, changes in CHANGES.items():
+        keys = fields(variants("algorithm")[name]).keys() - {"name", "inner_lr", "hessian_set"}
+        assert keys == {change.split("=")[0] for change in changes} - {"hessian_set"}
+
+
+def test_the_rates_reach_the_learner() -> None:
+    """`algorithm.inner_lr` and `outer.lr` are α and η of the first state."""
+    network = a_network()
+    for name in NAMES:
+        config = chosen(name)
+        state = build_learner(config.algorithm, config.outer, network).init(network.initial)
+        assert state.inner_lr == 0.2
+        assert state.meta_lr == 0.05

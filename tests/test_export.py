@@ -1,0 +1,127 @@
+"""`streammeta export`: what a state says of its tasks, in other programs' numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
+
+from consumers.learner import Brain, brain_of, build_brain
+from streammeta.algorithms.base import State
+from streammeta.checkpoint import Checkpoint, pack
+from streammeta.cli import main
+from streammeta.config import Config, load_config
+from streammeta.engine import Engine, Progress
+from streammeta.events import TaskEvent, episode_of
+from streammeta.memories import Memories
+from streammeta.network import unflatten
+from streammeta.store.base import TaskRow
+from streammeta.store.directory import StateDirectory
+from streammeta.store.lmdb import LmdbStore
+
+TASKS = ("a", "b", "a", "a", "b", "c", "a")
+
+
+def event(task: str, index: int) -> TaskEvent:
+    """An event of ten and five examples."""
+    draws = torch.Generator().manual_seed(index)
+    x = torch.rand(15, 1, generator=draws)
+    y = torch.sin(3 * x) * (1 + TASKS.index(task))
+    return TaskEvent(task, episode_of(*(t.numpy() for t in (x[:10], y[:10], x[10:], y[10:]))), time_ms=index)
+
+
+def chosen(name: str) -> Config:
+    """A small model under an algorithm of this name."""
+    overrides = [f"algorithm.name={name}", "model.args.sizes=[1, 3, 1]", "outer.lr=0.05", "events.batch=2"]
+    return load_config(None, [*overrides, "algorithm.inner_lr=0.2"], {})
+
+
+def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskRow]]:
+    """A state directory after the events of `TASKS`, and what is in it."""
+    brain = build_brain(config)
+    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    engine = Engine(
+        brain.network,
+        brain.steps,
+        brain.learner.init(brain.network.initial),
+        Progress(),
+        Memories(lambda _: None, empty, 100),
+    )
+    for index, task in enumerate(TASKS):
+        one = [event(task, index)]
+        engine.keep(engine.step(one, engine.load(one)))
+    store = LmdbStore(StateDirectory(folder).lmdb_path)
+    rows = dict(engine.dirty())
+    checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, positions={0: 7}, refused={})
+    store.commit(pack(checkpoint), rows)
+    store.close()
+    return brain, engine.state, rows
+
+
+def exported(folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
+    """What `export` wrote."""
+    output = folder / "out.safetensors"
+    given = ["export", "--state", str(folder), "--output", str(output), *arguments]
+    result = CliRunner().invoke(main, given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return load_file(output)
+
+
+@pytest.mark.parametrize("name", ["moml", "moml_v2", "nasa", "independent"])
+def test_a_task_is_exported_as_its_parameters(name: str, tmp_path: Path) -> None:
+    """Whatever a row of memory holds, d parameters by name come out, and `memory_norm` is their norm."""
+    brain, state, rows = a_state(tmp_path, chosen(name))
+    found = exported(tmp_path, "--all-tasks")
+    assert {key.split("/")[1] for key in found if key.startswith("task/")} == set(TASKS)
+    assert brain.learner.task_params
+    for task, row in rows.items():
+        memory = torch.frombuffer(bytearray(row.memory), dtype=torch.float32)
+        own = brain.learner.task_params(state, memory)
+        assert not torch.equal(own, state.params)
+        assert row.stats.memory_norm == pytest.approx(own.norm().item())
+        for parameter, value in unflatten(brain.network.layout, own).items():
+            assert torch.equal(found[f"task/{task}/{parameter}"], value)
+    for parameter, value in unflatten(brain.network.layout, state.params).items():
+        assert torch.equal(found[f"meta/{parameter}"], value)
+
+
+def test_the_parameters_of_v2_are_not_its_memory(tmp_path: Path) -> None:
+    """A task that was absent has moved with the average; a residual and a time are no parameters."""
+    brain, state, rows = a_state(tmp_path, chosen("moml_v2"))
+    found = torch.cat([t.reshape(-1) for t in (exported(tmp_path, "--task", "b")).values()])
+    assert found.numel() == 2 * brain.network.dimension
+    memory = torch.frombuffer(bytearray(rows["b"].memory), dtype=torch.float32)
+    average, residual = state.slots["average"], memory[: brain.network.dimension]
+    absent = len(TASKS) - 1 - max(i for i, task in enumerate(TASKS) if task == "b")
+    expected = average + 0.9**absent * residual
+    own = brain.learner.task_params(state, memory) if brain.learner.task_params else average
+    torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+    assert absent == 2
+
+
+def test_without_tasks_the_model_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta-parameters of a state whose model code is not at hand can be exported."""
+    brain, _, _ = a_state(tmp_path, chosen("moml"))
+    monkeypatch.setattr("streammeta.cli.state.brain_of", lambda _: pytest.fail("the model was built"))
+    assert exported(tmp_path).keys() == {f"meta/{parameter.name}" for parameter in brain.network.layout}
+
+
+@pytest.mark.parametrize("name", ["maml", "local_moml"])
+def test_a_learner_without_memory_has_no_tasks_to_export(name: str, tmp_path: Path) -> None:
+    """The refusal names the algorithm and the remedy."""
+    a_state(tmp_path, chosen(name))
+    given = ["export", "--state", str(tmp_path), "--output", str(tmp_path / "x"), "--task", "a"]
+    result = CliRunner().invoke(main, given)
+    assert result.exit_code == 65
+    assert f"algorithm {name} keeps no parameters of a task; export without tasks" in result.output
+
+
+@pytest.mark.parametrize("name", ["moml_v2", "anil", "bspiderboost", "per_fedavg"])
+def test_the_learner_is_rebuilt_from_the_state(name: str, tmp_path: Path) -> None:
+    """The settings in the checkpoint make the learner that wrote it, with its inner learning rate."""
+    brain, state, _ = a_state(tmp_path, chosen(name))
+    again = brain_of(Checkpoint(brain.origin, state, Progress(), positions={}, refused={}))
+    assert again.origin == brain.origin
+    assert again.learner.memory_size == brain.learner.memory_size
+    assert again.learner.init(again.network.initial).inner_lr == state.inner_lr
