@@ -101,7 +101,7 @@ def unpack(meta: Meta) -> Checkpoint:
         written = document["format"]
         if written == FORMAT:
             return _read(document, safetensors.torch.load(meta.tensors))
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise StateError(
             f"the state is damaged ({error!r}); restore it from a copy, or begin anew"
         ) from error

@@ -156,7 +156,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _state_tensors(state: State) -> list[Tensor]:
-    return [state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr]
+    """The state flat, named tensors by name: a dict's order differs between a learner and a restored state."""
+    named = [group[name] for group in (state.outer, state.slots) for name in sorted(group)]
+    return [state.params, *named, state.inner_lr, state.meta_lr]
 
 
 def _read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
@@ -173,7 +175,7 @@ def _read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
 
 
 def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Tensor]:
-    return {name: next(values) for name in like}
+    return {name: next(values) for name in sorted(like)}
 
 
 def _check_classes(episode: Episode[Tensor], classes: int) -> None:

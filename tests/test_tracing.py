@@ -11,6 +11,8 @@ from torch import Tensor
 
 from streammeta import tracing
 from streammeta.algorithms.base import Info, State
+from streammeta.algorithms.moml import maml
+from streammeta.algorithms.outer import Outer, Slots
 from streammeta.engine import Engine, Progress
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Episode, episode_of
@@ -140,6 +142,37 @@ def test_shapes_beyond_the_limit_are_learned_the_same(limit: int, monkeypatch: p
     sizes = [(4, 3), (2, 5), (1, 1), (4, 3), (1, 1), (6, 2), (2, 5)]
     episodes = [arrays(draws, support, query) for support, query in sizes]
     assert_traced_is_eager(network(), "moml", episodes)
+
+
+def test_named_state_keeps_its_names() -> None:
+    """The order of a dict says nothing: a restored state may hold its tensors in another one."""
+
+    def init(params: Tensor) -> dict[str, Tensor]:
+        return {"slow": torch.zeros_like(params), "fast": torch.zeros_like(params)}
+
+    def update(
+        params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        fast, slow = slots["fast"] + gradient, slots["slow"] + 0.1 * gradient
+        return params - lr * fast, {"fast": fast, "slow": slow}
+
+    made = network()
+    learner = maml(made.loss, Outer(init, update), inner_lr=0.1, meta_lr=0.05)
+    steps, state = Steps(learner, made), learner.init(made.initial)
+    memory, seen = torch.zeros(1, 0, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    draws = np.random.default_rng(10)
+    for turned in (False, True):
+        if turned:
+            state = state._replace(outer=dict(reversed(state.outer.items())))
+        episode = stacked(made.tensors(arrays(draws)))
+        after, _, _, _ = steps.step(state, memory, seen, episode)
+        with torch.no_grad():
+            expected, _, _ = learner.update(state, memory, seen, episode)
+        assert not torch.equal(expected.outer["fast"], expected.outer["slow"])
+        assert {n: t.tolist() for n, t in after.outer.items()} == {
+            n: t.tolist() for n, t in expected.outer.items()
+        }
+        state = after
 
 
 def test_a_shape_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:

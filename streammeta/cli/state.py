@@ -149,4 +149,7 @@ def _print(rows: list[Row], output: str) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if text.isprintable() else repr(text)  # a task id may hold what would steer a terminal
