@@ -145,11 +145,13 @@ def _token(path: str) -> str | None:
     if not path:
         return None
     try:
-        token = Path(path).read_text().strip()
+        token = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(
             f'http.token_file = "{path}": {error.strerror}; name a file with a token'
         ) from error
+    except UnicodeDecodeError:
+        raise ConfigError(f'http.token_file = "{path}" is not text; write a token into it') from None
     if not token:
         raise ConfigError(f'http.token_file = "{path}" is empty; write a token into it')
     return token

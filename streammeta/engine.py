@@ -184,7 +184,7 @@ def _fade(mean: float, value: float, values_before: int) -> float:
     The weight of n values is N = (1 − λⁿ)/(1 − λ), and the mean moves by (x − mean)/N. A value that is not
     finite (unknown, or overflowed) moves nothing.
 
-    >>> _fade(_fade(float("nan"), 2.0, 0), 4.0, 1) == (4 + TASK_FADING * 2) / (1 + TASK_FADING)
+    >>> math.isclose(_fade(2.0, 4.0, 1), (4 + TASK_FADING * 2) / (1 + TASK_FADING))
     True
     """
     if not math.isfinite(value):

@@ -125,7 +125,8 @@ def load_network(
 ) -> Network:
     """Build the network that the configuration names.
 
-    The first parameter values depend on `seed` alone.
+    The first parameter values depend on `seed` alone. Parameters with `requires_grad = False` stay as the
+    factory made them: they belong to neither the flat vector nor the state.
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, or a layer cannot be used.
@@ -136,9 +137,9 @@ def load_network(
         module = _call_factory(build, factory, args)
     _refuse_layers(module)
     module = module.to(DTYPES[dtype]).to(_device(device))
-    parameters = [(name, value.detach()) for name, value in module.named_parameters()]
+    parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
     if not parameters:
-        raise ConfigError(f"model.factory: {factory} returns a model without parameters: nothing to learn")
+        raise ConfigError(f"model.factory: {factory} returns a model without parameters that may be learned")
     return Network(
         module=module,
         loss_of=LOSSES[loss] if loss in LOSSES else load_callable(loss, "model.loss"),

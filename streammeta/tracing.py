@@ -156,7 +156,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _state_tensors(state: State) -> list[Tensor]:
-    """The state flat, named tensors by name: a dict's order differs between a learner and a restored state."""
+    """The state flat, named tensors in order of their names: a restored dict may have another order."""
     named = [group[name] for group in (state.outer, state.slots) for name in sorted(group)]
     return [state.params, *named, state.inner_lr, state.meta_lr]
 

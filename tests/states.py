@@ -1,6 +1,7 @@
 """States on disk without a daemon: numbered commits of a small model, each consistent in itself."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ def rows(number: int = 5) -> dict[str, TaskRow]:
     }
 
 
-def make_state(directory: Path, checkpoint: Checkpoint | None = None, **tasks: TaskRow) -> Path:
-    """A state directory with one commit; default: the three tasks after five events."""
+def make_state(directory: Path, tasks: Mapping[str, TaskRow] | None = None) -> Path:
+    """A state directory with one commit after five events; default: the three tasks."""
     with StateDirectory(directory) as made:
         store = LmdbStore(made.lmdb_path)
-        store.commit(pack(checkpoint or checkpoint_of()), tasks or rows())
+        store.commit(pack(checkpoint_of()), rows() if tasks is None else tasks)
         store.close()
     return directory
 

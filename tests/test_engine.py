@@ -163,7 +163,7 @@ def test_task_statistics() -> None:
         visits = told.setdefault(one.task, [])
         assert update.before.events == len(visits)
         assert update.before.last_event == max((i + 1 for i in range(n) if tasks[i] == one.task), default=0)
-        visits.append(tuple(update.losses))
+        visits.append((update.losses.meta, update.losses.adapted, update.losses.memory))
         stats = engine.memories.get(one.task).stats
         assert (stats.events, stats.last_event, stats.last_seen_ms) == (len(visits), n + 1, 1000 * (n + 1))
         meta, adapted, memory = zip(*visits, strict=True)

@@ -101,12 +101,3 @@ def test_a_place_that_cannot_be_written_is_named(
         export.write(Path(place), arrays(), {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
-    """What cannot be serialised does not cost what was there."""
-    path = tmp_path / "out.safetensors"
-    export.write(path, {"a": np.ones(1)}, {})
-    with pytest.raises(StreammetaError, match="cannot be written"):
-        export.write(tmp_path / "absent" / "out.safetensors", arrays(), {})
-    assert load_file(path)["a"].tolist() == [1.0]

@@ -174,6 +174,16 @@ def test_a_read_counts_as_use(visits: Callable[[int], Visits]) -> None:
     assert not cached.from_ram("b")
 
 
+def test_a_task_takes_one_place(visits: Callable[[int], Visits]) -> None:
+    """Clean or dirty, never both: a visit to a known task evicts nobody."""
+    cached = visits(2)
+    cached.visit("a", "b")
+    commit(cached.store, cached.memories)
+    cached.visit("a")
+    assert len(cached.memories) == 2
+    assert cached.from_ram("a", "b")
+
+
 def test_an_evicted_row_comes_back_with_its_bits(visits: Callable[[int], Visits]) -> None:
     """Statistics and memory survive the way through the store; the norm is taken at the commit."""
     cached = visits(1)

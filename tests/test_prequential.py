@@ -28,7 +28,9 @@ def test_fading_mean_is_the_definition_after_every_prefix(values: list[float], f
         assert fading.mean == pytest.approx(direct(values[:n], factor), rel=1e-9, abs=1e-5)
 
 
-@given(values=st.lists(NUMBERS, min_size=1, max_size=30), bad=st.sampled_from(NOT_FINITE), at=st.integers(0, 30))
+@given(
+    values=st.lists(NUMBERS, min_size=1, max_size=30), bad=st.sampled_from(NOT_FINITE), at=st.integers(0, 30)
+)
 def test_a_value_that_is_not_finite_leaves_the_mean(values: list[float], bad: float, at: int) -> None:
     """One NaN or overflow anywhere in the stream: the mean is that of the others, to the bit."""
     with_bad = [*values[:at], bad, *values[at:]]

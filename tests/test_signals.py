@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
@@ -57,15 +58,11 @@ def test_reload_and_checkpoint_may_come_often() -> None:
 def test_handlers_are_put_back(fails: bool) -> None:
     """Also when the block ends by an exception; Ctrl-C is then an ordinary interrupt again."""
     before = [signal.getsignal(number) for number in HANDLED]
-    try:
-        with signals_to(Controls()):
-            assert all(
-                signal.getsignal(number) is not handler for number, handler in zip(HANDLED, before, strict=True)
-            )
-            if fails:
-                raise KeyError
-    except KeyError:
-        assert fails
+    with pytest.raises(KeyError) if fails else nullcontext(), signals_to(Controls()):
+        now = [signal.getsignal(number) for number in HANDLED]
+        assert not any(new is old for new, old in zip(now, before, strict=True))
+        if fails:
+            raise KeyError
     assert [signal.getsignal(number) for number in HANDLED] == before
 
 

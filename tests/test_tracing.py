@@ -163,7 +163,7 @@ def test_named_state_keeps_its_names() -> None:
     draws = np.random.default_rng(10)
     for turned in (False, True):
         if turned:
-            state = state._replace(outer=dict(reversed(state.outer.items())))
+            state = state._replace(outer=dict(sorted(state.outer.items(), reverse=True)))
         episode = stacked(made.tensors(arrays(draws)))
         after, _, _, _ = steps.step(state, memory, seen, episode)
         with torch.no_grad():

@@ -103,7 +103,7 @@ def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]
 
 
 def _as_data(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
-    """score -> when -> its mean and half width."""
+    """Score -> when -> its mean and half width."""
     return {
         name: {when: mean._asdict() for when, mean in score._asdict().items()}
         for name, score in scores.items()

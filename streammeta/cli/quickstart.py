@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -110,12 +111,15 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
 
 def connect_generated(config: Config, _keep_going: KeepGoing) -> tuple[Source, DeadLetters]:
     """The producer's events, straight from memory."""
+    began_ms, gap_ms = int(time.time() * 1000), int(1000 / EVENTS_PER_SECOND)
 
     def records_from(offset: int) -> Iterator[Record]:
         stream = messages(sinusoid(Sinusoids(tasks=TASKS), start=offset), "msgpack")
         for number, message in enumerate(stream, offset):
             headers = tuple((name, value) for name, value in message.headers)
-            yield Record(config.kafka.topic, 0, number, 0, message.key, message.value, headers)
+            yield Record(
+                config.kafka.topic, 0, number, began_ms + number * gap_ms, message.key, message.value, headers
+            )
 
     return GeneratedSource(records_from, EVENTS_PER_SECOND), NoDeadLetters()
 

@@ -40,8 +40,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 (log.format)
     """Send the logs of this process to `stream` (none: stderr). May be called again, to change the level.
 
-    Loggers of the standard library are routed the same way, but for kafka-python's: the Kafka source listens to
-    them and tells what matters, with a remedy.
+    Loggers of the standard library are routed the same way, but for kafka-python's: the Kafka source listens
+    to them and tells what matters, with a remedy.
 
     Raises:
         ConfigError: unknown level or format.
