@@ -89,7 +89,7 @@ def half_frozen() -> nn.Module:
 
 
 def test_frozen_parameters_are_used_and_not_learned() -> None:
-    """A parameter without requires_grad is no part of the flat vector; the prediction still goes through it."""
+    """A parameter without requires_grad is no part of the flat vector, and still used to predict."""
     net = load_network(
         "tests.test_network:half_frozen", {}, loss="mse", seed=3, dtype="float64", device="cpu"
     )
