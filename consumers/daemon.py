@@ -14,7 +14,7 @@ from consumers.learner import assemble, build_brain, restore
 from streammeta import __version__
 from streammeta.clock import Clock
 from streammeta.config import Config
-from streammeta.errors import BrokerUnavailable, ConfigError
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
 from streammeta.loop import Controls, Rates
 from streammeta.observe.health import Health
 from streammeta.observe.logs import LogLines, configure_logging
@@ -111,8 +111,9 @@ def run_daemon(
                 clock=clock,
             )
             loop.run(until_end=until_end)
-        except BrokerUnavailable:
-            if not controls.stop:  # stopped while it waited for the broker: nothing new to keep
+        except (BrokerUnavailable, DeadLetterFailed):
+            # Stopped while it waited for the broker: the last commit stands, what came after is read again.
+            if not controls.stop:
                 raise
     return watchers.status.snapshot()
 

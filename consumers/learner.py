@@ -70,13 +70,15 @@ def assemble(
     return Loop(
         topic=config.kafka.topic,
         source=source,
-        decode=partial(decode, max_bytes=config.kafka.max_event_bytes),
+        decode=partial(
+            decode, max_bytes=config.kafka.max_event_bytes, max_examples=config.events.max_examples
+        ),
         dead_letters=dead_letters,
         engine=Engine(brain.network, brain.steps, begun.state, begun.progress, memories),
         store=store,
         order_log=order_log,
         origin=brain.origin,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused)),
+        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id),
         policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
         observers=observers,
         controls=controls or Controls(),

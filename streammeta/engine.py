@@ -19,7 +19,7 @@ from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import Prequential
 from streammeta.store.base import TaskStats
-from streammeta.tracing import MACHINE_FAULTS, Steps
+from streammeta.tracing import Steps, refuse_machine_fault
 
 TASK_FADING = 0.9
 """Weight that a task's own fading means keep per visit: about its last 10 visits count."""
@@ -116,9 +116,8 @@ class Engine:
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
             state, moved, info, finite = self._steps.step(self.state, memory, seen, episode)
-        except MACHINE_FAULTS:
-            raise
         except (IndexError, ValueError, RuntimeError) as error:
+            refuse_machine_fault(error)
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode
 from streammeta.losses import CLASS_LOSSES, LOSSES, PredictionLoss
@@ -178,7 +179,8 @@ def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, An
     try:
         module = build(**args)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"model.args = {dict(args)}: {factory} refuses them: {error}") from error
+        shown = masked(("model", "args"), dict(args))
+        raise ConfigError(f"model.args = {shown}: {factory} refuses them: {error}") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"model.factory: {factory} returned {type(module).__name__}, not a torch.nn.Module")
     return module

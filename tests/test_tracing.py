@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from streammeta.algorithms.base import Info, State
 from streammeta.algorithms.moml import maml
 from streammeta.algorithms.outer import Outer, Slots
 from streammeta.engine import Engine, Progress
-from streammeta.errors import BadEvent, ConfigError, Reason
+from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Episode, episode_of
 from streammeta.memories import Memories
 from streammeta.network import Network
-from streammeta.tracing import Steps
+from streammeta.tracing import Steps, refuse_machine_fault
 from tests.networks import LEARNERS, arrays, classifier, event, labelled, network, stacked
 
 HERE = "tests.networks"
@@ -357,9 +358,26 @@ def test_a_fault_of_the_machine_blames_no_event(draws: np.random.Generator) -> N
     made = network(f"{HERE}:Bounded")
     engine = engine_of(made)
     for _ in range(2):
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(StreammetaError, match=r"give it more memory, or lower events\.max_examples"):
             learn(engine, arrays(draws, support=9))
     learn(engine, arrays(draws, support=8))
+
+
+def test_what_the_cpu_allocator_says_is_a_fault_of_the_machine() -> None:
+    """Torch's CPU allocator raises a plain RuntimeError; other ones pass, for the caller to judge."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    with pytest.raises(StreammetaError, match="cannot compute the step"):
+        refuse_machine_fault(caught.value)
+    refuse_machine_fault(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_code_that_fails_on_any_data_is_a_configuration_error(draws: np.random.Generator) -> None:
+    """A loss of one argument is no fault of the event: the stream must not end up in the dead letters."""
+    made = network()
+    engine = engine_of(replace(made, loss_of=lambda prediction: prediction.sum()))  # type: ignore[arg-type, misc]  # the mistake
+    with pytest.raises(ConfigError, match="the code fails on any data"):
+        learn(engine, arrays(draws))
 
 
 def test_an_update_that_is_not_finite_is_told() -> None:

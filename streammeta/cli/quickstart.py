@@ -2,6 +2,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from streammeta.config import Config, load_config
 from streammeta.errors import StreammetaError
 from streammeta.events import Record
 from streammeta.observe.status import Snapshot
+from streammeta.stream import watchdog
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.embedded import EmbeddedBroker
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
@@ -54,6 +57,7 @@ SETTINGS = (
 )
 def quickstart(duration: float | None, port: int, no_broker: bool, directory: Path | None) -> None:
     """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C."""
+    made = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     with ExitStack() as stack:
         settings = [
@@ -77,7 +81,7 @@ def quickstart(duration: float | None, port: int, no_broker: bool, directory: Pa
             console=live_console(config),
             on_serving=_greet,
         )
-    _say_goodbye(last, directory)
+    _say_goodbye(last, directory, made=made)
 
 
 @contextmanager
@@ -93,19 +97,27 @@ def _broker_and_producer(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
-    """`streammeta produce sinusoid` in a process of its own, out of the reach of Ctrl-C."""
+    """`streammeta produce sinusoid` in a process of its own, out of the reach of Ctrl-C.
+
+    It ends with this one, however that ends: the watchdog hears of it.
+    """
     command = [sys.executable, "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
     options = ["--rate", str(EVENTS_PER_SECOND), "--bootstrap-servers", bootstrap_servers]
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 (our own command line)
-            [*command, *options], stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-I", watchdog.__file__, *command, *options],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
+    assert process.stdin is not None  # noqa: S101 (asked for above)
     try:
         yield
         if process.poll():
             raise StreammetaError(f"the producer ended with exit code {process.returncode}; see {log_file}")
     finally:
-        process.terminate()
+        process.stdin.close()
         process.wait()
 
 
@@ -141,9 +153,22 @@ def _greet(address: str) -> None:
     click.echo(f"streammeta is learning: open {address}")
 
 
-def _say_goodbye(last: Snapshot, directory: Path) -> None:
-    loss = last["losses"]["adapted"]
-    click.echo(f"learned from {last['events']:,} events; state kept in {directory}")
+def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:
+    loss, events = last["losses"]["adapted"], last["events"]
+    click.echo(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
     if loss["first"] is not None and loss["now"] is not None:
         click.echo(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
-    click.echo(f"look at it: streammeta tasks list --state {directory}")
+    state = shlex.quote(str(directory))
+    click.echo(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
+    if made:
+        click.echo(f"nothing else needs it; remove it when you like: rm -r {state}")
+
+
+def _program(called: str) -> str:
+    """How this program is called, for a shell: `called` as it was, where a path led to it."""
+    if Path(called).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m streammeta"
+    found = shutil.which("streammeta")
+    if found is not None and Path(found).samefile(called):
+        return "streammeta"
+    return shlex.quote(called)

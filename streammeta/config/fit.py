@@ -19,7 +19,7 @@ _KEPT: Mapping[str, set[str]] = {
 _FREE: Mapping[str, set[str]] = {
     "algorithm": {"inner_lr"},
     "outer": {"lr"},
-    "events": {"support", "query"},  # the sets of ready episodes are what they are
+    "events": {"support", "query", "max_examples"},  # the sets of ready episodes are what they are
 }
 
 

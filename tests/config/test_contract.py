@@ -19,7 +19,7 @@ dead_letter_topic = "customers.dead"
 max_event_bytes = 1000
 connect_timeout_seconds = 2.5
 [kafka.client]
-security_protocol = "SASL_SSL"
+security_protocol = "SSL"
 ssl_cafile = "ca.pem"
 request_timeout_ms = 10000
 
@@ -51,6 +51,7 @@ kind = "episode"
 support = 4
 query = 6
 batch = 1
+max_examples = 50
 
 [state]
 dir = "/var/lib/streammeta"
@@ -77,7 +78,7 @@ MEANING = {
         "dead_letter_topic": "customers.dead",
         "max_event_bytes": 1000,
         "connect_timeout_seconds": 2.5,
-        "client": {"security_protocol": "SASL_SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
+        "client": {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
     },
     "model": {
         "factory": "mine.models:network",
@@ -97,7 +98,7 @@ MEANING = {
         "outer_scale": "beta",
     },
     "outer": {"name": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 10.0},
-    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 1},
+    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 1, "max_examples": 50},
     "state": {
         "dir": Path("/var/lib/streammeta"),
         "cache_tasks": 10,
@@ -138,7 +139,7 @@ DEFAULTS = {
         "outer_scale": "none",
     },
     "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": None},
-    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1},
+    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1, "max_examples": 10_000},
     "state": {
         "dir": Path("state"),
         "cache_tasks": 100000,

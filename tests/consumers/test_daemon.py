@@ -261,7 +261,7 @@ class UnreachableSource(ScriptedSource):
     keep_going: Callable[[], bool] = lambda: True
     stopped: bool = False
 
-    def start(self, positions: Positions) -> Positions:  # noqa: ARG002 (the protocol's)
+    def start(self, positions: Positions, identity: str = "") -> Positions:  # noqa: ARG002 (the protocol's)
         """Wait in vain."""
         if self.stopped:
             os.kill(os.getpid(), signal.SIGTERM)
