@@ -12,7 +12,8 @@ One event, six hops:
 Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, Protocol
@@ -81,11 +82,13 @@ class Ledger:
         positions: Partition -> next offset.
         refused: Reason -> records set aside.
         since_checkpoint: Records applied since the last checkpoint.
+        topic_id: The identity of the topic that the positions belong to; "" while unknown.
     """
 
     positions: dict[int, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     since_checkpoint: int = 0
+    topic_id: str = ""
 
 
 @dataclass
@@ -124,28 +127,66 @@ class Loop:
         Raises:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
-        self.ledger.positions = dict(self.source.start(self.ledger.positions))
+        self._start()
         ends = self.source.ends() if until_end else None
         self._checkpoint()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
-            self._apply(self.source.poll(POLL_SECONDS))
+            records = self.source.poll(POLL_SECONDS)
+            if self._follow() and ends is not None:
+                ends = self.source.ends()
+            self._apply(records)
             self._tell_turned()
         self._checkpoint()
+
+    def _start(self) -> None:
+        """Take the positions that the source could go to; runs that the topic no longer holds are no more."""
+        before, was = self.ledger.positions, self.ledger.topic_id
+        begin = dict(self.source.start(before, was))
+        self.ledger.positions, self.ledger.topic_id = begin, self.source.identity() or was
+        if was and self.ledger.topic_id != was:
+            self._drop_runs({*before, *begin})
+        else:
+            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+
+    def _follow(self) -> bool:
+        """Go where the source had to go, if it had to; told before the records that follow are applied."""
+        moves = self.source.moved()
+        if not moves:
+            return False
+        was, before = self.ledger.topic_id, self.ledger.positions
+        self.ledger.topic_id = self.source.identity() or was
+        replaced = self.ledger.topic_id != was
+        self._drop_runs({*before, *moves} if replaced else moves)
+        self.ledger.positions = dict(moves) if replaced else {**before, **moves}
+        self._checkpoint()
+        return True
+
+    def _drop_runs(self, partitions: Collection[int]) -> None:
+        # Before the new positions are committed: a crash between must not leave runs that seem to fit.
+        if partitions:
+            self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
 
     def _recover(self) -> None:
         """Apply again, in the logged order, what was applied after the last checkpoint."""
         runs = self.order_log.pending(self.ledger.positions)
         self._restoring = bool(runs)
         self._tell_turned()
+        ended: set[int] = set()
         for run in runs:
             if self.controls.stop:
                 return
-            for record in self._new(self.source.fetch(run)):
+            if run.partition in ended:
+                continue
+            for record in self._new(self.source.fetch(run, self._tell_turned)):
                 self._apply_one(record)
                 if self.controls.stop:
                     return
-            self.ledger.positions[run.partition] = max(run.end, self.ledger.positions.get(run.partition, 0))
+            reached = min(run.end, self.source.positions()[run.partition])
+            self.ledger.positions[run.partition] = reached
+            if reached < run.end:  # the log ends there: its later runs are gone too
+                ended.add(run.partition)
+                self._drop_runs(ended)
             self._tell_turned()
         self._restoring = False
 
@@ -245,7 +286,7 @@ class Loop:
         """Hops 5 and 6."""
         self.controls.checkpoint = False
         began = self.clock.monotonic()
-        self.dead_letters.flush()
+        self.dead_letters.flush(self._tell_cut_off)
         meta = pack(self._snapshot())
         try:
             written = self.store.commit(meta, self.engine.memories.dirty())
@@ -265,6 +306,7 @@ class Loop:
             progress=self.engine.progress,
             positions=self.ledger.positions,
             refused=self.ledger.refused,
+            topic_id=self.ledger.topic_id,
         )
 
     def _reached(self, ends: Positions | None) -> bool:
@@ -281,6 +323,10 @@ class Loop:
         connected = self.source.connected()
         lag = self.source.lag() if connected else {}
         self._tell(Turned(self.topic, connected=connected, restoring=self._restoring, lag=lag))
+
+    def _tell_cut_off(self) -> None:
+        """The loop lives, and waits for a broker that does not acknowledge."""
+        self._tell(Turned(self.topic, connected=False, restoring=self._restoring, lag={}))
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()

@@ -14,15 +14,18 @@ from streammeta.signals import signals_to
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 PATIENT = """
-import signal
+import time
 from streammeta.loop import Controls
 from streammeta.signals import signals_to
 
-with signals_to(Controls()):
+controls = Controls()
+with signals_to(controls):
     print("ready", flush=True)
+    while not controls.stop:  # a pause would miss a signal that came just before it
+        time.sleep(0.01)
+    print("asked", flush=True)
     while True:
-        signal.pause()
-        print("asked", flush=True)
+        time.sleep(1)
 """
 
 

@@ -111,13 +111,13 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
             stderr=log,
             start_new_session=True,
         )
-    assert process.stdin is not None  # noqa: S101 (asked for above)
     try:
         yield
         if process.poll():
             raise StreammetaError(f"the producer ended with exit code {process.returncode}; see {log_file}")
     finally:
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
         process.wait()
 
 
@@ -169,6 +169,6 @@ def _program(called: str) -> str:
     if Path(called).name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m streammeta"
     found = shutil.which("streammeta")
-    if found is not None and Path(found).samefile(called):
+    if not Path(called).is_file() or (found is not None and Path(found).samefile(called)):
         return "streammeta"
     return shlex.quote(called)

@@ -10,7 +10,6 @@ from typing import Protocol
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Record, Run
 
-
 Waiting = Callable[[], None]
 """Called every slice of a long wait, at least every some seconds: a sign of life, and news for watchers."""
 
@@ -38,7 +37,7 @@ class Source(Protocol):
         """
 
     def identity(self) -> str:
-        """What tells the topic from another of the same name made later; "" where the broker gives nothing."""
+        """What tells the topic from a later one of the same name; "" where the broker gives nothing."""
 
     def moved(self) -> Positions:
         """The partitions that went elsewhere than asked since the last call, and where they went.
@@ -56,8 +55,8 @@ class Source(Protocol):
     def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """The records of one logged run, again; afterwards the partition stands at `run.end`.
 
-        Waits for a broker that is away. Records that the log has since lost are absent; where it now ends within
-        the run, the partition stands at that end.
+        Waits for a broker that is away. Records that the log has since lost are absent; where it now ends
+        within the run, the partition stands at that end.
 
         Raises:
             LostOffsets: as `start`.
@@ -89,7 +88,7 @@ class DeadLetters(Protocol):
         """Begin to write the record, byte for byte, with headers that tell where and why."""
 
     def flush(self, waiting: Waiting = untold) -> None:
-        """Return when all that was sent is acknowledged; `waiting` is called while the broker does not answer.
+        """Return when all that was sent is acknowledged; `waiting` is called while the broker is silent.
 
         Raises:
             DeadLetterFailed: one was refused for good (the offset must not move on).

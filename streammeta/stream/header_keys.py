@@ -1,8 +1,8 @@
 """Header keys that are not UTF-8, kept byte for byte.
 
-The protocol says that a header key is UTF-8, but no broker checks it, and for one such key kafka-python gives up
-the whole partition. Here its bytes are read as lone surrogates (Python's "surrogateescape") and written back as
-they were, so that the record can be set aside like any other that cannot be used.
+The protocol says that a header key is UTF-8, but no broker checks it, and for one such key kafka-python gives
+up the whole partition. Here its bytes are read as lone surrogates (Python's "surrogateescape") and written
+back as they were, so that the record can be set aside like any other that cannot be used.
 """
 
 from typing import Any
@@ -11,10 +11,10 @@ from kafka.record.default_records import DefaultRecordBatch
 
 
 class HeaderKey(str):
-    """A header key whose lone surrogates stand for bytes that are not UTF-8.
+    r"""A header key whose lone surrogates stand for bytes that are not UTF-8.
 
-    >>> HeaderKey("caf\\udce9").encode()
-    b'caf\\xe9'
+    >>> HeaderKey("caf\udce9").encode()
+    b'caf\xe9'
     """
 
     __slots__ = ()

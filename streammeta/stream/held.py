@@ -27,8 +27,8 @@ _PROBE = {
 }
 _REQUEST_MS = 5_000
 _REMEDY = (
-    'begin with a new state.dir, or set kafka.on_lost_offsets to "earliest" or "latest" to go on without these '
-    "records."
+    'begin with a new state.dir, or set kafka.on_lost_offsets to "earliest" or "latest" to go on without '
+    "these records."
 )
 
 
@@ -103,8 +103,8 @@ def going_on_anew(settings: KafkaSettings, was: str, now: str, holds: Mapping[in
     """
     if settings.on_lost_offsets == "fail":
         raise LostOffsets(
-            f"topic {settings.topic!r} was re-created: the state was made with the topic of id {was}, now its id "
-            f"is {now}, and the same offsets hold other records. Restore the topic, {_REMEDY}"
+            f"topic {settings.topic!r} was re-created: the state was made with topic id {was}, now its id is "
+            f"{now}, and the same offsets hold other records. Restore the topic, {_REMEDY}"
         )
     earliest = settings.on_lost_offsets == "earliest"
     begin = {partition: now_held.first if earliest else now_held.end for partition, now_held in holds.items()}

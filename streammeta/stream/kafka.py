@@ -128,7 +128,7 @@ class KafkaSource:
         return records
 
     def _in_doubt(self) -> bool:
-        """Whether this may no longer be the topic that we began with: a jump, or another id in the metadata."""
+        """Whether this may be another topic than the one begun with: a jump, or a new id in the metadata."""
         other = self._reader.topic_id() not in ("", self._identity, self._disbelieved)
         return bool(self._reader.moves) or bool(self._identity and other)
 

@@ -71,18 +71,18 @@ def words(error: BaseException) -> str:
 
 def without_secrets(asker: Asker, text: str) -> str:
     """`text`, as kafka-python wrote it about the settings, with the secrets of `[kafka.client]` hidden."""
-    for secret in _secrets(dict(asker.client), masked(("kafka", "client"), dict(asker.client))):
-        text = text.replace(secret, MASK)
+    client = dict(asker.client)
+    for secret in sorted(_secrets(client, masked(("kafka", "client"), client)), key=len, reverse=True):
+        text = text.replace(secret, MASK)  # the longest first: one may hold another
     return text
 
 
 def _secrets(shown: Any, hidden: Any) -> list[str]:
-    """The texts that `hidden` hides of `shown`, the longest first: one may hold another."""
+    """The texts that `hidden` hides of `shown`, also as Python quotes them."""
     if hidden == MASK:
-        return sorted({str(shown), repr(shown)[1:-1]} - {"", MASK}, key=len, reverse=True)
+        return [text for text in (shown, repr(shown)[1:-1]) if text] if isinstance(shown, str) else []
     if isinstance(shown, Mapping):
-        found = [text for key in shown for text in _secrets(shown[key], hidden[key])]
-        return sorted(found, key=len, reverse=True)
+        return [text for key in shown for text in _secrets(shown[key], hidden[key])]
     return []
 
 
@@ -169,9 +169,10 @@ def _setting(error: BaseException, asker: Asker) -> ConfigError | None:
         )
     if isinstance(error, TypeError | ValueError | KeyError | AssertionError):
         protocol, mechanism = asker.client.get("security_protocol"), asker.client.get("sasl_mechanism")
+        text = without_secrets(asker, str(error))
         return ConfigError(
             f"[kafka.client] does not fit together (security_protocol = {protocol!r}, sasl_mechanism = "
-            f"{mechanism!r}): {without_secrets(asker, str(error))}. A login needs sasl_plain_username and sasl_plain_password."
+            f"{mechanism!r}): {text}. A login needs sasl_plain_username and sasl_plain_password."
         )
     return None
 

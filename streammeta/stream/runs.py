@@ -49,7 +49,7 @@ class Runs:
         return records, min(position, run.end)
 
     def _read_on(self, run: Run, ahead: deque[Record], position: int, waiting: Waiting) -> int:
-        """Append records to `ahead` until the run is whole, or the log is at its end; the position after them."""
+        """Append records to `ahead` until the run is whole, or the log ends; the position after them."""
         self._reader.assign_only({run.partition: max(position, run.first)})
         stuck_since: float | None = None
         while (position := self._reader.position(run.partition)) < run.end:

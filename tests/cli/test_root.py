@@ -52,7 +52,8 @@ def test_the_module_is_the_program() -> None:
     [
         (["rnu"], "No such command 'rnu'; did you mean 'run'?"),
         (["exprot"], "did you mean 'export'?"),
-        (["zzz"], "No such command 'zzz'."),
+        (["rnu"], "did you mean 'run'?\n"),
+        (["zzz"], "No such command 'zzz'.\n"),
         (["tasks", "lst"], "Did you mean 'list'?"),
         (["run", "--confg", "x"], "Did you mean '--config'?"),
         (["tasks", "list"], "Missing option '--state'"),
@@ -85,6 +86,18 @@ def test_a_model_that_is_not_there_exits_78(streammeta: Invoke, tmp_path: Path) 
     refused = streammeta(*run(tmp_path, "model.factory=no.such:model"))
     assert refused.exit_code == 78
     assert "cannot import no.such" in refused.stderr
+
+
+def test_a_model_beside_the_configuration_is_found(
+    streammeta: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program looks in the working directory: the model is built, and only then no broker answers."""
+    (tmp_path / "beside_me.py").write_text("from torch import nn\ndef build():\n    return nn.Linear(1, 1)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    nobody = ("kafka.bootstrap_servers=127.0.0.1:1", "kafka.connect_timeout_seconds=0.1")
+    refused = streammeta(*run(tmp_path / "state", "model.factory=beside_me:build", *nobody))
+    assert refused.exit_code == 69, refused.output
 
 
 def test_a_state_in_use_exits_73(streammeta: Invoke, tmp_path: Path) -> None:

@@ -109,6 +109,37 @@ def test_no_color_is_honoured(streammeta: Invoke, state: Path) -> None:
     assert "\x1b" not in plain.stdout
 
 
+LONG = "customer/" + "x" * 240
+
+
+def test_a_task_id_is_never_cut(streammeta: Invoke, tmp_path: Path) -> None:
+    """Neither in a pipe, where no width counts, nor on a narrow terminal, which shows fewer columns."""
+    state = make_state(tmp_path, {LONG: row_of(1, loss_memory=0.5), "b": row_of(2)})
+    piped = streammeta("tasks", "list", "--state", state, COLUMNS="40").stdout
+    terminal = {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "60"}
+    narrow = streammeta("tasks", "list", "--state", state, **terminal).stdout
+    assert "memory_norm" in piped
+    assert "2023-11-14T22:13:20.123+00:00" in piped
+    assert re.sub(r"\x1b\[[0-9;]*m", "", narrow).split()[:4] == ["task", "events", "staleness_events", "loss"]
+    for text in (piped, narrow):
+        assert LONG in text
+        assert len(text.splitlines()) == 3
+
+
+def test_no_tasks_on_a_narrow_terminal(streammeta: Invoke, tmp_path: Path) -> None:
+    """A head alone."""
+    state = make_state(tmp_path, {})
+    assert streammeta("tasks", "list", "--state", state, FORCE_COLOR="1", COLUMNS="5").exit_code == 0
+
+
+@pytest.mark.parametrize("time_ms", [2**62, -(2**62)])
+def test_a_time_that_no_calendar_has_is_null(time_ms: int, streammeta: Invoke, tmp_path: Path) -> None:
+    """A stored state may hold such; the other fields are shown."""
+    state = make_state(tmp_path, {"a": row_of(1, last_seen_ms=time_ms)})
+    (row,) = listed(streammeta, state)
+    assert (row["last_seen"], row["events"]) == (None, 1)
+
+
 def test_show(streammeta: Invoke, state: Path) -> None:
     """One task: the same object as in the list, or a line a field."""
     done = streammeta("tasks", "show", "a/1", "--state", state, "--output", "json")
@@ -124,7 +155,7 @@ def test_an_unknown_task_is_named(streammeta: Invoke, state: Path, tmp_path: Pat
     """Exit 1, no file written, and where to look."""
     shown = streammeta("tasks", "show", "nobody", "--state", state)
     assert (shown.exit_code, shown.stdout) == (1, "")
-    assert "task 'nobody' is not known" in shown.stderr
+    assert f"task 'nobody' is not known; see: streammeta tasks list --state {state}" in shown.stderr
     output = tmp_path / "out.safetensors"
     exported = streammeta("export", "--state", state, "--task", "nobody", "--output", output)
     assert exported.exit_code == 1

@@ -16,14 +16,16 @@ import structlog
 from prometheus_client import generate_latest
 
 from consumers.daemon import Connect, _reloaded, _token, _watchers, run_daemon
+from consumers.learner import build_brain, restore
 from streammeta.clock import Clock
 from streammeta.config import Config, load_config
 from streammeta.errors import BrokerUnavailable, ConfigError, StateLocked
 from streammeta.events import Positions, Record
 from streammeta.loop import Rates
-from streammeta.observe.logs import configure_logging
+from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.store.directory import StateDirectory
 from streammeta.store.lmdb import LmdbStore
+from streammeta.store.memory import MemoryStore
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.scripted import CollectedDeadLetters, ScriptedSource, make_script
 
@@ -75,7 +77,7 @@ def test_a_reload_takes_rates_and_log_level(
     structlog.get_logger().debug("after")
     lines = told(capsys)
     assert [line["event"] for line in lines] == ["configuration reloaded", "after"]
-    assert (lines[0]["inner_lr"], lines[0]["meta_lr"]) == (0.5, 0.25)
+    assert (lines[0]["inner_lr"], lines[0]["meta_lr"], lines[0]["log_level"]) == (0.5, 0.25, "debug")
 
 
 def test_a_broken_file_keeps_what_was(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,17 +94,30 @@ def test_a_broken_file_keeps_what_was(config: Config, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    "setting", ["algorithm.beta=0.9", "outer.momentum=0.1", "state.cache_tasks=7", "log.format=console"]
+    ("settings", "waiting", "refused"),
+    [
+        (["state.cache_tasks=7", "log.format=console"], "state.cache_tasks, log.format", None),
+        (["kafka.client.client_id=x"], "kafka.client", None),
+        (["algorithm.beta=0.9", "model.args.sizes=[2, 1]"], None, "algorithm.beta, model.args"),
+        (["outer.momentum=0.1", "http.port=1"], "http.port", "outer.momentum"),
+        (["kafka.topic=other"], "kafka.dead_letter_topic", "kafka.topic"),
+    ],
 )
-def test_other_changes_wait_and_are_told(
-    setting: str, config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_other_changes_wait_and_are_named(
+    settings: list[str],
+    waiting: str | None,
+    refused: str | None,
+    config: Config,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The rates are taken all the same; the rest needs a new start, and says so."""
-    new = config_of(tmp_path, setting, "outer.lr=0.25")
+    """The rates are taken all the same; the rest needs a new start, or will be refused by it."""
+    new = config_of(tmp_path, *settings, "outer.lr=0.25")
     assert _reloaded(config, lambda: new) == Rates(0.01, 0.25)
-    said = capsys.readouterr().err
-    assert "wait for the next start" in said
-    assert "warning" in said
+    warned = {line["event"]: line["settings"] for line in told(capsys) if line["level"] == "warning"}
+    assert warned.get("changed settings wait for the next start") == waiting
+    assert warned.get("changed settings belong to the state: the next start will refuse this") == refused
+    assert len(warned) == sum(names is not None for names in (waiting, refused))
 
 
 def test_a_token_is_read_from_its_file(tmp_path: Path) -> None:
@@ -135,7 +150,10 @@ def test_a_folder_is_no_token_file(tmp_path: Path) -> None:
 
 def test_watchers_all_hear_of_each_outcome(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """Metrics, status, health and log lines show the same events."""
-    watchers = _watchers(config, Clock(monotonic=lambda: 50.0, now=lambda: 1000.0))
+    clock = Clock(monotonic=lambda: 50.0, now=lambda: 1000.0)
+    lines = LogLines(structlog.get_logger(), clock.monotonic)
+    watchers = _watchers(config, restore(build_brain(config), MemoryStore()), lines, clock)
+    assert watchers.status.snapshot()["learning_rates"] == {"inner": 0.01, "meta": 0.001}
     for outcome in (turned(), learned(), refused(), checkpointed()):
         for observer in watchers.observers:
             observer(outcome)
@@ -227,6 +245,57 @@ def test_a_second_life_goes_on_where_the_first_ended(tmp_path: Path) -> None:
         )
     assert last["events"] == 20
     assert last["outcomes"]["learned"] == 12
+
+
+def test_a_second_life_shows_its_events_at_once(tmp_path: Path) -> None:
+    """Before any event of its own: those of the state, and the rates."""
+    config = config_of(tmp_path, "algorithm.inner_lr=0.02")
+    for _ in range(2):
+        last = run_daemon(
+            config,
+            read_config=lambda: config,
+            connect=connected_to(ScriptedSource(script(8), lambda: 3)),
+            until_end=True,
+        )
+    assert last["outcomes"]["learned"] == 0
+    assert last["events"] == 8
+    assert last["learning_rates"] == {"inner": 0.02, "meta": 0.001}
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_the_last_line_says_how_it_ended(
+    number: signal.Signals | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Events, dead letters by reason, the checkpoint, and why; the signals before it."""
+    config = config_of(tmp_path)
+    poisoned = make_script(1, partitions=2, tasks=3, events=40, poison=0.6)
+
+    def at_poll(poll: int) -> None:
+        if poll == 2:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        if poll == 12 and number is not None:
+            os.kill(os.getpid(), number)
+
+    source = EventfulSource(poisoned, lambda: 4, at_poll=at_poll)
+    last = run_daemon(
+        config, read_config=lambda: config, connect=connected_to(source), until_end=number is None
+    )
+    lines = told(capsys)
+    count = last["outcomes"]["dead_letter"]
+    assert count > 10
+    stopped = lines[-1]
+    assert (stopped["event"], stopped["why"]) == ("stopped", "signal" if number else "end of topic")
+    assert (stopped["events"], stopped["dead_letters"]) == (40 - count, count)
+    assert stopped["dead_letters_by_reason"] == {"undecodable": count}
+    assert stopped["checkpoint"] == "written"
+    events = [line["event"] for line in lines]
+    assert lines[-2]["suppressed"] == count - 10
+    assert [line["signal"] for line in lines if line["event"] == "signal received"] == [
+        "SIGUSR1",
+        *([number.name] if number else []),
+    ]
+    assert events.index("checkpoint written") > events.index("signal received")
+    assert last["state"] == "stopped"
 
 
 def test_sighup_brings_new_rates_to_the_running_learner(tmp_path: Path) -> None:
