@@ -1,5 +1,6 @@
 """The consumer daemon as a process: state directory, connections, HTTP, signals, and then the loop."""
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,13 +13,14 @@ from rich.console import Console
 
 from consumers.learner import assemble, build_brain, restore
 from streammeta import __version__
+from streammeta.checkpoint import Checkpoint
 from streammeta.clock import Clock
-from streammeta.config import Config
-from streammeta.errors import BrokerUnavailable, ConfigError
+from streammeta.config import Config, differences, fit
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
 from streammeta.loop import Controls, Rates
 from streammeta.observe.health import Health
 from streammeta.observe.logs import LogLines, configure_logging
-from streammeta.observe.metrics import Metrics
+from streammeta.observe.metrics import Metrics, Registry
 from streammeta.observe.status import Snapshot, Status
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
@@ -42,6 +44,7 @@ class Watchers(NamedTuple):
     registry: CollectorRegistry
     status: Status
     health: Health
+    lines: LogLines
     observers: tuple[Observer, ...]
 
 
@@ -79,15 +82,16 @@ def run_daemon(
         StreammetaError: names what is wrong; its exit code is that of the process.
     """
     configure_logging(config.log.level, config.log.format)
-    controls, clock = Controls(), Clock()
+    controls, clock, received = Controls(), Clock(), deque[str]()
     with ExitStack() as stack:
-        stack.enter_context(signals_to(controls))
+        stack.enter_context(signals_to(controls, received.append))
         directory = stack.enter_context(StateDirectory(config.state.dir))
         store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
         order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
         brain = build_brain(config)
         begun = restore(brain, store)
-        watchers = _watchers(config, clock)
+        lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
+        watchers = _watchers(config, begun, lines, clock)
         address = _serve(config, stack, watchers)
         on_serving(address)
         if console is not None:
@@ -111,14 +115,20 @@ def run_daemon(
                 clock=clock,
             )
             loop.run(until_end=until_end)
-        except BrokerUnavailable:
-            if not controls.stop:  # stopped while it waited for the broker: nothing new to keep
+        except (BrokerUnavailable, DeadLetterFailed):
+            # Stopped while it waited for the broker: the last commit stands, what came after is read again.
+            if not controls.stop:
                 raise
-    return watchers.status.snapshot()
+        finally:
+            lines.end()
+            watchers.status.stop()
+        last = watchers.status.snapshot()
+        _tell_stopped(last, "signal" if controls.stop else "end of topic")
+    return last
 
 
-def _watchers(config: Config, clock: Clock) -> Watchers:
-    registry, health = CollectorRegistry(), Health(clock.monotonic)
+def _watchers(config: Config, begun: Checkpoint, lines: LogLines, clock: Clock) -> Watchers:
+    registry, health = Registry(), Health(clock.monotonic)
     names = {
         "topic": config.kafka.topic,
         "algorithm": config.algorithm.name,
@@ -126,9 +136,22 @@ def _watchers(config: Config, clock: Clock) -> Watchers:
         "torch_version": str(torch.__version__),
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
+    status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
     metrics = Metrics(registry, **names)
-    lines = LogLines(structlog.get_logger(), clock.monotonic)
-    return Watchers(registry, status, health, (metrics, status, health, lines))
+    return Watchers(registry, status, health, lines, (metrics, status, health, lines))
+
+
+def _tell_stopped(last: Snapshot, why: str) -> None:
+    saved = last["checkpoint"]
+    structlog.get_logger().info(
+        "stopped",
+        why=why,
+        events=last["events"],
+        learned=last["outcomes"]["learned"],
+        dead_letters=last["outcomes"]["dead_letter"],
+        dead_letters_by_reason={reason: count for reason, count in last["dead_letters"].items() if count},
+        checkpoint="written" if saved is not None and saved["ok"] else "none",
+    )
 
 
 def _serve(config: Config, stack: ExitStack, watchers: Watchers) -> str:
@@ -145,11 +168,13 @@ def _token(path: str) -> str | None:
     if not path:
         return None
     try:
-        token = Path(path).read_text().strip()
+        token = Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise ConfigError(
             f'http.token_file = "{path}": {error.strerror}; name a file with a token'
         ) from error
+    except UnicodeDecodeError:
+        raise ConfigError(f'http.token_file = "{path}" is not text; write a token into it') from None
     if not token:
         raise ConfigError(f'http.token_file = "{path}" is empty; write a token into it')
     return token
@@ -164,12 +189,30 @@ def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None
         logger.warning("configuration not reloaded", reason=str(error))
         return None
     configure_logging(new.log.level, config.log.format)
-    logger.info("configuration reloaded", inner_lr=new.algorithm.inner_lr, meta_lr=new.outer.lr)
-    if _frozen(new) != _frozen(config):
-        logger.warning("settings other than log.level and the learning rates wait for the next start")
-    return Rates(new.algorithm.inner_lr, new.outer.lr)
+    rates = Rates(new.algorithm.inner_lr, new.outer.lr)
+    logger.info(
+        "configuration reloaded", inner_lr=rates.inner_lr, meta_lr=rates.meta_lr, log_level=new.log.level
+    )
+    bound = {".".join(line.partition(": ")[0].split(".")[:2]) for line in differences(fit(config), fit(new))}
+    changed = [name for name in _changed(config, new) if name not in bound]
+    if changed:
+        logger.warning("changed settings wait for the next start", settings=", ".join(changed))
+    if bound:
+        logger.warning(
+            "changed settings belong to the state: the next start will refuse this",
+            settings=", ".join(sorted(bound)),
+            remedy="restore them, or set state.dir to a new directory",
+        )
+    return rates
 
 
-def _frozen(config: Config) -> dict[str, object]:
-    """The settings that a reload does not touch."""
-    return config.model_dump(exclude={"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}})
+def _changed(config: Config, new: Config) -> list[str]:
+    """The settings in which two configurations differ, less those that a reload takes."""
+    taken = {"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}}
+    before, after = (each.model_dump(exclude=taken) for each in (config, new))
+    return [
+        f"{section}.{key}"
+        for section, table in after.items()
+        for key in table
+        if before[section].get(key) != table[key]
+    ]

@@ -79,7 +79,9 @@ def assemble(
     clock = clock or Clock()
     intake = Intake(
         topic=config.kafka.topic,
-        decode=partial(decode, max_bytes=config.kafka.max_event_bytes),
+        decode=partial(
+            decode, max_bytes=config.kafka.max_event_bytes, max_examples=config.events.max_examples
+        ),
         gathering=Gathering(
             config.events.batch,
             config.events.batch_linger_seconds,
@@ -87,7 +89,7 @@ def assemble(
         ),
         engine=Engine(brain.network, brain.steps, begun.state, begun.progress, memories),
         dead_letters=dead_letters,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused)),
+        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id),
         observers=observers,
         clock=clock,
     )

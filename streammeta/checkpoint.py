@@ -54,6 +54,7 @@ class Checkpoint:
         progress: How far the stream was learned.
         positions: Partition -> next offset.
         refused: Reason -> records set aside.
+        topic_id: What tells the topic from a later one of the same name; "" while unknown.
     """
 
     origin: Origin
@@ -61,6 +62,7 @@ class Checkpoint:
     progress: Progress
     positions: Mapping[int, int]
     refused: Mapping[str, int]
+    topic_id: str = ""
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -85,6 +87,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "prequential": checkpoint.progress.prequential,
         "positions": {str(partition): offset for partition, offset in checkpoint.positions.items()},
         "refused": dict(checkpoint.refused),
+        "topic_id": checkpoint.topic_id,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -101,7 +104,7 @@ def unpack(meta: Meta) -> Checkpoint:
         written = document["format"]
         if written == FORMAT:
             return _read(document, safetensors.torch.load(meta.tensors))
-    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise StateError(
             f"the state is damaged ({error!r}); restore it from a copy, or begin anew"
         ) from error
@@ -127,6 +130,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         ),
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
+        topic_id=str(document.get("topic_id", "")),
     )
 
 

@@ -20,7 +20,7 @@ from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import Prequential
 from streammeta.store.base import TaskRow, TaskStats
-from streammeta.tracing import MACHINE_FAULTS, Steps
+from streammeta.tracing import Steps, refuse_machine_fault
 
 TASK_FADING = 0.9
 """Weight that a task's own fading means keep per visit: about its last 10 visits count."""
@@ -119,9 +119,8 @@ class Engine:
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
             state, moved, info, finite = self._steps.step(self.state, memory, seen, episode)
-        except MACHINE_FAULTS:
-            raise
         except (IndexError, ValueError, RuntimeError) as error:
+            refuse_machine_fault(error)
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
@@ -194,7 +193,7 @@ def _fade(mean: float, value: float, values_before: int) -> float:
     The weight of n values is N = (1 − λⁿ)/(1 − λ), and the mean moves by (x − mean)/N. A value that is not
     finite (unknown, or overflowed) moves nothing.
 
-    >>> _fade(_fade(float("nan"), 2.0, 0), 4.0, 1) == (4 + TASK_FADING * 2) / (1 + TASK_FADING)
+    >>> math.isclose(_fade(2.0, 4.0, 1), (4 + TASK_FADING * 2) / (1 + TASK_FADING))
     True
     """
     if not math.isfinite(value):

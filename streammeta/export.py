@@ -72,8 +72,10 @@ def write(path: Path, arrays: Mapping[str, Array], about: Mapping[str, str]) -> 
         StreammetaError: it cannot be written there.
     """
     partial = path.parent / (path.name + ".partial")
+    # safetensors writes the memory as it lies, also that of a strided view
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
-        safetensors.numpy.save_file(dict(arrays), partial, metadata=dict(about))
+        safetensors.numpy.save_file(whole, partial, metadata=dict(about))
         partial.replace(path)
     except (OSError, safetensors.SafetensorError) as error:
         with suppress(OSError):

@@ -25,11 +25,13 @@ class Ledger:
         positions: Partition -> next offset.
         refused: Reason -> records set aside.
         since_checkpoint: Records applied since the last checkpoint.
+        topic_id: The identity of the topic that the positions belong to; "" while unknown.
     """
 
     positions: dict[int, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     since_checkpoint: int = 0
+    topic_id: str = ""
 
 
 @dataclass
@@ -59,13 +61,33 @@ class Intake:
         """Whether an event waits for its iteration to be closed."""
         return self.gathering.open
 
+    @property
+    def taken(self) -> Positions:
+        """Per partition the offset after what was taken."""
+        return self._taken
+
     def left_seconds(self) -> float:
         """How long the open iteration may still wait; infinity when none is open."""
         return self.gathering.left_seconds(self.clock.monotonic())
 
     def start(self, positions: Positions) -> None:
-        """Go on from here."""
+        """Go on from here; what waits in an open iteration is no more."""
+        self.gathering.close()
         self.ledger.positions, self._taken = dict(positions), dict(positions)
+
+    def move(self, positions: Positions) -> None:
+        """Go on from here in these partitions; what waits of them is no more.
+
+        What waits of other partitions is gathered again, as by a restart now.
+        """
+        waiting = [taken for taken in self.gathering.close() if taken.record.partition not in positions]
+        reached = {**self._taken, **positions}
+        self.ledger.positions |= positions
+        self._taken = dict(self.ledger.positions)
+        for taken in waiting:
+            self._join(taken, self.clock.monotonic())
+        self._taken = reached
+        self._pass()
 
     def new(self, records: Iterable[Record]) -> Iterator[Record]:
         """The records that were not yet taken; the others are told as duplicates."""
@@ -84,19 +106,20 @@ class Intake:
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self.gathering.take(Taken(record, read, now - began), now)
-        self._taken[record.partition] = record.offset + 1
-        if self.gathering.complete:
-            self.close()
+        self._join(Taken(record, read, now - began), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
-        """Take nothing below `offset` any more: the log has lost what it held there."""
-        self._taken[partition] = max(offset, self._taken.get(partition, 0))
-        if not self.open:
-            self.ledger.positions.update(self._taken)
+        """Take nothing below `offset` any more: the log has lost what it held there.
+
+        An offset below what was taken is a move: the log now ends there.
+        """
+        if offset < self._taken.get(partition, 0):
+            self.move({partition: offset})
+        self._taken[partition] = offset
+        self._pass()
 
     def close(self) -> None:
-        """Apply what was gathered, as one iteration, then tell of it."""
+        """Apply what was gathered, if anything was, as one iteration, then tell of it."""
         gathered = self.gathering.close()
         results = iterate(self.engine, [taken.read for taken in gathered], self.clock.monotonic)
         outcomes = [self._settled(taken, result) for taken, result in zip(gathered, results, strict=True)]
@@ -109,6 +132,18 @@ class Intake:
         """Tell every observer."""
         for observer in self.observers:
             observer(outcome)
+
+    def _join(self, taken: Taken, now_seconds: float) -> None:
+        """Add what the open iteration admits; closes it when it is complete."""
+        self.gathering.take(taken, now_seconds)
+        self._taken[taken.record.partition] = taken.record.offset + 1
+        if self.gathering.complete:
+            self.close()
+
+    def _pass(self) -> None:
+        """The state passes what was taken where nothing waits."""
+        if not self.open:
+            self.ledger.positions.update(self._taken)
 
     def _read(self, record: Record) -> TaskEvent | BadEvent:
         try:

@@ -14,7 +14,8 @@ Invariant: whatever happens between two hops, a restart applies each event exact
 in the same iterations. An iteration that is still open belongs to the order log, never to the state.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -104,43 +105,86 @@ class Loop:
         Raises:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
-        self.intake.start(self.source.start(self.intake.ledger.positions))
+        self._start()
         ends = self.source.ends() if until_end else None
         self._checkpoint()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
-            self._turn()
+            records = self._poll()
+            if self._follow() and ends is not None:
+                ends = self.source.ends()
+            self._turn(records)
         if not self.controls.stop:
             self._cut()
         self._checkpoint()
+
+    def _start(self) -> None:
+        """Take the positions that the source could go to; runs that the topic no longer holds are no more."""
+        ledger = self.intake.ledger
+        before, was = ledger.positions, ledger.topic_id
+        begin = dict(self.source.start(before, was))
+        ledger.topic_id = self.source.identity() or was
+        self.intake.start(begin)
+        if was and ledger.topic_id != was:
+            self._drop_runs({*before, *begin})
+        else:
+            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+
+    def _follow(self) -> bool:
+        """Go where the source had to go, if it had to; told before the records that follow are applied."""
+        moves = self.source.moved()
+        if not moves:
+            return False
+        ledger = self.intake.ledger
+        was, ledger.topic_id = ledger.topic_id, self.source.identity() or ledger.topic_id
+        if ledger.topic_id != was:
+            self._drop_runs({*ledger.positions, *self.intake.taken, *moves})
+            self.intake.start(moves)
+        else:
+            self._drop_runs(moves)
+            self.intake.move(moves)
+        self._checkpoint()
+        return True
+
+    def _drop_runs(self, partitions: Collection[int]) -> None:
+        # Before the new positions are committed: a crash between must not leave runs that seem to fit.
+        if partitions:
+            self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
 
     def _recover(self) -> None:
         """Apply again, in the logged order and iterations, what was applied after the last checkpoint."""
         entries = self.order_log.pending(self.intake.ledger.positions)
         self._restoring = bool(entries)
         self._tell_turned()
+        ended: set[int] = set()
         for entry in entries:
-            if isinstance(entry, Run):
-                self._repeat(entry)
-            else:
-                self.intake.close()
             if self.controls.stop:
                 return
+            if isinstance(entry, Cut):
+                self.intake.close()
+            elif entry.partition not in ended and not self._repeat(entry):
+                ended.add(entry.partition)
+                self._drop_runs(ended)
             self._tell_turned()
-        self._restoring = False
+        self._restoring = self.controls.stop
 
-    def _repeat(self, run: Run) -> None:
-        """Apply a logged run again."""
-        for record in self.intake.new(self.source.fetch(run)):
+    def _repeat(self, run: Run) -> bool:
+        """Apply a logged run again; False when the topic's log now ends within it."""
+        for record in self.intake.new(self.source.fetch(run, self._tell_turned)):
             self._take(record)
             if self.controls.stop:
-                return
-        self.intake.pass_to(run.partition, run.end)
+                return True
+        reached = min(run.end, self.source.positions()[run.partition])
+        self.intake.pass_to(run.partition, reached)
+        return reached == run.end
 
-    def _turn(self) -> None:
-        """Poll once, and apply what came."""
+    def _poll(self) -> Sequence[Record]:
+        """What came, at the latest when the open iteration is due."""
         left_seconds = max(self.intake.left_seconds(), SHORTEST_POLL_SECONDS)
-        records = self.source.poll(min(POLL_SECONDS, left_seconds))
+        return self.source.poll(min(POLL_SECONDS, left_seconds))
+
+    def _turn(self, records: Iterable[Record]) -> None:
+        """Apply what a poll brought, behind an iteration that is due."""
         if self.intake.left_seconds() <= 0:
             self._cut()
         self._apply(records)
@@ -186,7 +230,7 @@ class Loop:
         """Hops 5 and 6."""
         self.controls.checkpoint = False
         began = self.clock.monotonic()
-        self.intake.dead_letters.flush()
+        self.intake.dead_letters.flush(self._tell_cut_off)
         meta = pack(self._snapshot())
         try:
             written = self.store.commit(meta, self.intake.engine.dirty())
@@ -206,6 +250,7 @@ class Loop:
             progress=self.intake.engine.progress,
             positions=self.intake.ledger.positions,
             refused=self.intake.ledger.refused,
+            topic_id=self.intake.ledger.topic_id,
         )
 
     def _reached(self, ends: Positions | None) -> bool:
@@ -218,6 +263,10 @@ class Loop:
         connected = self.source.connected()
         lag = self.source.lag() if connected else {}
         self.intake.tell(Turned(self.intake.topic, connected=connected, restoring=self._restoring, lag=lag))
+
+    def _tell_cut_off(self) -> None:
+        """The loop lives, and waits for a broker that does not acknowledge."""
+        self.intake.tell(Turned(self.intake.topic, connected=False, restoring=self._restoring, lag={}))
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()

@@ -1,5 +1,6 @@
 """Built-in networks. None keeps running statistics: an event must leave a trace in parameters alone."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -58,5 +59,5 @@ def _norm(kind: str, channels: int) -> nn.Module:
     if kind == "batch":
         return nn.BatchNorm2d(channels, track_running_stats=False)
     if kind == "group":
-        return nn.GroupNorm(min(8, channels), channels)
+        return nn.GroupNorm(math.gcd(8, channels), channels)
     raise ValueError(f'norm must be "batch" or "group", got {kind!r}')

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode
 from streammeta.losses import CLASS_LOSSES, LOSSES, PredictionLoss
@@ -129,7 +130,8 @@ def load_network(
 ) -> Network:
     """Build the network that the configuration names.
 
-    The first parameter values depend on `seed` alone.
+    The first parameter values depend on `seed` alone. Parameters with `requires_grad = False` stay as the
+    factory made them: they belong to neither the flat vector nor the state.
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, or a layer cannot be used.
@@ -140,9 +142,9 @@ def load_network(
         module = _call_factory(build, factory, args)
     _refuse_layers(module)
     module = module.to(DTYPES[dtype]).to(_device(device))
-    parameters = [(name, value.detach()) for name, value in module.named_parameters()]
+    parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
     if not parameters:
-        raise ConfigError(f"model.factory: {factory} returns a model without parameters: nothing to learn")
+        raise ConfigError(f"model.factory: {factory} returns a model without parameters that may be learned")
     return Network(
         module=module,
         loss_of=LOSSES[loss] if loss in LOSSES else load_callable(loss, "model.loss"),
@@ -181,7 +183,8 @@ def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, An
     try:
         module = build(**args)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"model.args = {dict(args)}: {factory} refuses them: {error}") from error
+        shown = masked(("model", "args"), dict(args))
+        raise ConfigError(f"model.args = {shown}: {factory} refuses them: {error}") from error
     if not isinstance(module, nn.Module):
         raise ConfigError(f"model.factory: {factory} returned {type(module).__name__}, not a torch.nn.Module")
     return module

@@ -17,19 +17,25 @@ SECOND_INTERRUPT_EXIT_CODE = 130
 
 
 @contextmanager
-def signals_to(controls: Controls) -> Iterator[None]:
-    """While inside, signals set flags of `controls`. Main thread only."""
+def signals_to(controls: Controls, received: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """While inside, signals set flags of `controls`, and `received` gets their names. Main thread only.
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    `received` runs between any two instructions of the program: it may append to a deque, not write a log.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
         if controls.stop:
             os._exit(SECOND_INTERRUPT_EXIT_CODE)
         controls.stop = True
+        received(signal.Signals(number).name)
 
-    def reload(_signal: int, _frame: FrameType | None) -> None:
+    def reload(number: int, _frame: FrameType | None) -> None:
         controls.reload = True
+        received(signal.Signals(number).name)
 
-    def checkpoint(_signal: int, _frame: FrameType | None) -> None:
+    def checkpoint(number: int, _frame: FrameType | None) -> None:
         controls.checkpoint = True
+        received(signal.Signals(number).name)
 
     handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
         signal.SIGTERM: stop,

@@ -16,15 +16,16 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from streammeta.algorithms.base import Info, MetaLearner, State
-from streammeta.errors import BadEvent, ConfigError, Reason
+from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Batch, Episode
 from streammeta.network import Network
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
 
-MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
-"""RuntimeErrors that no event and no model is to blame for."""
+_MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
+_NO_MEMORY: Final = "can't allocate memory"
+"""What torch's CPU allocator says in a plain RuntimeError."""
 
 Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 FlatStep = Callable[..., list[Tensor]]
@@ -99,9 +100,12 @@ class Steps:
         if signature not in self._refused:
             try:
                 return max(self._try(state.params, batch) for batch in episode)
-            except MACHINE_FAULTS:
-                raise
-            except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            except (TypeError, AttributeError, NameError) as error:
+                raise ConfigError(
+                    f"model.factory, model.loss: the code fails on any data: {_first_line(error)}"
+                ) from error
+            except (RuntimeError, ValueError, IndexError) as error:
+                refuse_machine_fault(error)
                 if len(self._refused) >= MAX_TRACES:
                     del self._refused[next(iter(self._refused))]
                 self._refused[signature] = _first_line(error)
@@ -128,6 +132,19 @@ class Steps:
         return step
 
 
+def refuse_machine_fault(error: Exception) -> None:
+    """Raise where the machine is to blame, neither the event nor the model.
+
+    Raises:
+        StreammetaError: out of memory, or the device failed.
+    """
+    if isinstance(error, _MACHINE_FAULTS) or _NO_MEMORY in str(error):
+        raise StreammetaError(
+            f"the machine cannot compute the step: {_first_line(error)}; give it more memory, or lower "
+            "events.max_examples so that large events become dead letters"
+        ) from error
+
+
 def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     """The step as one graph of ATen operations, common subexpressions computed once.
 
@@ -136,9 +153,8 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     """
     try:
         graph_module = make_fx(step)(*inputs)
-    except MACHINE_FAULTS:
-        raise
     except RuntimeError as error:
+        refuse_machine_fault(error)
         raise ConfigError(
             f"model.factory, model.loss: the step cannot be traced: {_first_line(error)}\n"
             "neither the model nor the loss may branch on values (no `if` on a tensor, no .item()); "

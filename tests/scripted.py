@@ -16,6 +16,7 @@ from streammeta.events import Cut, Positions, Record, Run, episode_of
 from streammeta.store.base import Meta, TaskRow
 from streammeta.store.memory import MemoryStore
 from streammeta.store.order_log import OrderLog
+from streammeta.stream.base import Waiting, untold
 
 
 class Killed(BaseException):
@@ -82,6 +83,7 @@ class ScriptedSource:
         redeliver: Draws how many records before the position are delivered again.
         pauses: Places in the script (records before them) where nothing comes for a while, once a life.
         pause: Lets the time of a pause pass.
+        topic_id: Its identity; "" as of a broker that gives none.
     """
 
     script: Sequence[Record]
@@ -92,11 +94,30 @@ class ScriptedSource:
     pause: Callable[[], None] = lambda: None
     at: dict[int, int] = field(default_factory=dict)
     told: dict[int, int] = field(default_factory=dict)
+    topic_id: str = ""
+    moves: dict[int, int] = field(default_factory=dict)
 
-    def start(self, positions: Positions) -> Positions:
-        """Begin each partition at its position, or at 0."""
-        self.at = {record.partition: 0 for record in self.script} | dict(positions)
+    def start(self, positions: Positions, identity: str = "") -> Positions:
+        """Begin each partition at its position, or at 0 where its log ends before, or is of another topic."""
+        ends = self.ends()
+        kept = {p: offset for p, offset in positions.items() if offset <= ends.get(p, offset)}
+        self.at = dict.fromkeys(ends, 0) | (kept if identity in ("", self.topic_id) else {})
         return dict(self.at)
+
+    def identity(self) -> str:
+        """As scripted."""
+        return self.topic_id
+
+    def moved(self) -> Positions:
+        """Where `recreate` moved the partitions, once."""
+        moves, self.moves = self.moves, {}
+        return moves
+
+    def recreate(self, script: Sequence[Record], topic_id: str = "") -> None:
+        """Replace the topic while it is read: every partition begins anew."""
+        self.script, self.topic_id = script, topic_id
+        self.at = dict.fromkeys(self.ends(), 0)
+        self.moves = dict(self.at)
 
     def poll(self, timeout_seconds: float) -> Sequence[Record]:
         """The next batch of the script, behind some records delivered again."""
@@ -116,10 +137,11 @@ class ScriptedSource:
             self.at[record.partition] = record.offset + 1
         return [*self.script[max(0, first - self.redeliver()) : first], *new]
 
-    def fetch(self, run: Run) -> Sequence[Record]:
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """The records of the run, and those before it that a broker's batch may bring along."""
         self.fuse.passed()
-        self.at[run.partition] = run.end
+        waiting()
+        self.at[run.partition] = min(run.end, self.ends()[run.partition])
         return [
             r for r in self.script if r.partition == run.partition and run.first - 2 <= r.offset < run.end
         ]
@@ -156,14 +178,17 @@ class CollectedDeadLetters:
     kept: list[tuple[Record, BadEvent]]
     fuse: Fuse = field(default_factory=Fuse)
     sent: list[tuple[Record, BadEvent]] = field(default_factory=list)
+    slow: bool = False
 
     def send(self, record: Record, refusal: BadEvent) -> None:
         """Begin to write."""
         self.sent.append((record, refusal))
 
-    def flush(self) -> None:
-        """Acknowledge all."""
+    def flush(self, waiting: Waiting = untold) -> None:
+        """Acknowledge all; with `slow`, after a wait."""
         self.fuse.passed()
+        if self.slow and self.sent:
+            waiting()
         self.kept += self.sent
         self.sent = []
 

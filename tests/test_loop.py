@@ -1,5 +1,6 @@
 """The loop: exactly once, in the same order, to the same bits, whatever is cut, killed or delivered again."""
 
+import json
 import random
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,8 @@ from consumers.learner import build_brain, restore
 from streammeta.errors import Reason, StateError
 from streammeta.events import Record
 from streammeta.loop import Controls
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+from streammeta.store.base import Meta
 from tests.scripted import Fuse, make_script
 from tests.world import CONFIG, World, same
 
@@ -176,3 +178,97 @@ def test_a_state_of_another_configuration_is_refused_with_the_difference(folder:
     changed = CONFIG.model_copy(update={"algorithm": CONFIG.algorithm.model_copy(update={"beta": 0.5})})
     with pytest.raises(StateError, match=r"algorithm\.beta.*0\.3.*0\.5(.|\n)*state\.dir"):
         restore(build_brain(changed), reference.store)
+
+
+def learned(told: list[Outcome]) -> int:
+    """How many events were learned."""
+    return sum(isinstance(outcome, Learned) for outcome in told)
+
+
+@pytest.mark.parametrize("ids", [("", ""), ("one", "two")], ids=["unknown topic ids", "known topic ids"])
+def test_a_topic_made_anew_while_it_is_read_is_learned_whole(ids: tuple[str, str], folder: Path) -> None:
+    """The source went back: what follows is no duplicate, and the state holds the new positions and id."""
+    old = make_script(11, partitions=2, tasks=TASKS, events=30, poison=0.0)
+    new = make_script(12, partitions=2, tasks=TASKS, events=26, poison=0.0)
+    world, told = World(old, folder, topic_id=ids[0]), list[Outcome]()
+
+    def replace_topic(outcome: Outcome) -> None:
+        told.append(outcome)
+        if learned(told) == 25 and isinstance(outcome, Turned):
+            assert world.source is not None
+            world.source.recreate(new, ids[1])
+
+    assert world.live(observers=(replace_topic,))
+    assert not any(isinstance(outcome, Duplicate) for outcome in told)
+    assert learned(told) == world.checkpoint().progress.events == 25 + 26
+    world.script, world.topic_id = new, ids[1]
+    assert world.checkpoint().topic_id == ids[1]
+    assert world.live()
+    assert world.checkpoint().progress.events == 25 + 26
+    assert world.source is not None
+    assert world.checkpoint().positions == world.source.ends()
+
+
+@pytest.mark.parametrize("length", range(20, 60, 3))
+def test_runs_of_a_topic_that_was_made_anew_are_forgotten(length: int, folder: Path) -> None:
+    """Killed with runs in the order log, then the topic is another: all of it is learned, in its order."""
+    new = make_script(12, partitions=2, tasks=TASKS, events=90, poison=0.0)
+    world = World(make_script(11, partitions=2, tasks=TASKS, events=40, poison=0.0), folder, topic_id="one")
+    assert not world.live(fuse=Fuse(length))
+    before = world.checkpoint().progress.events if world.store.load() else 0
+    world.script, world.topic_id = new, "two"
+    told: list[Outcome] = []
+    assert world.live(observers=(told.append,))
+    assert learned(told) == 90
+    assert world.checkpoint().progress.events == before + 90
+
+
+def test_a_shorter_log_without_an_id_is_learned_whole(folder: Path) -> None:
+    """Positions beyond the end of a log made anew: its partitions begin again, the old runs are gone."""
+    new = make_script(12, partitions=1, tasks=TASKS, events=6, poison=0.0)
+    for length in range(60, 120, 7):
+        world = World(make_script(11, partitions=1, tasks=TASKS, events=50, poison=0.0), folder)
+        assert not world.live(fuse=Fuse(length))
+        assert world.checkpoint().positions[0] > new[-1].offset + 1
+        before, world.script = world.checkpoint().progress.events, new
+        assert world.live()
+        assert world.checkpoint().progress.events == before + 6
+
+
+def test_a_run_that_the_log_no_longer_holds_takes_no_position_along(folder: Path) -> None:
+    """A log cut off within the runs to be repeated: what later stands at these offsets is learned."""
+    whole = make_script(13, partitions=1, tasks=TASKS, events=40, poison=0.0)
+    for length in range(30, 90, 5):
+        world = World(whole, folder)
+        assert not world.live(fuse=Fuse(length))
+        contained = world.checkpoint().positions.get(0, 0)
+        world.script = [r for r in whole if r.offset < contained + 2]
+        assert world.live()
+        world.script = whole
+        assert world.live()
+        assert world.checkpoint().progress.events == 40
+
+
+def test_a_wait_for_dead_letters_is_told(folder: Path) -> None:
+    """While the broker does not acknowledge, observers hear that it is away, and that the loop lives."""
+    world = World(make_script(2, partitions=1, tasks=TASKS, events=20, poison=1.0), folder, slow=True)
+    told: list[Outcome] = []
+    assert world.live(observers=(told.append,))
+    turns = [outcome.connected for outcome in told if isinstance(outcome, Turned)]
+    assert False in turns
+    assert turns[0]
+
+
+def test_a_state_without_a_topic_id_is_taken_over(folder: Path) -> None:
+    """A state of the time before ids goes on where it was, and has the id from then on."""
+    world = World(make_script(3, partitions=2, tasks=TASKS, events=20, poison=0.0), folder)
+    assert world.live()
+    meta = world.store.load()
+    assert meta is not None
+    document = json.loads(meta.document)
+    del document["topic_id"]
+    world.store.commit(Meta(meta.tensors, json.dumps(document).encode()), {})
+    world.topic_id = "one"
+    assert world.live()
+    assert world.checkpoint().topic_id == "one"
+    assert world.checkpoint().progress.events == 20

@@ -81,6 +81,24 @@ def test_flat_parameters_drive_the_model() -> None:
     torch.testing.assert_close(made.loss(flat, x, y), ((expected - y) ** 2).mean())
 
 
+def half_frozen() -> nn.Module:
+    """A model whose first layer is not to be learned."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    model[0].requires_grad_(False)
+    return model
+
+
+def test_frozen_parameters_are_used_and_not_learned() -> None:
+    """A parameter without requires_grad is no part of the flat vector, and still used to predict."""
+    net = load_network(
+        "tests.test_network:half_frozen", {}, loss="mse", seed=3, dtype="float64", device="cpu"
+    )
+    assert [parameter.name for parameter in net.layout] == ["1.weight", "1.bias"]
+    x = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
+    torch.testing.assert_close(net.predict(net.initial, x), net.module(x))
+    assert not torch.equal(net.predict(net.initial + 1, x), net.module(x))
+
+
 def test_initial_parameters_are_those_of_the_module() -> None:
     """The flat start holds the factory's own values."""
     torch.manual_seed(7)
@@ -230,7 +248,7 @@ def test_dropout_is_refused_with_the_remedy() -> None:
         ("streammeta.models:mlp.deep", "streammeta.models has no mlp.deep"),
         ("os:sep", "sep cannot be called"),
         (f"{HERE}:lazy", "returned str, not a torch.nn.Module"),
-        (f"{HERE}:settled", "a model without parameters: nothing to learn"),
+        (f"{HERE}:settled", "a model without parameters that may be learned"),
     ],
 )
 def test_a_bad_factory_is_named(factory: str, said: str) -> None:

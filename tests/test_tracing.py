@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from torch import Tensor
 
 from streammeta import tracing
 from streammeta.algorithms.base import Info, State
+from streammeta.algorithms.maml import maml
+from streammeta.algorithms.outer import Outer, Slots
 from streammeta.engine import Engine, Progress
-from streammeta.errors import BadEvent, ConfigError, Reason
+from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Episode, episode_of
 from streammeta.memories import Memories
 from streammeta.network import Network
-from streammeta.tracing import Steps
+from streammeta.tracing import Steps, refuse_machine_fault
 from tests.networks import LEARNERS, arrays, classifier, event, labelled, network, stacked
 
 HERE = "tests.networks"
@@ -140,6 +143,37 @@ def test_shapes_beyond_the_limit_are_learned_the_same(limit: int, monkeypatch: p
     sizes = [(4, 3), (2, 5), (1, 1), (4, 3), (1, 1), (6, 2), (2, 5)]
     episodes = [arrays(draws, support, query) for support, query in sizes]
     assert_traced_is_eager(network(), "moml", episodes)
+
+
+def test_named_state_keeps_its_names() -> None:
+    """The order of a dict says nothing: a restored state may hold its tensors in another one."""
+
+    def init(params: Tensor) -> dict[str, Tensor]:
+        return {"slow": torch.zeros_like(params), "fast": torch.zeros_like(params)}
+
+    def update(
+        params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        fast, slow = slots["fast"] + gradient, slots["slow"] + 0.1 * gradient
+        return params - lr * fast, {"fast": fast, "slow": slow}
+
+    made = network()
+    learner = maml(made.loss, Outer(init, update), inner_lr=0.1, meta_lr=0.05)
+    steps, state = Steps(learner, made), learner.init(made.initial)
+    memory, seen = torch.zeros(1, 0, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    draws = np.random.default_rng(10)
+    for turned in (False, True):
+        if turned:
+            state = state._replace(outer=dict(sorted(state.outer.items(), reverse=True)))
+        episode = stacked(made.tensors(arrays(draws)))
+        after, _, _, _ = steps.step(state, memory, seen, episode)
+        with torch.no_grad():
+            expected, _, _ = learner.update(state, memory, seen, episode)
+        assert not torch.equal(expected.outer["fast"], expected.outer["slow"])
+        assert {n: t.tolist() for n, t in after.outer.items()} == {
+            n: t.tolist() for n, t in expected.outer.items()
+        }
+        state = after
 
 
 def test_a_shape_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,9 +358,26 @@ def test_a_fault_of_the_machine_blames_no_event(draws: np.random.Generator) -> N
     made = network(f"{HERE}:Bounded")
     engine = engine_of(made)
     for _ in range(2):
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(StreammetaError, match=r"give it more memory, or lower events\.max_examples"):
             learn(engine, arrays(draws, support=9))
     learn(engine, arrays(draws, support=8))
+
+
+def test_what_the_cpu_allocator_says_is_a_fault_of_the_machine() -> None:
+    """Torch's CPU allocator raises a plain RuntimeError; other ones pass, for the caller to judge."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    with pytest.raises(StreammetaError, match="cannot compute the step"):
+        refuse_machine_fault(caught.value)
+    refuse_machine_fault(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_code_that_fails_on_any_data_is_a_configuration_error(draws: np.random.Generator) -> None:
+    """A loss of one argument is no fault of the event: the stream must not end up in the dead letters."""
+    made = network()
+    engine = engine_of(replace(made, loss_of=lambda prediction: prediction.sum()))  # type: ignore[arg-type, misc]  # the mistake
+    with pytest.raises(ConfigError, match="the code fails on any data"):
+        learn(engine, arrays(draws))
 
 
 def test_an_update_that_is_not_finite_is_told() -> None:

@@ -58,6 +58,8 @@ class World:
     store: MemoryStore = field(default_factory=MemoryStore)
     dead: list[tuple[Record, BadEvent]] = field(default_factory=list)
     source: ScriptedSource | None = None
+    topic_id: str = ""
+    slow: bool = False
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,14 +85,16 @@ class World:
         def pause() -> None:
             time[0] += 1.01 * LINGER_SECONDS
 
-        self.source = ScriptedSource(self.script, batch, redeliver, fuse, self.pauses, pause)
+        self.source = ScriptedSource(
+            self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
+        )
         own_brain = brain_for(self.config)
         loop = assemble(
             self.config,
             own_brain,
             restore(own_brain, store),
             source=self.source,
-            dead_letters=CollectedDeadLetters(self.dead, fuse),
+            dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
             store=store,
             order_log=log,
             observers=(lambda _: fuse.passed(), *observers),

@@ -1,6 +1,8 @@
 """The command line: `streammeta VERB`. Thin: each verb parses its options and calls the library."""
 
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -50,7 +52,7 @@ class Root(click.Group):
             if not ctx.resilient_parsing:  # shell completion asks for what may not be there
                 from streammeta.config.suggest import did_you_mean
 
-                ctx.fail(f"No such command {cmd_name!r}{did_you_mean(cmd_name, VERBS)}.")
+                ctx.fail(f"No such command {cmd_name!r}{did_you_mean(cmd_name, VERBS) or '.'}")
             return None
         command: click.Command = getattr(import_module(f"streammeta.cli.{verb.module}"), verb.name)
         return command
@@ -61,7 +63,10 @@ class Root(click.Group):
             formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb."""
+        """Run the verb; a module of the user's beside the configuration is found as in `python -m`."""
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.insert(0, here)
         try:
             return super().invoke(ctx)
         except StreammetaError as error:

@@ -66,7 +66,10 @@ def init(output: Path | None, force: bool) -> None:
 @config.command()
 @config_sources
 def check(path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Say "ok", or name every problem and exit 78."""
+    """Say "ok", or name every wrong setting and exit 78.
+
+    Settings alone are checked: the model is built, and the broker asked, when `streammeta run` starts.
+    """
     load_config(path, overrides)
     click.echo("ok")
 

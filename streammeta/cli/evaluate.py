@@ -20,8 +20,11 @@ from streammeta import evaluation
 from streammeta.algorithms.base import State
 from streammeta.checkpoint import Checkpoint
 from streammeta.cli.state import OUTPUT, STATE, opened
+from streammeta.config.secret import masked
+from streammeta.errors import BadEvent, StateError
 from streammeta.evaluation import Scores
 from streammeta.events import Array, Episode
+from streammeta.tracing import refuse_machine_fault
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
 SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)
@@ -79,14 +82,29 @@ def sinusoid(
 def _report(directory: Path, episodes: list[Episode[Array]], output: str) -> None:
     with opened(directory) as (_, checkpoint):
         brain = brain_of(checkpoint)
-    scored = {
-        name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
-        for name, state in _starts(brain, checkpoint)
-    }
+    try:
+        scored = {
+            name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
+            for name, state in _starts(brain, checkpoint)
+        }
+    except (BadEvent, IndexError, ValueError, RuntimeError) as error:
+        refuse_machine_fault(error)
+        raise StateError(_misfit(directory, checkpoint, episodes[0], error)) from error
     if output == "json":
         click.echo(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
+
+
+def _misfit(directory: Path, checkpoint: Checkpoint, episode: Episode[Array], error: Exception) -> str:
+    model = checkpoint.origin.fit["model"]
+    args = ", ".join(f"{key}={value}" for key, value in masked(("model", "args"), model["args"]).items())
+    x, y = episode.support
+    return (
+        f"--state {directory}: its model {model['factory']}({args}) with loss {model['loss']} does not take "
+        f"these episodes, whose support set has x {[*x.shape]} and y {[*y.shape]} "
+        f"({str(error).splitlines()[0]}); evaluate it on the kind of tasks that it learned from"
+    )
 
 
 def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]:
@@ -95,7 +113,7 @@ def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]
 
 
 def _as_data(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float]]]:
-    """score -> when -> its mean and half width."""
+    """Score -> when -> its mean and half width."""
     return {
         name: {when: mean._asdict() for when, mean in score._asdict().items()}
         for name, score in scores.items()

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +24,7 @@ from streammeta.config import Config, load_config
 from streammeta.errors import StreammetaError
 from streammeta.events import Record
 from streammeta.observe.status import Snapshot
+from streammeta.stream import watchdog
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.embedded import EmbeddedBroker
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
@@ -53,6 +57,7 @@ SETTINGS = (
 )
 def quickstart(duration: float | None, port: int, no_broker: bool, directory: Path | None) -> None:
     """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C."""
+    made = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     with ExitStack() as stack:
         settings = [
@@ -76,7 +81,7 @@ def quickstart(duration: float | None, port: int, no_broker: bool, directory: Pa
             console=live_console(config),
             on_serving=_greet,
         )
-    _say_goodbye(last, directory)
+    _say_goodbye(last, directory, made=made)
 
 
 @contextmanager
@@ -92,30 +97,41 @@ def _broker_and_producer(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
-    """`streammeta produce sinusoid` in a process of its own, out of the reach of Ctrl-C."""
+    """`streammeta produce sinusoid` in a process of its own, out of the reach of Ctrl-C.
+
+    It ends with this one, however that ends: the watchdog hears of it.
+    """
     command = [sys.executable, "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
     options = ["--rate", str(EVENTS_PER_SECOND), "--bootstrap-servers", bootstrap_servers]
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 (our own command line)
-            [*command, *options], stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-I", watchdog.__file__, *command, *options],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         yield
         if process.poll():
             raise StreammetaError(f"the producer ended with exit code {process.returncode}; see {log_file}")
     finally:
-        process.terminate()
+        if process.stdin is not None:
+            process.stdin.close()
         process.wait()
 
 
 def connect_generated(config: Config, _keep_going: KeepGoing) -> tuple[Source, DeadLetters]:
     """The producer's events, straight from memory."""
+    began_ms, gap_ms = int(time.time() * 1000), int(1000 / EVENTS_PER_SECOND)
 
     def records_from(offset: int) -> Iterator[Record]:
         stream = messages(sinusoid(Sinusoids(tasks=TASKS), start=offset), "msgpack")
         for number, message in enumerate(stream, offset):
             headers = tuple((name, value) for name, value in message.headers)
-            yield Record(config.kafka.topic, 0, number, 0, message.key, message.value, headers)
+            yield Record(
+                config.kafka.topic, 0, number, began_ms + number * gap_ms, message.key, message.value, headers
+            )
 
     return GeneratedSource(records_from, EVENTS_PER_SECOND), NoDeadLetters()
 
@@ -137,9 +153,22 @@ def _greet(address: str) -> None:
     click.echo(f"streammeta is learning: open {address}")
 
 
-def _say_goodbye(last: Snapshot, directory: Path) -> None:
-    loss = last["losses"]["adapted"]
-    click.echo(f"learned from {last['events']:,} events; state kept in {directory}")
+def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:
+    loss, events = last["losses"]["adapted"], last["events"]
+    click.echo(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
     if loss["first"] is not None and loss["now"] is not None:
         click.echo(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
-    click.echo(f"look at it: streammeta tasks list --state {directory}")
+    state = shlex.quote(str(directory))
+    click.echo(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
+    if made:
+        click.echo(f"nothing else needs it; remove it when you like: rm -r {state}")
+
+
+def _program(called: str) -> str:
+    """How this program is called, for a shell: `called` as it was, where a path led to it."""
+    if Path(called).name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m streammeta"
+    found = shutil.which("streammeta")
+    if not Path(called).is_file() or (found is not None and Path(found).samefile(called)):
+        return "streammeta"
+    return shlex.quote(called)

@@ -25,6 +25,10 @@ STATE = click.option(
 )
 OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
+NARROW: Final = ("task", "events", "staleness_events", "loss")
+"""The columns of a terminal that has no room for all."""
+_NO_LIMIT: Final = 100_000
+
 Row = dict[str, Any]
 
 
@@ -47,7 +51,7 @@ def opened(directory: Path) -> Iterator[tuple[LmdbSnapshot, Checkpoint]]:
 
 
 def row_of(task: str, stats: TaskStats, events: int) -> Row:
-    """A task as JSON shows it: unknown numbers are null, `last_seen` is RFC 3339."""
+    """A task as JSON shows it: unknown numbers are null, so is a `last_seen` that RFC 3339 cannot say."""
     numbers = {
         "loss": stats.loss,
         "loss_meta": stats.loss_meta,
@@ -58,12 +62,17 @@ def row_of(task: str, stats: TaskStats, events: int) -> Row:
     return {
         "task": task,
         "events": stats.events,
-        "last_seen": datetime.fromtimestamp(stats.last_seen_ms / 1000, UTC).isoformat(
-            timespec="milliseconds"
-        ),
+        "last_seen": _time(stats.last_seen_ms),
         "staleness_events": events - stats.last_event,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
     }
+
+
+def _time(milliseconds: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 SORTS: Final = {
@@ -105,7 +114,9 @@ def show_task(task: str, directory: Path, output: str) -> None:
     with opened(directory) as (snapshot, checkpoint):
         found = snapshot.get(task)
         if found is None:
-            raise StreammetaError(f"task {task!r} is not known to {directory}; see: streammeta tasks list")
+            raise StreammetaError(
+                f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
+            )
         row = row_of(task, found.stats, checkpoint.progress.events)
     if output == "json":
         click.echo(json.dumps(row))
@@ -125,16 +136,16 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
         chosen = [task for task, _ in snapshot.stats()] if all_tasks else list(dict.fromkeys(names))
         arrays = exporting.meta_tensors(checkpoint)
         if chosen:
-            rows = ((task, _memory(snapshot, task)) for task in chosen)
+            rows = ((task, _memory(snapshot, task, directory)) for task in chosen)
             arrays |= exporting.task_tensors(checkpoint, rows, brain_of(checkpoint).learner.task_params)
         exporting.write(output, arrays, exporting.metadata(checkpoint))
     click.echo(f"{output}: {len(checkpoint.origin.layout)} meta-parameters, {len(chosen)} tasks", err=True)
 
 
-def _memory(snapshot: LmdbSnapshot, task: str) -> bytes:
+def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
     row = snapshot.get(task)
     if row is None:
-        raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list")
+        raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list --state {directory}")
     return row.memory
 
 
@@ -142,15 +153,29 @@ def _print(rows: list[Row], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(rows))
         return
+    console = Console(markup=False, highlight=False)
+    room = console.width if console.is_terminal else _NO_LIMIT
+    console.width = _NO_LIMIT  # else rich cuts what does not fit; a terminal wraps it
+    table = _table(rows, [*rows[0]] if rows else ["task", "events"])
+    if console.measure(table).maximum > room:
+        table = _table(rows, [name for name in NARROW if rows])
+    console.print(table)
+
+
+def _table(rows: list[Row], names: list[str]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in rows[0] if rows else ("task", "events"):
-        table.add_column(name, justify="left" if name in ("task", "last_seen") else "right")
+    for name in names:
+        left = name in ("task", "last_seen")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*(_cell(row[name]) for name in names))
+    return table
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if text.isprintable() else repr(text)  # a task id may hold what would steer a terminal

@@ -44,7 +44,7 @@ _FORMATS: dict[str, tuple[Callable[[bytes], _Body], _TensorReader]] = {
 }
 
 
-def decode(record: Record, *, max_bytes: int) -> TaskEvent:
+def decode(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> TaskEvent:
     """The task event that `record` carries; arrays of MessagePack are read-only views into its value.
 
     Costs about 10 µs in MessagePack and 25 µs in JSON for ten and ten small examples.
@@ -52,15 +52,18 @@ def decode(record: Record, *, max_bytes: int) -> TaskEvent:
     Args:
         record: As Kafka gave it.
         max_bytes: The largest value that is looked into.
+        max_examples: The largest set: a small value can ask for gigabytes of activations.
 
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
     task = _task(record.key)
     value = _value(record.value, max_bytes)
-    headers = {name.lower(): content for name, content in record.headers}
+    headers = {_header(name): content for name, content in record.headers}
     content_type = _content_type(headers.get(CONTENT_TYPE))
-    return TaskEvent(task, _episode(value, content_type), _time_ms(headers, record.timestamp_ms))
+    episode = _episode(value, content_type)
+    _check_sizes(episode, max_examples)
+    return TaskEvent(task, episode, _time_ms(headers, record.timestamp_ms))
 
 
 def _task(key: bytes | None) -> str:
@@ -83,6 +86,15 @@ def _value(value: bytes | None, max_bytes: int) -> bytes:
         message = f"a value of {len(value)} bytes; kafka.max_event_bytes = {max_bytes}, raise it or send less"
         raise BadEvent(Reason.TOO_LARGE, message)
     return value
+
+
+def _header(name: str) -> str:
+    """The name in lower case; one that was no text came with lone surrogates in place of its bytes."""
+    try:
+        str.encode(name)  # not `name.encode`: a name that Kafka gave encodes back to any bytes
+    except UnicodeEncodeError as error:
+        raise BadEvent(Reason.UNDECODABLE, f"a header key is not UTF-8: {str(name)!r}") from error
+    return name.lower()
 
 
 def _content_type(header: bytes | None) -> str:
@@ -139,6 +151,13 @@ def _checked(episode: Episode[Array]) -> Episode[Array]:
     return episode
 
 
+def _check_sizes(episode: Episode[Array], max_examples: int) -> None:
+    largest = max(len(batch.x) for batch in episode)
+    if largest > max_examples:
+        message = f"a set of {largest} examples; events.max_examples = {max_examples}, raise it or send fewer"
+        raise BadEvent(Reason.TOO_LARGE, message)
+
+
 def _same_count(name: str, x: Array, y: Array) -> None:
     if x.shape[0] != y.shape[0]:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
@@ -153,11 +172,14 @@ def _same_example(name: str, support: Array, query: Array) -> None:
 
 
 def _time_ms(headers: Mapping[str, bytes | None], fallback_ms: int) -> int:
-    """Header `ce_time`; the record's own timestamp where it is absent or not RFC 3339 with an offset."""
+    """Header `ce_time`; the record's own timestamp where that is absent or no time of the years 1 to 9999."""
     header = headers.get(TIME)
     if header is None:
         return fallback_ms
     try:
-        return (datetime.fromisoformat(header.decode().upper()) - _EPOCH) // _MILLISECOND
+        moment = datetime.fromisoformat(header.decode().upper())
+        if moment.tzinfo is None:
+            return fallback_ms
+        return (moment.astimezone(UTC) - _EPOCH) // _MILLISECOND
     except (ValueError, TypeError, OverflowError):
         return fallback_ms

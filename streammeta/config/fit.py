@@ -20,7 +20,7 @@ _FREE: Mapping[str, set[str]] = {
     "algorithm": {"inner_lr"},
     "outer": {"lr"},
     # the sets of ready episodes are what they are
-    "events": {"support", "query", "batch_linger_seconds"},
+    "events": {"support", "query", "max_examples", "batch_linger_seconds"},
 }
 
 

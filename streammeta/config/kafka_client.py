@@ -3,7 +3,7 @@
 Nothing here connects; a wrong key is refused when the configuration is read, not when the broker is met.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,9 @@ from streammeta.config.secret import shown
 from streammeta.config.suggest import did_you_mean
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+PASSWORD_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+SASL_MECHANISMS = (*PASSWORD_MECHANISMS, "GSSAPI", "AWS_MSK_IAM")
+"""Those of kafka-python, less OAUTHBEARER, whose tokens come from a Python object."""
 
 _BYTES = "records are kept byte for byte"
 _COMMITS = "offsets are committed with the state, never by the client"
@@ -72,7 +75,7 @@ def takes_text(key: str) -> bool:
 def client_problems(client: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Each wrong key with what is wrong; the values of secrets are masked."""
     found = ((key, _problem(key, value)) for key, value in client.items())
-    return [(key, problem) for key, problem in found if problem]
+    return [*((key, problem) for key, problem in found if problem), *_incomplete(client)]
 
 
 def _problem(key: str, value: Any) -> str | None:
@@ -86,10 +89,34 @@ def _problem(key: str, value: Any) -> str | None:
     return f"{name} = {shown(('kafka', 'client', key), value)}: must be {wanted}" if wanted else None
 
 
+def _incomplete(client: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys that are of no use without another, which is named with the line that sets it."""
+    mechanism = client.get("sasl_mechanism")
+    if mechanism is None and str(client.get("security_protocol")).startswith("SASL_"):
+        yield "security_protocol", _needs(client, "security_protocol", "sasl_mechanism")
+    if mechanism in PASSWORD_MECHANISMS:
+        for key in ("sasl_plain_username", "sasl_plain_password"):
+            if not client.get(key):
+                yield "sasl_mechanism", _needs(client, "sasl_mechanism", key)
+    if client.get("ssl_certfile") and not client.get("ssl_keyfile"):
+        same_file = " (the same file, if it holds the key too)"
+        yield "ssl_certfile", _needs(client, "ssl_certfile", "ssl_keyfile") + same_file
+
+
+def _needs(client: Mapping[str, Any], key: str, missing: str) -> str:
+    variable = f"STREAMMETA_KAFKA__CLIENT__{missing.upper()}"
+    return (
+        f"kafka.client.{key} = {shown(('kafka', 'client', key), client[key])}: needs "
+        f"kafka.client.{missing}; set it, or the variable {variable}"
+    )
+
+
 def _wanted(key: str, value: Any) -> str | None:
     """What the value ought to be; None when it fits the kind of kafka-python's default."""
     if key == "security_protocol":
         return None if value in SECURITY_PROTOCOLS else f"one of {', '.join(SECURITY_PROTOCOLS)}"
+    if key == "sasl_mechanism":
+        return None if value in SASL_MECHANISMS else f"one of {', '.join(SASL_MECHANISMS)}"
     default = known_defaults()[key]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, bool):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from streammeta.config import kafka_client
-from streammeta.config.fields import Keys, fields, sections, takes_text, variants
+from streammeta.config.fields import Keys, fields, sections, settings, takes_text, variants
 from streammeta.errors import ConfigError
 
 PREFIX = "STREAMMETA_"
@@ -60,7 +60,7 @@ def from_environment(environ: Mapping[str, str]) -> list[Assignment]:
     """The settings of variables STREAMMETA_SECTION__KEY, upper or lower case.
 
     Other variables that begin with STREAMMETA_ mean something else: Kubernetes makes
-    STREAMMETA_PORT for a service of that name.
+    STREAMMETA_PORT for a service of that name. `misnamed` finds those that were meant as settings.
     """
     found = []
     for variable in sorted(environ):
@@ -69,6 +69,22 @@ def from_environment(environ: Mapping[str, str]) -> list[Assignment]:
             value = text_value(keys, environ[variable])
             found.append(Assignment(keys, value, Origin("env", f"environment {variable}")))
     return found
+
+
+def misnamed(environ: Mapping[str, str]) -> list[str]:
+    """A refusal for each variable STREAMMETA_SECTION_KEY of a known setting: one underscore is missing."""
+    known = {f"{s.section}_{s.key}".upper(): f"{s.section}__{s.key}".upper() for s in settings()}
+    problems = []
+    for variable in sorted(environ):
+        name = variable.removeprefix(PREFIX).upper()
+        meant = name.replace("_", "__", 2) if name.startswith("KAFKA_CLIENT_") else known.get(name)
+        # Kubernetes makes STREAMMETA_HTTP_PORT=tcp://… for a service named streammeta-http.
+        kubernetes = environ[variable].startswith(("tcp://", "udp://", "sctp://"))
+        if variable.startswith(PREFIX) and "__" not in name and meant and not kubernetes:
+            problems.append(
+                f"environment {variable}: has no effect; write {PREFIX}{meant}, with two underscores"
+            )
+    return problems
 
 
 def from_flag(text: str) -> Assignment:

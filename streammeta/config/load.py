@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from streammeta.config.layers import Assignment, Layers, from_environment, from_file, from_flag
+from streammeta.config.layers import Assignment, Layers, from_environment, from_file, from_flag, misnamed
 from streammeta.config.problems import problems_of, together
 from streammeta.config.schema import Config
 from streammeta.errors import ConfigError
@@ -57,6 +57,7 @@ def _assignments(path: Path | None, overrides: Sequence[str], environ: Mapping[s
     except ConfigError as error:
         problems.append(str(error))
     assignments += from_environment(environ)
+    problems += misnamed(environ)
     for text in overrides:
         try:
             assignments.append(from_flag(text))

@@ -106,10 +106,14 @@ class EventsSection(Section):
 
     kind: Literal["episode"] = Field("episode", description="What a record's value holds.")
     support: int = Field(
-        10, ge=1, description="Examples in the support set of an episode that is cut from single examples."
+        10,
+        ge=1,
+        description="Examples in the support set, where episodes are cut from single examples (not yet).",
     )
     query: int = Field(
-        10, ge=1, description="Examples in the query set of an episode that is cut from single examples."
+        10,
+        ge=1,
+        description="Examples in the query set, where episodes are cut from single examples (not yet).",
     )
     batch: int = Field(
         1,
@@ -121,6 +125,9 @@ class EventsSection(Section):
         0.5,
         gt=0,
         description="Seconds that an iteration waits for further events since its first. Only with batch > 1.",
+    )
+    max_examples: int = Field(
+        10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )
 
 

@@ -23,8 +23,8 @@ when it is absent, or an example. A value is taken from the first of these that 
   STREAMMETA_SECTION__KEY=VALUE          in the environment; STREAMMETA_KAFKA__CLIENT__SSL_PASSWORD
   this file
   the default
-Keep passwords in the environment. `streammeta config check --config FILE` tells every problem at once;
-`streammeta config show --config FILE` tells what applies, and where each value came from.
+Keep passwords in the environment. `streammeta config check --config FILE` tells every wrong setting
+at once; `streammeta config show --config FILE` tells what applies, and where each value came from.
 """
 
 

@@ -7,6 +7,7 @@ it can neither break a line nor steer a terminal.
 import logging
 import os
 import sys
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -19,6 +20,12 @@ from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
+SIGNAL_EFFECTS = {
+    "SIGTERM": "finish the event in hand, checkpoint, stop",
+    "SIGINT": "finish the event in hand, checkpoint, stop",
+    "SIGHUP": "reload learning rates and log level",
+    "SIGUSR1": "checkpoint now",
+}
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -40,8 +47,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:  # noqa: A002 (log.format)
     """Send the logs of this process to `stream` (none: stderr). May be called again, to change the level.
 
-    Loggers of the standard library are routed the same way, but for kafka-python's: the Kafka source listens to
-    them and tells what matters, with a remedy.
+    Loggers of the standard library are routed the same way, but for kafka-python's: the Kafka source listens
+    to them and tells what matters, with a remedy.
 
     Raises:
         ConfigError: unknown level or format.
@@ -111,13 +118,21 @@ class LogLines:
     Args:
         logger: A structlog logger.
         clock: Monotonic seconds.
-        every_seconds: At most one progress line, and at most ten dead letters, in this time.
+        every_seconds: At most one progress line, and at most ten dead letters of a reason, in this time.
+        progress: Whether there are progress lines; a live view makes them superfluous.
+        received: Names of signals, appended as they come; taken out and told with the next outcome.
     """
 
     DEAD_LETTERS_TOLD = 10
 
     def __init__(
-        self, logger: FilteringBoundLogger, clock: Callable[[], float], every_seconds: float = 10.0
+        self,
+        logger: FilteringBoundLogger,
+        clock: Callable[[], float],
+        every_seconds: float = 10.0,
+        *,
+        progress: bool = True,
+        received: deque[str] | None = None,
     ) -> None:
         self._logger = logger
         self._clock = clock
@@ -125,13 +140,18 @@ class LogLines:
         self._window_start = clock()
         self._learned: Learned | None = None
         self._learned_in_window = 0
-        self._dead_letters_in_window = 0
+        self._dead_letters_in_window: Counter[str] = Counter()
+        self._shows_progress = progress
+        self._received: deque[str] = deque() if received is None else received
+        self._checkpoint_asked = False
         self._lag = 0
         self._connected = True
         self._restoring = False
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
+        while self._received:
+            self._signal(self._received.popleft())
         match outcome:
             case Learned():
                 self._learned = outcome
@@ -140,10 +160,25 @@ class LogLines:
                 self._turned(outcome)
             case Refused():
                 self._refused(outcome)
-            case Checkpointed(ok=False):
-                self._logger.error("checkpoint failed", seconds=outcome.seconds)
+            case Checkpointed():
+                self._checkpointed(outcome)
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
+
+    def end(self) -> None:
+        """Tell what is still to be told; nothing more happens."""
+        self._tell_suppressed()
+
+    def _signal(self, name: str) -> None:
+        self._logger.info("signal received", signal=name, effect=SIGNAL_EFFECTS.get(name, "none"))
+        self._checkpoint_asked = self._checkpoint_asked or name == "SIGUSR1"
+
+    def _checkpointed(self, outcome: Checkpointed) -> None:
+        if not outcome.ok:
+            self._logger.error("checkpoint failed", seconds=outcome.seconds)
+        elif self._checkpoint_asked:
+            self._logger.info("checkpoint written", bytes=outcome.bytes, seconds=_rounded(outcome.seconds))
+        self._checkpoint_asked = False
 
     def _turned(self, outcome: Turned) -> None:
         self._lag = sum(outcome.lag.values())
@@ -158,8 +193,8 @@ class LogLines:
             self._logger.info("restore begins" if outcome.restoring else "restore done", topic=outcome.topic)
 
     def _refused(self, outcome: Refused) -> None:
-        self._dead_letters_in_window += 1
-        if self._dead_letters_in_window <= self.DEAD_LETTERS_TOLD:
+        self._dead_letters_in_window[str(outcome.reason)] += 1
+        if self._dead_letters_in_window[str(outcome.reason)] <= self.DEAD_LETTERS_TOLD:
             self._logger.warning(
                 "dead letter",
                 topic=outcome.topic,
@@ -171,13 +206,20 @@ class LogLines:
 
     def _end_window(self) -> None:
         now = self._clock()
-        suppressed = self._dead_letters_in_window - self.DEAD_LETTERS_TOLD
-        if suppressed > 0:
-            self._logger.warning("more dead letters, not shown one by one", suppressed=suppressed)
-        if self._learned is not None and self._learned_in_window:
+        self._tell_suppressed()
+        if self._learned is not None and self._learned_in_window and self._shows_progress:
             self._progress(self._learned, self._learned_in_window / (now - self._window_start))
         self._window_start = now
-        self._learned_in_window = self._dead_letters_in_window = 0
+        self._learned_in_window = 0
+
+    def _tell_suppressed(self) -> None:
+        counts = {reason: n - self.DEAD_LETTERS_TOLD for reason, n in self._dead_letters_in_window.items()}
+        more = {reason: count for reason, count in counts.items() if count > 0}
+        if more:
+            self._logger.warning(
+                "more dead letters, not shown one by one", suppressed=sum(more.values()), by_reason=more
+            )
+        self._dead_letters_in_window.clear()
 
     def _progress(self, learned: Learned, events_per_second: float) -> None:
         losses = learned.prequential

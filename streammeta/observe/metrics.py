@@ -16,11 +16,12 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
+from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 
@@ -32,6 +33,19 @@ Reading = tuple[str, Sequence[str], float]
 
 _NONFINITE = {Reason.NON_FINITE_INPUT: "input", Reason.NON_FINITE_UPDATE: "update"}
 _SPECS = {spec.name: spec for spec in CATALOGUE}
+
+
+class Registry(CollectorRegistry):
+    """A registry that exposes no `_created` series, which double the counters and which nobody asks for.
+
+    prometheus_client can leave them out too, but only for all registries of the process at once.
+    """
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family, less those series."""
+        for family in super().collect():
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
+            yield family
 
 
 class Metrics:
@@ -167,8 +181,8 @@ def _of_losses(learned: Learned) -> Iterator[Reading]:
 def _of_step(learned: Learned) -> Iterator[Reading]:
     yield "streammeta_meta_gradient_norm", (), learned.gradient_norm
     yield "streammeta_meta_update_norm", (), learned.update_norm
-    yield "streammeta_learning_rate", ("inner",), learned.inner_lr
-    yield "streammeta_learning_rate", ("meta",), learned.meta_lr
+    yield "streammeta_learning_rate", ("inner",), as_configured(learned.inner_lr)
+    yield "streammeta_learning_rate", ("meta",), as_configured(learned.meta_lr)
 
 
 def _of_lag(topic: str, lag: Mapping[int, int]) -> Iterator[Reading]:

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import OUTCOMES, PHASES
+from streammeta.observe.rates import as_configured
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 from streammeta.prequential import Fading
 
@@ -46,7 +47,7 @@ class Checkpoint(TypedDict):
 class Snapshot(TypedDict):
     """What `/api/v1/status` returns.
 
-    `state` is starting, restoring, disconnected or learning. `events` counts the life of the state;
+    `state` is starting, restoring, disconnected, learning or stopped. `events` counts the life of the state;
     `outcomes` and `dead_letters` count since the start of the process. `tasks` is None before the first
     checkpoint.
     """
@@ -97,6 +98,9 @@ class Status:
         self._names = (version, torch_version, algorithm, topic)
         self._clock = clock
         self._started_at_seconds = started_at_seconds
+        self._begun_events = 0
+        self._begun_rates: tuple[float, float] | None = None
+        self._stopped = False
         self._started = clock()
         self._marks: tuple[tuple[float, int], ...] = ((self._started, 0),)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -121,6 +125,15 @@ class Status:
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
 
+    def begin(self, events: int, inner_lr: float, meta_lr: float) -> None:
+        """What the state brings along: shown until the first event of this process tells more."""
+        self._begun_events = events
+        self._begun_rates = (inner_lr, meta_lr)
+
+    def stop(self) -> None:
+        """The loop has ended: what was told last is what stays."""
+        self._stopped = True
+
     def snapshot(self) -> Snapshot:
         """All of it, now; callable from any thread."""
         now, learned, turned = self._clock(), self._learned, self._turned
@@ -133,10 +146,10 @@ class Status:
             "topic": topic,
             "started_at_seconds": self._started_at_seconds,
             "uptime_seconds": now - self._started,
-            "state": _state(turned),
+            "state": "stopped" if self._stopped else _state(turned),
             "connected": turned is not None and turned.connected,
             "restoring": turned is not None and turned.restoring,
-            "events": learned.events if learned else 0,
+            "events": learned.events if learned else self._begun_events,
             "events_per_second": self._rate(now),
             "outcomes": dict(self._outcomes),
             "dead_letters": dict(self._dead_letters),
@@ -148,10 +161,7 @@ class Status:
             "gradient_norm": _known(learned.gradient_norm) if learned else None,
             "update_norm": _known(learned.update_norm) if learned else None,
             "tracking_error": _known(learned.prequential.tracking_error.mean) if learned else None,
-            "learning_rates": {
-                "inner": _known(learned.inner_lr) if learned else None,
-                "meta": _known(learned.meta_lr) if learned else None,
-            },
+            "learning_rates": self._rates(learned),
             "lag": _lag(turned),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
@@ -174,6 +184,13 @@ class Status:
         # After a pause the last mark lies far back, and nothing was learned between it and the window.
         seconds = min(now - then, RATE_SECONDS + _MARK_SECONDS)
         return (self._outcomes["learned"] - count) / seconds if seconds > 0 else 0.0
+
+    def _rates(self, learned: Learned | None) -> dict[str, float | None]:
+        rates = (learned.inner_lr, learned.meta_lr) if learned else self._begun_rates
+        if rates is None:
+            return {"inner": None, "meta": None}
+        inner, meta = (_known(as_configured(rate)) for rate in rates)
+        return {"inner": inner, "meta": meta}
 
     def _tasks(self) -> dict[str, int] | None:
         if self._saved is None:

@@ -32,6 +32,8 @@ _WIDTH = 80
 class TerminalView:
     """Context manager that shows `status` on `console` while the block runs.
 
+    Where there is no room for all, sparklines and first values go; the names of the rows stay.
+
     Args:
         status: Where the numbers come from.
         console: A terminal; stderr, so that stdout carries data only.
@@ -43,6 +45,7 @@ class TerminalView:
         self._address = address
         self._history: dict[str, deque[float]] = {phase: deque(maxlen=HISTORY) for phase in PHASES}
         self._sampled_at = -1.0
+        self._console = console
         self._unicode = console.encoding.startswith("utf")
         self._live = Live(
             get_renderable=self.render, console=console, refresh_per_second=4, redirect_stdout=False
@@ -82,20 +85,22 @@ class TerminalView:
                 history.append(loss)
 
     def _losses(self, now: Snapshot) -> Table:
+        wide = self._console.width >= _WIDTH
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-        table.add_column("prequential loss")
-        for title in ("now", "first", "change"):
+        table.add_column("prequential loss", no_wrap=True, min_width=max(map(len, TITLES.values())))
+        for title in ("now", "first", "change") if wide else ("now", "change"):
             table.add_column(title, justify="right", width=9)
-        table.add_column("", width=HISTORY, no_wrap=True)
+        if wide:
+            table.add_column("", width=HISTORY, no_wrap=True)
         for phase in PHASES:
             loss = now["losses"][phase]
             bars = sparkline(list(self._history[phase])) if self._unicode else ""
             table.add_row(
                 TITLES[phase],
                 _number(loss["now"]),
-                _number(loss["first"]),
+                *([_number(loss["first"])] if wide else []),
                 self._change(loss),
-                Text(bars, "cyan"),
+                *([Text(bars, "cyan")] if wide else []),
             )
         return table
 
@@ -109,7 +114,7 @@ class TerminalView:
 
     def _details(self, now: Snapshot) -> Table:
         table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim")
+        table.add_column(style="dim", no_wrap=True, min_width=len("dead letters"))
         table.add_column(overflow="ellipsis", no_wrap=True)
         tasks = now["tasks"]
         known = f"{tasks['stored']:,} stored, {tasks['cached']:,} in memory" if tasks else "-"

@@ -47,12 +47,22 @@ class StateDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.path / "lock")
+            self._refuse_remains()
         except OSError as error:
             raise StateError(
                 f"state.dir = {str(self.path)!r}: {error.strerror}; name a directory on a local disk "
                 "that this user may write to"
             ) from error
         return self
+
+    def _refuse_remains(self) -> None:
+        """The order log is made after the store: without its store it tells of a state that was lost."""
+        data = self.lmdb_path / "data.mdb"
+        if self.order_log_path.exists() and not (data.exists() and data.stat().st_size):
+            raise StateError(
+                f"state.dir = {str(self.path)!r}: {data} is gone or empty, and what is left belongs to it; "
+                "restore a copy of the whole directory, or begin anew in another one"
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

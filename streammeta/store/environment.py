@@ -20,6 +20,7 @@ from typing import NamedTuple
 import lmdb
 
 from streammeta.errors import StateError
+from streammeta.store.extent import fit, lengthen, used_bytes
 from streammeta.store.rows import RESTORE
 
 LAYOUT = b"streammeta 1"
@@ -29,7 +30,6 @@ DATA = "data.mdb"
 # Address space, not disk: the file grows as needed. The smaller ones serve where addresses are rationed.
 _MAP_SIZES_BYTES = (1 << 40, 1 << 37, 1 << 35, 1 << 33, 1 << 31, 1 << 30)
 _LOCK_FILE_BYTES = 16384  # LMDB's table of readers: one cache line each, 250 of them
-_TOLERATED_PAGES = 64
 
 
 class Databases(NamedTuple):
@@ -54,7 +54,7 @@ def open_environment(directory: Path, *, readonly: bool) -> tuple[lmdb.Environme
                 _make(directory)
             return _recognised(_mapped(directory, readonly), directory, readonly)
     except OSError as error:
-        raise _failed(directory, error) from error
+        raise failed(directory, error) from error
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def explained(directory: Path) -> Iterator[None]:
             "raise the limit (`ulimit -v unlimited`) and start again"
         ) from error
     except lmdb.Error as error:
-        raise _failed(directory, error) from error
+        raise failed(directory, error) from error
 
 
 def _make(directory: Path) -> None:
@@ -127,8 +127,7 @@ def _recognised(env: lmdb.Environment, directory: Path, readonly: bool) -> tuple
 
 def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
     """Reading past the end of a cut file would kill the process instead of raising."""
-    # Free pages at the very end need not be in the file, hence the tolerance.
-    needed_bytes = (env.info()["last_pgno"] + 1 - _TOLERATED_PAGES) * env.stat()["psize"]
+    needed_bytes = used_bytes(env)
     size_bytes = (directory / DATA).stat().st_size
     if size_bytes < needed_bytes:
         raise StateError(
@@ -142,7 +141,9 @@ def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databas
     if env.stat()["entries"] == 0:
         if readonly:
             raise _no_state(directory)
+        lengthen(directory / DATA, env)
         _make_databases(env)
+        fit(directory / DATA, env)
         _sync_entries(directory)
     databases = Databases(*(env.open_db(name.encode(), create=False) for name in Databases._fields))
     with env.begin(db=databases.meta) as txn:
@@ -178,7 +179,8 @@ def _no_state(directory: Path) -> StateError:
     )
 
 
-def _failed(directory: Path, error: Exception) -> StateError:
+def failed(directory: Path, error: Exception) -> StateError:
+    """What the disk or LMDB refused, with the remedy."""
     return StateError(
         f"state {directory}: {error}; the last commit stands; {_free(directory)}: make room if that is "
         "little, else see that this user may read and write there and that the disk is sound"

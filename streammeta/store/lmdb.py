@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
 from streammeta.store.base import Meta, TaskRow, TaskStats
-from streammeta.store.environment import DATA, Databases, explained, open_environment
+from streammeta.store.environment import DATA, Databases, explained, failed, open_environment
+from streammeta.store.extent import fit, lengthen
 from streammeta.store.residency import MappedFile
 from streammeta.store.rows import RESTORE, checked_key, pack_stats, task_key, unpack_stats
 
@@ -70,7 +71,8 @@ class LmdbStore:
         """
         self._directory = directory
         self._env, self._databases = open_environment(directory, readonly=readonly)
-        self._mapped = MappedFile(directory / DATA)
+        self._data = directory / DATA
+        self._mapped = MappedFile(self._data)
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:
@@ -108,6 +110,19 @@ class LmdbStore:
             StateError: the disk is full or fails. The former commit stands.
         """
         entries = [(checked_key(task), pack_stats(row.stats), row.memory) for task, row in tasks.items()]
+        written = sum(2 * len(key) + len(stats) + len(memory) for key, stats, memory in entries)
+        written += len(meta.tensors) + len(meta.document)
+        try:
+            lengthen(self._data, self._env, values=2 * len(entries) + 2, value_bytes=written)
+            self._write(meta, entries)
+            fit(self._data, self._env)
+        except OSError as error:
+            raise failed(self._directory, error) from error
+        self._mapped.release()
+        return written
+
+    def _write(self, meta: Meta, entries: list[tuple[bytes, bytes, bytes]]) -> None:
+        """One transaction."""
         with explained(self._directory):
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
             with self._env.begin(write=True) as txn:
@@ -116,9 +131,6 @@ class LmdbStore:
                 for key, stats, memory in entries:
                     txn.put(key, stats, db=self._databases.stats)
                     txn.put(key, memory, db=self._databases.memories)
-        self._mapped.release()
-        written = sum(2 * len(key) + len(stats) + len(memory) for key, stats, memory in entries)
-        return written + len(meta.tensors) + len(meta.document)
 
     def close(self) -> None:
         """Release the files. May be called twice."""

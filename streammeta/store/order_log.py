@@ -19,8 +19,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from streammeta.errors import StateError
 from streammeta.events import Cut, Positions, Run
+
+log = structlog.get_logger(__name__)
 
 MAGIC: Final = b"streammeta order"
 VERSION: Final = 1
@@ -47,6 +51,7 @@ class OrderLog:
         try:
             content = path.read_bytes() if path.exists() else b""
             self._entries = _parse(content, path)
+            _tell_dropped(path, (len(content) - len(HEADER)) // _ENTRY_BYTES - len(self._entries))
             self._file = os.open(path, _FLAGS, 0o644)
             self._cut_to(self._entries, content)
         except OSError as error:
@@ -131,6 +136,17 @@ class OrderLog:
         return StateError(
             f"order log {self._path}: {error.strerror}; make room on the disk, or see that this user may "
             "read and write the file, then start again"
+        )
+
+
+def _tell_dropped(path: Path, entries: int) -> None:
+    """A torn tail is no whole entry; more than that is damage, and breaks the promise of the same bits."""
+    if entries > 0:
+        log.warning(
+            "order log damaged",
+            path=str(path),
+            entries_dropped=entries,
+            consequence="events stay exactly once; their interleaving since the last checkpoint may differ",
         )
 
 

@@ -15,8 +15,10 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 from kafka.metrics.stats import Total
 from kafka.net.compat import KafkaNetClient
 
+from streammeta.config.secret import masked
 from streammeta.errors import BrokerUnavailable, ConfigError, StreammetaError
-from streammeta.stream.refusals import Trouble, named, unanswered
+from streammeta.stream.header_keys import keep_header_keys
+from streammeta.stream.refusals import Trouble, named, unanswered, without_secrets
 
 RECONNECT_MAX_MS = 2_000
 """Longest pause between attempts to reach a broker that is away."""
@@ -198,6 +200,7 @@ def connect(
         ConfigError: kafka-python cannot work with the settings.
     """
     quiet_kafka()
+    keep_header_keys()
     with HEARING.listen() as heard:
         attempt = Connected(kind, config)
         trouble = _watch(attempt, heard, settings, keep_going)
@@ -226,7 +229,8 @@ def _failure(attempt: Connected, heard: list[BaseException], settings: KafkaSett
     if error is not None and (known := named(error, settings)) is not None:
         return known
     if isinstance(error, KafkaConfigurationError) or not isinstance(error, KafkaError):
-        return ConfigError(f"[kafka.client] {dict(settings.client)!r}: {error}")
+        client = masked(("kafka", "client"), dict(settings.client))
+        return ConfigError(f"[kafka.client] {client!r}: {without_secrets(settings, str(error))}")
     return unanswered(settings, heard)
 
 

@@ -4,25 +4,46 @@ Invariant: within one partition a source yields offsets in rising order. It may 
 transaction markers) and may yield again what it yielded before; the loop drops what its state contains.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Record, Run
 
+Waiting = Callable[[], None]
+"""Called every slice of a long wait, at least every some seconds: a sign of life, and news for watchers."""
+
+
+def untold() -> None:
+    """Tell nobody: the default of callers who need not know that a wait is long."""
+
 
 class Source(Protocol):
     """An ordered set of partitions that can be read from any offset that the log still holds."""
 
-    def start(self, positions: Positions) -> Positions:
+    def start(self, positions: Positions, identity: str = "") -> Positions:
         """Take every partition of the topic and go to `positions`; say where each partition now stands.
+
+        `identity` is what `identity()` said when the positions were made, "" when it is not known. A topic of
+        another identity holds none of the positions, even where it has such offsets.
 
         A partition that `positions` lacks begins where the configuration says (`kafka.start`) when
         `positions` is empty, and at its first offset otherwise: it appeared after the state was made.
 
         Raises:
-            LostOffsets: the log no longer holds a position, and the configuration says to fail.
+            LostOffsets: the log no longer holds a position, or is another topic of the same name, and the
+                configuration says to fail. Else the answer may lie below `positions`.
             BrokerUnavailable, BrokerRefused, TopicMissing: named with the remedy.
+        """
+
+    def identity(self) -> str:
+        """What tells the topic from a later one of the same name; "" where the broker gives nothing."""
+
+    def moved(self) -> Positions:
+        """The partitions that went elsewhere than asked since the last call, and where they went.
+
+        Told before the records that follow: whoever polls asks this before using what the poll gave. After a
+        change of `identity` these are all partitions of the topic.
         """
 
     def poll(self, timeout_seconds: float) -> Sequence[Record]:
@@ -31,10 +52,11 @@ class Source(Protocol):
         Empty when nothing came in time, also while the broker is away: that shows in `connected`.
         """
 
-    def fetch(self, run: Run) -> Sequence[Record]:
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """The records of one logged run, again; afterwards the partition stands at `run.end`.
 
-        Waits for a broker that is away. Records that the log has since lost are absent.
+        Waits for a broker that is away. Records that the log has since lost are absent; where it now ends
+        within the run, the partition stands at that end.
 
         Raises:
             LostOffsets: as `start`.
@@ -65,8 +87,8 @@ class DeadLetters(Protocol):
     def send(self, record: Record, refusal: BadEvent) -> None:
         """Begin to write the record, byte for byte, with headers that tell where and why."""
 
-    def flush(self) -> None:
-        """Return when all that was sent is acknowledged.
+    def flush(self, waiting: Waiting = untold) -> None:
+        """Return when all that was sent is acknowledged; `waiting` is called while the broker is silent.
 
         Raises:
             DeadLetterFailed: one was refused for good (the offset must not move on).

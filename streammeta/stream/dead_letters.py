@@ -25,6 +25,8 @@ from streammeta.errors import (
 )
 from streammeta.events import Record
 from streammeta.stream.access import KafkaSettings, always, client_config, connect
+from streammeta.stream.base import Waiting, untold
+from streammeta.stream.header_keys import HeaderKey
 from streammeta.stream.refusals import missing_right, words
 from streammeta.stream.topics import HEADROOM_BYTES, ensure_dead_letter_topic
 
@@ -35,7 +37,11 @@ MESSAGE_BYTES = 1024
 """Longest error message in a header, in UTF-8."""
 GRACE_SECONDS = 2.0
 """How long acknowledgements are still waited for once `keep_going` says no."""
+UNTOLD_SECONDS = 2.0
+"""How long an acknowledgement may take before `waiting` is told of it."""
 _SLICE_SECONDS = 0.2
+_CLOSE_SECONDS = 2.0
+_COMPLAINT_SECONDS = 30.0
 _REBUILDS = 3
 """How often a producer is replaced without any acknowledgement in between."""
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
@@ -81,6 +87,8 @@ class _Letter:
     value: bytes | None
     headers: Headers
     future: Any = field(default=None)
+    refused: errors.KafkaError | None = field(default=None)
+    """Why the producer did not even take it, where trying again is of no use."""
 
 
 class _Key(Serializer):  # type: ignore[misc]  # kafka-python ships no types
@@ -100,7 +108,7 @@ _FIXED = {"key_serializer": _Key(), "value_serializer": _Value(), "acks": "all",
 _DEFAULTS = {
     "allow_auto_create_topics": False,
     "compression_type": "zstd",  # a record that came compressed must fit again
-    "max_request_size": 1 << 30,
+    "max_request_size": (1 << 31) - 1,  # what the record format can hold; the broker knows its own limit
     "max_block_ms": 5_000,
     "request_timeout_ms": 10_000,
     "delivery_timeout_ms": 15_000,
@@ -125,43 +133,78 @@ class KafkaDeadLetters:
         self._pending: deque[_Letter] = deque()
         self._rebuilds = 0
         self._stop_at: float | None = None
-        ensure_dead_letter_topic(settings, keep_going)
+        self._waiting: Waiting = untold
+        self._silent_since = 0.0
+        self._unbegun = 0
+        self._complained_at = -_COMPLAINT_SECONDS
+        ensure_dead_letter_topic(settings, self._go_on)
         self._producer = self._make_producer()
         self._producer.partitions_for(self._topic)
 
     def _make_producer(self) -> Any:
         config = client_config(KafkaProducer, self._settings, _DEFAULTS, _FIXED)
-        return connect(KafkaProducer, self._settings, config, self._keep_going).client
+        return connect(KafkaProducer, self._settings, config, self._go_on).client
+
+    def _go_on(self) -> bool:
+        """Asked during every wait, several times a second; tells of a long one."""
+        if self._pending and time.monotonic() - self._silent_since >= UNTOLD_SECONDS:
+            self._waiting()
+        return self._keep_going()
 
     def send(self, record: Record, refusal: BadEvent) -> None:
         """As `DeadLetters.send`."""
-        letter = _Letter(record.key, record.value, record.headers + error_headers(record, refusal))
+        came = tuple((HeaderKey(name), content) for name, content in record.headers)
+        letter = _Letter(record.key, record.value, came + error_headers(record, refusal))
         self._pending.append(letter)
         self._begin(letter)
 
     def _begin(self, letter: _Letter) -> None:
         try:
             letter.future = self._producer.send(self._topic, value=letter, key=letter, headers=_HeaderList())
+            self._unbegun = 0
         except errors.KafkaError as error:
-            log.debug("dead letter not begun", cause=words(error))
             letter.future = None
+            letter.refused = None if error.retriable else error
+            self._complain(error)
 
-    def flush(self) -> None:
-        """As `DeadLetters.flush`; a broker that is away is waited for.
+    def _complain(self, error: errors.KafkaError) -> None:
+        """Log that letters cannot be begun, from the second failure in a row on, now and then."""
+        self._unbegun += 1
+        if self._unbegun > 1 and time.monotonic() - self._complained_at >= _COMPLAINT_SECONDS:
+            self._complained_at = time.monotonic()
+            log.warning(
+                "dead letters cannot be sent, tried again",
+                topic=self._topic,
+                letters=len(self._pending),
+                cause=words(error),
+            )
+
+    def flush(self, waiting: Waiting = untold) -> None:
+        """As `DeadLetters.flush`; a broker that is away is waited for, and told after `UNTOLD_SECONDS`.
 
         Raises:
             DeadLetterFailed: one was refused for good, or `keep_going` said no. What was not acknowledged is
                 kept, and a later flush tries it again.
         """
+        self._waiting, self._silent_since = waiting, time.monotonic()
+        try:
+            self._flush()
+        finally:
+            self._waiting = untold
+
+    def _flush(self) -> None:
         while self._pending:
             letter = self._pending[0]
-            if letter.future is None:
+            if letter.refused is not None:
+                self._mend_unbegun(letter, letter.refused)
+            elif letter.future is None:
                 self._check_stop()
                 time.sleep(_SLICE_SECONDS)
                 self._begin(letter)
             elif self._done(letter):
                 self._pending.popleft()
                 self._rebuilds = 0
+                self._silent_since = time.monotonic()
 
     def _done(self, letter: _Letter) -> bool:
         """Whether it was acknowledged, after a short wait; a failure is mended or raised."""
@@ -177,13 +220,23 @@ class KafkaDeadLetters:
 
     def _check_stop(self) -> None:
         """A broker that is there gets time to acknowledge what is under way before a stop counts."""
-        if self._keep_going():
+        if self._go_on():
             self._stop_at = None
             return
         self._stop_at = self._stop_at or time.monotonic() + GRACE_SECONDS
         if time.monotonic() >= self._stop_at:
             left = len(self._pending)
             raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged by {self._topic!r}")
+
+    def _mend_unbegun(self, letter: _Letter, error: errors.KafkaError) -> None:
+        """Raise why the producer does not take it (the next flush tries again), or replace the producer."""
+        letter.refused = None
+        if isinstance(error, _TOO_LARGE):
+            raise DeadLetterFailed(
+                f"a dead letter for {self._topic!r} is larger than this client may send: {words(error)}. "
+                "Raise max_request_size in [kafka.client], or remove it there."
+            ) from error
+        self._mend(letter, error)
 
     def _mend(self, letter: _Letter, error: errors.KafkaError) -> None:
         """Send it again, or raise why that is of no use."""
@@ -209,7 +262,7 @@ class KafkaDeadLetters:
     def _check_topic(self) -> None:
         """Whether waiting can help: the topic may be gone, or no longer ours to write to."""
         try:
-            ensure_dead_letter_topic(self._settings, self._keep_going)
+            ensure_dead_letter_topic(self._settings, self._go_on)
         except (TopicMissing, BrokerRefused, ConfigError) as error:
             raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
         except BrokerUnavailable as error:
@@ -223,7 +276,7 @@ class KafkaDeadLetters:
                 f"the dead-letter topic {self._topic!r} refuses records: {error}"
             ) from error
         log.warning("dead-letter producer replaced", cause=words(error))
-        self._producer.close(timeout=0)
+        _close(self._producer)
         try:
             self._producer = self._make_producer()
         except BrokerUnavailable as away:
@@ -233,4 +286,16 @@ class KafkaDeadLetters:
 
     def close(self) -> None:
         """As `DeadLetters.close`; what was not flushed is given two seconds."""
-        self._producer.close(timeout=2)
+        with contextlib.suppress(errors.KafkaError):
+            if self._pending:
+                self._producer.flush(_CLOSE_SECONDS)
+        _close(self._producer)
+
+
+def _close(producer: Any) -> None:
+    """Let go of a producer, also where the broker hangs; what it has not sent is given up."""
+    # KafkaProducer.close() first waits for every batch, and raises when there is no answer.
+    producer._sender.force_close()
+    producer._sender.join(_CLOSE_SECONDS)
+    with contextlib.suppress(errors.KafkaError):
+        producer.close(timeout=_CLOSE_SECONDS)

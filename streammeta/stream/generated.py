@@ -7,6 +7,7 @@ from itertools import islice
 
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Record, Run
+from streammeta.stream.base import Waiting, untold
 
 _BATCH = 100
 
@@ -30,12 +31,20 @@ class GeneratedSource:
     _first: int = field(init=False, default=0)
     _records: Iterator[Record] = field(init=False, default_factory=lambda: iter(()))
 
-    def start(self, positions: Positions) -> Positions:
+    def start(self, positions: Positions, identity: str = "") -> Positions:  # noqa: ARG002 (the protocol's)
         """Begin at the position of partition 0, or at the first record."""
         self._first = self._next = positions.get(0, 0)
         self._began = self.monotonic()
         self._records = self.records_from(self._next)
         return {0: self._next}
+
+    def identity(self) -> str:
+        """There is one such stream."""
+        return ""
+
+    def moved(self) -> Positions:
+        """Every offset can be made again."""
+        return {}
 
     def poll(self, timeout_seconds: float) -> Sequence[Record]:
         """The records that are due; waits for the next one."""
@@ -46,7 +55,7 @@ class GeneratedSource:
         self._next += len(records)
         return records
 
-    def fetch(self, run: Run) -> Sequence[Record]:
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:  # noqa: ARG002 (the protocol's)
         """The records of the run, made again."""
         records = list(islice(self.records_from(run.first), run.end - run.first))
         self._next = run.end
@@ -85,7 +94,7 @@ class NoDeadLetters:
     def send(self, record: Record, refusal: BadEvent) -> None:
         """Nothing to write; the loop counts it."""
 
-    def flush(self) -> None:
+    def flush(self, waiting: Waiting = untold) -> None:
         """Nothing to wait for."""
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ high watermark that comes with a fetch at that place is right everywhere, also w
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import structlog
@@ -26,6 +26,10 @@ _PROBE = {
     "isolation_level": "read_uncommitted",
 }
 _REQUEST_MS = 5_000
+_REMEDY = (
+    'begin with a new state.dir, or set kafka.on_lost_offsets to "earliest" or "latest" to go on without '
+    "these records."
+)
 
 
 class Held(NamedTuple):
@@ -91,12 +95,28 @@ def going_on(settings: KafkaSettings, partition: int, wanted: int, now: Held) ->
     return offset
 
 
+def going_on_anew(settings: KafkaSettings, was: str, now: str, holds: Mapping[int, Held]) -> dict[int, int]:
+    """Where every partition begins when the topic `was` has been replaced by the topic `now`.
+
+    Raises:
+        LostOffsets: `kafka.on_lost_offsets` says "fail".
+    """
+    if settings.on_lost_offsets == "fail":
+        raise LostOffsets(
+            f"topic {settings.topic!r} was re-created: the state was made with topic id {was}, now its id is "
+            f"{now}, and the same offsets hold other records. Restore the topic, {_REMEDY}"
+        )
+    earliest = settings.on_lost_offsets == "earliest"
+    begin = {partition: now_held.first if earliest else now_held.end for partition, now_held in holds.items()}
+    log.warning("topic re-created", topic=settings.topic, was=was, now=now, going_on_at=begin)
+    return begin
+
+
 def _lost(topic: str, partition: int, wanted: int, now: Held) -> str:
     log_holds = f"holds offsets {now.first} up to {now.end}" if now.end >= 0 else "lacks this partition"
     expired = "they expired or were deleted"
     replaced = "the log was truncated, or the topic was re-created"
     return (
         f"topic {topic!r} partition {partition}: offset {wanted} is needed next, but the log {log_holds} "
-        f"({expired if wanted < now.first else replaced}). Restore the log, begin with a new state.dir, "
-        'or set kafka.on_lost_offsets to "earliest" or "latest" to go on without these records.'
+        f"({expired if wanted < now.first else replaced}). Restore the log, {_REMEDY}"
     )

@@ -10,15 +10,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import structlog
 from kafka import KafkaAdminClient, errors
 
-from streammeta.errors import BrokerUnavailable, StreammetaError
+from streammeta.errors import BrokerUnavailable, StreammetaError, TopicMissing
 from streammeta.events import Positions, Record, Run
 from streammeta.stream.access import KafkaSettings, always, connected
+from streammeta.stream.base import Waiting, untold
 from streammeta.stream.commits import Committer
-from streammeta.stream.held import Held, going_on, held
+from streammeta.stream.held import Held, going_on, going_on_anew, held
 from streammeta.stream.reader import Reader
 from streammeta.stream.runs import Runs
 from streammeta.stream.silence import Silence
-from streammeta.stream.topics import Administration
+from streammeta.stream.topics import Administration, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -55,25 +56,41 @@ class KafkaSource:
         self._ends: dict[int, int] = {}
         self._looked_at = clock()
         self._vanished_at: float | None = None
+        self._identity = ""
+        self._disbelieved = ""
+        self._moves: dict[int, int] = {}
 
-    def start(self, positions: Positions) -> Positions:
+    def start(self, positions: Positions, identity: str = "") -> Positions:
         """As `Source.start`; told within seconds, an unreachable broker after `connect_timeout_seconds`."""
         topic = self._require_topic()
         self._started = Reader(self._settings, self._silence, self._keep_going)
         self._committer = Committer(self._settings, self._keep_going)
-        found = held(self._settings, topic, self._keep_going)
+        found = held(self._settings, sorted(topic.partitions), self._keep_going)
         self._ends = {partition: log_held.end for partition, log_held in found.items()}
-        begin = {p: self._begin(p, positions, found[p]) for p in sorted(topic)}
-        self._check_shrunk(positions, topic)
+        if identity and topic.id not in ("", identity):
+            begin = going_on_anew(self._settings, identity, topic.id, found)
+        else:
+            begin = {p: self._begin(p, positions, found[p]) for p in found}
+            self._check_shrunk(positions, topic.partitions)
+        self._identity = topic.id
         self._started.assign(begin)
         return begin
 
-    def _require_topic(self) -> frozenset[int]:
+    def identity(self) -> str:
+        """As `Source.identity`: the topic's UUID."""
+        return self._identity
+
+    def moved(self) -> Positions:
+        """As `Source.moved`."""
+        moves, self._moves = self._moves, {}
+        return moves
+
+    def _require_topic(self) -> Topic:
         with connected(KafkaAdminClient, self._settings, self._keep_going) as admin:
             administration = Administration(admin, self._settings, self._keep_going)
             topic = administration.require_readable(self._settings.topic)
             administration.require_group()
-            return topic.partitions
+            return topic
 
     def _begin(self, partition: int, positions: Positions, now: Held) -> int:
         if partition in positions:
@@ -99,11 +116,44 @@ class KafkaSource:
             TopicMissing: the topic was deleted.
         """
         self._close_runs()
-        records = self._reader.read(timeout_seconds, MAX_POLL_RECORDS)
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
             self._look_for_partitions()
+        if self._in_doubt() and not self._settle():
+            return []
+        records = self._reader.read(timeout_seconds, MAX_POLL_RECORDS)
+        if records and self._in_doubt():
+            self._reader.unread(records)
+            return []
         return records
+
+    def _in_doubt(self) -> bool:
+        """Whether this may be another topic than the one begun with: a jump, or a new id in the metadata."""
+        other = self._reader.topic_id() not in ("", self._identity, self._disbelieved)
+        return bool(self._reader.moves) or bool(self._identity and other)
+
+    def _settle(self) -> bool:
+        """Ask the broker which topic this is, and go on in it; False when it does not answer."""
+        named_id = self._reader.topic_id()
+        try:
+            topic = self._require_topic()
+            if self._identity and topic.id not in ("", self._identity):
+                self._begin_anew(topic)
+        except TopicMissing:
+            raise
+        except BrokerUnavailable:
+            return False
+        self._disbelieved = named_id  # an old broker's word, where it is not the topic's id by now
+        self._moves |= self._reader.moves
+        self._reader.moves.clear()
+        return True
+
+    def _begin_anew(self, topic: Topic) -> None:
+        found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        begin = going_on_anew(self._settings, self._identity, topic.id, found)
+        self._reader.assign_only(begin)
+        self._reader.moves = begin
+        self._identity = topic.id
 
     def _look_for_partitions(self) -> None:
         try:
@@ -130,17 +180,17 @@ class KafkaSource:
         if self._clock() - self._vanished_at >= VANISHED_SECONDS:
             self._require_topic()
 
-    def fetch(self, run: Run) -> Sequence[Record]:
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """As `Source.fetch`; through a connection of its own, so that what `poll` has buffered stays.
 
         Raises:
-            LostOffsets: also when the log now ends before the run does.
+            LostOffsets: also when the log now ends before the run does, and the configuration says to fail.
             BrokerUnavailable: `keep_going` said no while waiting for the broker.
         """
         if self._runs is None:
             self._runs = Runs(self._settings, self._silence, self._keep_going)
-        records = self._runs.fetch(run)
-        self._reader.seek(run.partition, run.end)
+        records, end = self._runs.fetch(run, waiting)
+        self._reader.seek(run.partition, end)
         return records
 
     def _close_runs(self) -> None:

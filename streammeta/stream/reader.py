@@ -5,7 +5,7 @@ that is away is no error here: reads give nothing, and `Silence` tells.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
@@ -16,6 +16,7 @@ from streammeta.stream.access import KafkaSettings, client_config, connect
 from streammeta.stream.held import Held, going_on, held
 from streammeta.stream.refusals import missing_right, named
 from streammeta.stream.silence import Silence
+from streammeta.stream.topics import id_text
 
 _FIXED = {
     "group_id": None,
@@ -51,6 +52,8 @@ class Reader:
         self._connected = connect(KafkaConsumer, settings, reader_config(settings), keep_going)
         self._consumer = self._connected.client
         self._places: dict[int, Any] = {}
+        self.moves: dict[int, int] = {}
+        """Partitions that went elsewhere because the log lacked their next offset; the owner clears it."""
 
     def assign(self, begin: Positions) -> None:
         """Take these partitions too, at these offsets; the others stay where they are."""
@@ -59,14 +62,22 @@ class Reader:
         for partition, offset in begin.items():
             self.seek(partition, offset)
 
-    def assign_only(self, partition: int, offset: int) -> None:
-        """Take this partition and no other."""
+    def assign_only(self, begin: Positions) -> None:
+        """Take these partitions and no others."""
         self._places = {}
-        self.assign({partition: offset})
+        self.assign(begin)
 
     def seek(self, partition: int, offset: int) -> None:
         """Go to an offset of an assigned partition."""
         self._consumer.seek(self._places[partition], offset)
+
+    def unread(self, records: Iterable[Record]) -> None:
+        """Go back to before these, the last that `read` gave."""
+        firsts: dict[int, int] = {}
+        for record in records:
+            firsts.setdefault(record.partition, record.offset)
+        for partition, offset in firsts.items():
+            self.seek(partition, offset)
 
     def read(self, timeout_seconds: float, max_records: int) -> list[Record]:
         """The next records; none when the broker is away or nothing came in time.
@@ -110,7 +121,10 @@ class Reader:
             return  # the next read meets the same lost offset
         if agreed_end is not None:
             now = Held(min(now.first, agreed_end), agreed_end)
-        self.seek(partition, going_on(self._settings, partition, wanted, now))
+        offset = going_on(self._settings, partition, wanted, now)
+        if offset != wanted:
+            self.moves[partition] = offset
+        self.seek(partition, offset)
 
     def position(self, partition: int) -> int:
         """The next offset that `read` would give, past transaction markers. Raises as `read`."""
@@ -136,6 +150,10 @@ class Reader:
             KafkaError: it did not answer.
         """
         return set(self._consumer.partitions_for_topic(self._settings.topic))
+
+    def topic_id(self) -> str:
+        """The topic's id as of the last metadata; "" where it is not known."""
+        return id_text(self._consumer._cluster.topic_id(self._settings.topic))
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from kafka import errors
 
+from streammeta.config.secret import MASK, masked
 from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, StreammetaError
 
 
@@ -59,12 +60,30 @@ def missing_right(asker: Asker, operation: str, kind: str, name: str) -> BrokerR
 
 
 def words(error: BaseException) -> str:
-    """The message of one of kafka-python's errors without the class names before it.
+    """The message of one of kafka-python's errors without the class names before it; the name if it has none.
 
-    >>> words(errors.TopicAuthorizationFailedError("tasks"))
-    'tasks'
+    >>> words(errors.TopicAuthorizationFailedError("tasks")), words(errors.RequestTimedOutError(None))
+    ('tasks', 'RequestTimedOutError')
     """
-    return re.sub(r"^(\[Error \d+\] )?((\w+Error)(: |$))*", "", str(error)) or type(error).__name__
+    text = re.sub(r"^(\[Error \d+\] )?((\w+Error)(: |$))*", "", str(error))
+    return type(error).__name__ if text in ("", "None") else text
+
+
+def without_secrets(asker: Asker, text: str) -> str:
+    """`text`, as kafka-python wrote it about the settings, with the secrets of `[kafka.client]` hidden."""
+    client = dict(asker.client)
+    for secret in sorted(_secrets(client, masked(("kafka", "client"), client)), key=len, reverse=True):
+        text = text.replace(secret, MASK)  # the longest first: one may hold another
+    return text
+
+
+def _secrets(shown: Any, hidden: Any) -> list[str]:
+    """The texts that `hidden` hides of `shown`, also as Python quotes them."""
+    if hidden == MASK:
+        return [text for text in (shown, repr(shown)[1:-1]) if text] if isinstance(shown, str) else []
+    if isinstance(shown, Mapping):
+        return [text for key in shown for text in _secrets(shown[key], hidden[key])]
+    return []
 
 
 def named(error: BaseException, asker: Asker) -> StreammetaError | None:
@@ -150,9 +169,10 @@ def _setting(error: BaseException, asker: Asker) -> ConfigError | None:
         )
     if isinstance(error, TypeError | ValueError | KeyError | AssertionError):
         protocol, mechanism = asker.client.get("security_protocol"), asker.client.get("sasl_mechanism")
+        text = without_secrets(asker, str(error))
         return ConfigError(
             f"[kafka.client] does not fit together (security_protocol = {protocol!r}, sasl_mechanism = "
-            f"{mechanism!r}): {error}. A login needs sasl_plain_username and sasl_plain_password."
+            f"{mechanism!r}): {text}. A login needs sasl_plain_username and sasl_plain_password."
         )
     return None
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from streammeta.errors import BrokerUnavailable
 from streammeta.events import Record, Run
 from streammeta.stream.access import KafkaSettings
+from streammeta.stream.base import Waiting, untold
 from streammeta.stream.held import going_on, held
 from streammeta.stream.reader import Reader
 from streammeta.stream.silence import Silence
@@ -31,13 +32,13 @@ class Runs:
         self._ahead: dict[int, tuple[deque[Record], int]] = {}
         """Partition -> records read beyond the last run, and the position after them."""
 
-    def fetch(self, run: Run) -> list[Record]:
-        """As `Source.fetch`."""
+    def fetch(self, run: Run, waiting: Waiting = untold) -> tuple[list[Record], int]:
+        """As `Source.fetch`; the records, and where they end: at `run.end`, or before it with the log."""
         ahead, position = self._ahead.pop(run.partition, (deque[Record](), run.first))
         if ahead and ahead[0].offset > run.first:
             ahead, position = deque(), run.first
         if position < run.end:
-            position = self._read_on(run, ahead, position)
+            position = self._read_on(run, ahead, position, waiting)
         records = []
         while ahead and ahead[0].offset < run.end:
             record = ahead.popleft()
@@ -45,23 +46,25 @@ class Runs:
                 records.append(record)
         if ahead:
             self._ahead[run.partition] = ahead, position
-        return records
+        return records, min(position, run.end)
 
-    def _read_on(self, run: Run, ahead: deque[Record], position: int) -> int:
-        """Append records to `ahead` until the run is whole; the position after them."""
-        self._reader.assign_only(run.partition, max(position, run.first))
+    def _read_on(self, run: Run, ahead: deque[Record], position: int, waiting: Waiting) -> int:
+        """Append records to `ahead` until the run is whole, or the log ends; the position after them."""
+        self._reader.assign_only({run.partition: max(position, run.first)})
         stuck_since: float | None = None
         while (position := self._reader.position(run.partition)) < run.end:
             if not self._keep_going():
                 raise BrokerUnavailable(
                     f"stopped while reading {run} of topic {self._settings.topic!r} again"
                 )
+            waiting()
             ahead.extend(self._reader.read(0.2, _MAX_RECORDS))
             stuck_since = (stuck_since or time.monotonic()) if self._at_end(run) else None
             if stuck_since is not None and time.monotonic() - stuck_since > TRUNCATED_SECONDS:
                 now = held(self._settings, [run.partition], self._keep_going)[run.partition]
-                going_on(self._settings, run.partition, run.end, now)
-                return run.end
+                stuck_since = None
+                if going_on(self._settings, run.partition, run.end, now) != run.end:
+                    return self._reader.position(run.partition)
         return position
 
     def _at_end(self, run: Run) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
@@ -27,11 +28,26 @@ _PAUSE_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the broker describes it. `rights` is None where the broker does not tell."""
+    """A topic as the broker describes it.
+
+    Attributes:
+        rights: None where the broker does not tell.
+        id: A UUID that no other topic has, also none of the same name; "" where the broker gives none.
+    """
 
     name: str
     partitions: frozenset[int]
     rights: frozenset[str] | None
+    id: str = ""
+
+
+def id_text(topic_id: UUID | None) -> str:
+    """A topic's id as text; "" for none, which old brokers say with zeros.
+
+    >>> id_text(UUID(int=0)), id_text(UUID(int=255))
+    ('', '00000000-0000-0000-0000-0000000000ff')
+    """
+    return str(topic_id) if topic_id is not None and topic_id.int else ""
 
 
 class Administration:
@@ -88,7 +104,7 @@ class Administration:
                 raise errors.LeaderNotAvailableError(name)
             rights = found["authorized_operations"]
             numbers = frozenset(int(p["partition_index"]) for p in found["partitions"])
-            return Topic(name, numbers, frozenset(rights) if rights else None)
+            return Topic(name, numbers, frozenset(rights) if rights else None, id_text(found.get("topic_id")))
 
         return self._ask(look)
 

@@ -77,7 +77,10 @@ def _page(_: Request) -> Response:
 
 def _metrics(registry: CollectorRegistry) -> Callable[[Request], Response]:
     def metrics(request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        except (ValueError, TypeError):  # a version that is no number
+            encode, content_type = choose_encoder("")
         return Response(encode(registry), headers={"content-type": content_type})
 
     return metrics

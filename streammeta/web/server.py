@@ -3,16 +3,20 @@
 The socket is bound and listens before the thread starts: a port that cannot be had is refused at once.
 """
 
+import asyncio
 import errno
 import socket
 from threading import Event, Thread
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streammeta.errors import ConfigError
 
+MAX_CONNECTIONS = 200
 _PATIENCE_SECONDS = 5.0
+_FIRST_REQUEST_SECONDS = 10.0
 
 
 class HttpServer:
@@ -29,7 +33,7 @@ class HttpServer:
             uvicorn.Config(
                 app,
                 loop="asyncio",
-                http="h11",
+                http=_Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -70,6 +74,30 @@ class HttpServer:
         # uvicorn installs signal handlers in the main thread only; signals stay with the loop.
         assert self._socket is not None  # noqa: S101 (start sets it before the thread runs)
         self._server.run(sockets=[self._socket])
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that lets strangers hold neither many connections nor one for long without a request.
+
+    File descriptors belong to the learner: without a bound, idle connections could use them up.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.close()
+        else:
+            self._patience = self.loop.call_later(_FIRST_REQUEST_SECONDS, self._close_if_silent, transport)
+
+    def _close_if_silent(self, transport: asyncio.Transport) -> None:
+        if self.cycle is None:
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        patience: asyncio.TimerHandle | None = getattr(self, "_patience", None)
+        if patience is not None:
+            patience.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):

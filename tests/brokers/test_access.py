@@ -9,11 +9,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer, errors
 
 from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, StreammetaError, TopicMissing
-from streammeta.stream.access import client_config
+from streammeta.stream.access import client_config, connect
 from streammeta.stream.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka import KafkaSource
+from streammeta.stream.refusals import without_secrets, words
 from streammeta.stream.topics import ensure_topic
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
 
@@ -275,3 +277,23 @@ def test_a_topic_deleted_while_running(kafka_broker: Broker) -> None:
 
         with pytest.raises(TopicMissing, match=topic):
             eventually(vanished)
+
+
+def test_a_secret_is_never_shown(nobody: str) -> None:
+    """Settings that kafka-python cannot use are named without the passwords among them."""
+    client = {"security_protocol": "SASL_SSL", "sasl_mechanism": "PLAIN", "sasl_plain_password": "hunter2"}
+    for more in ({}, {"acks": "hunter2"}, {"sasl_plain_username": "bob", "api_version": "hunter2"}):
+        settings = Settings(nobody, client={**client, **more}, connect_timeout_seconds=1.0)
+        with pytest.raises(StreammetaError) as raised:
+            connect(KafkaProducer, settings, client_config(KafkaProducer, settings))
+        assert "hunter2" not in str(raised.value)
+    assert "[kafka.client]" in str(raised.value)
+    quoted = "no 'hunter2' here, nor hun\\ter"
+    hidden = without_secrets(Settings(nobody, client={"sasl_plain_password": "hunter2"}), quoted)
+    assert hidden == "no '***' here, nor hun\\ter"
+
+
+def test_an_error_without_words_has_its_name() -> None:
+    """Nobody is told that the cause is "None"."""
+    assert words(errors.KafkaTimeoutError(None)) == "KafkaTimeoutError"
+    assert words(errors.KafkaTimeoutError("late")) == "late"

@@ -2,17 +2,21 @@
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing
+from itertools import pairwise
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition, errors
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
 from streammeta.events import Record
+from streammeta.stream import dead_letters
 from streammeta.stream.dead_letters import HEADER_PREFIX, MESSAGE_BYTES, KafkaDeadLetters, error_headers
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
 
@@ -122,6 +126,69 @@ def test_too_large_for_the_dead_letter_topic(kafka_broker: Broker) -> None:
                 DeadLetterFailed, match=rf"{setting.dead_letter_topic}.*9001 bytes.*max.message"
             ):
                 letters.flush()
+
+
+def test_too_large_for_the_client(tansu: Broker) -> None:
+    """A letter that the producer itself refuses is a failure with the remedy, at every flush."""
+    setting = prepared(tansu, client={"max_request_size": 4000})
+    with closing(KafkaDeadLetters(setting)) as letters:
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", bytes(9000)), REFUSAL)
+        for _ in range(2):
+            with pytest.raises(DeadLetterFailed, match=r"larger than this client.*max_request_size.*remove"):
+                letters.flush()
+
+
+def test_what_cannot_be_begun_is_told(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A producer that takes nothing is waited for, with a warning and a sign to who asked for one."""
+    setting, waits = prepared(tansu), list[int]()
+    with closing(KafkaDeadLetters(setting)) as letters:
+        monkeypatch.setattr(dead_letters, "UNTOLD_SECONDS", 0.0)
+        send = letters._producer.send
+
+        def timed_out(*_arguments: Any, **_options: Any) -> Any:
+            raise errors.KafkaTimeoutError("no metadata")
+
+        def wait() -> None:
+            waits.append(1)
+            if len(waits) == 3:
+                letters._producer.send = send
+
+        letters._producer.send = timed_out
+        with structlog.testing.capture_logs() as logged:
+            letters.send(Record(setting.topic, 0, 0, 0, b"k", b"v"), REFUSAL)
+            letters.flush(wait)
+        assert len(waits) >= 3
+        assert [(line["log_level"], line["cause"]) for line in logged] == [("warning", "no metadata")]
+    assert [f.value for f in records_of(tansu, setting.dead_letter_topic, 1)] == [b"v"]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_hanging_broker_is_told_and_left(secure_kafka_broker: ApacheKafka) -> None:
+    """Waits are told while it says nothing; a stop ends them, and closing then neither raises nor hangs."""
+    kafka, going, waits = secure_kafka_broker, threading.Event(), list[float]()
+    going.set()
+    setting = prepared(kafka.broker)
+    letters = KafkaDeadLetters(setting, keep_going=going.is_set)
+    kafka.hang()
+    try:
+
+        def wait() -> None:
+            waits.append(time.monotonic())
+            if waits[-1] - waits[0] > 3.0:
+                going.clear()
+
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", b"v"), REFUSAL)
+        with pytest.raises(DeadLetterFailed, match="stopped before 1"):
+            letters.flush(wait)
+        assert max(b - a for a, b in pairwise(waits)) < 2.0
+        began = time.monotonic()
+        letters.close()
+        letters.close()
+        assert time.monotonic() - began < 10.0
+    finally:
+        kafka.wake()
+    eventually(lambda: kafka.broker.admin.describe_topics([setting.topic]))
 
 
 @pytest.mark.kafka

@@ -2,11 +2,15 @@
 
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
-from streammeta.errors import StreammetaError
+from streammeta.codec import decode
+from streammeta.errors import BadEvent, Reason, StreammetaError
+from streammeta.stream.dead_letters import KafkaDeadLetters
+from streammeta.stream.header_keys import HeaderKey
 from streammeta.stream.kafka import KafkaSource
 from streammeta.stream.silence import SILENCE_SECONDS, Silence
 from tests.brokers.broker import Broker, Settings, eventually, fresh
@@ -48,6 +52,37 @@ def test_larger_than_an_event_may_be(broker: str, request: pytest.FixtureRequest
     with closing(KafkaSource(real.settings(topic=topic, max_event_bytes=1000))) as source:
         source.start({})
         assert [r.value for r in drain(source, {0: 3})] == [b"small", large, b"small again"]
+
+
+@pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])
+def test_a_header_key_that_is_no_text(broker: str, request: pytest.FixtureRequest) -> None:
+    """It stops nothing: the record comes, is refused by name, and is set aside byte for byte."""
+    real: Broker = request.getfixturevalue(broker)
+    topic = real.create(fresh("odd"))
+    odd = HeaderKey(b"caf\xe9\xff".decode(errors="surrogateescape"))
+    headers = [[("é", b"1")], [("a", b"0"), (odd, b"\xff"), ("é", b"2")], [(odd, b"")], [("é", b"3")]]
+    for header in headers:
+        real.producer.send(topic, value=b"{}", key=b"k", headers=header)
+    real.producer.flush()
+    setting = real.settings(topic=topic, dead_letter_topic=f"{topic}.dlq")
+    with closing(KafkaSource(setting)) as source:
+        source.start({})
+        records = drain(source, {0: 4})
+    assert [list(r.headers) for r in records] == headers
+    with pytest.raises(BadEvent, match=r"header key is not UTF-8.*udce9") as refusal:
+        decode(records[1], max_bytes=100)
+    assert refusal.value.reason is Reason.UNDECODABLE
+    with closing(KafkaDeadLetters(setting)) as letters:
+        letters.send(records[1], refusal.value)
+        letters.flush()
+    with closing(KafkaSource(replace(setting, topic=setting.dead_letter_topic))) as source:
+        source.start({})
+        (dead,) = drain(source, {0: 1})
+    assert [(key.encode(), content) for key, content in dead.headers[:3]] == [
+        (b"a", b"0"),
+        (b"caf\xe9\xff", b"\xff"),
+        ("é".encode(), b"2"),
+    ]
 
 
 @pytest.mark.kafka

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from streammeta.codec import CONTENT_TYPE, decode, encode_msgpack
+from streammeta.codec import CONTENT_TYPE, MSGPACK, decode, encode_msgpack
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import episode_of
 from tests.codec.records import (
@@ -248,6 +248,17 @@ def test_too_large_comes_before_decoding() -> None:
     with pytest.raises(BadEvent) as caught:
         decode(record(json_body()), max_bytes=len(json_body()) - 1)
     assert caught.value.reason is Reason.TOO_LARGE
+
+
+def test_sets_of_too_many_examples_are_too_large() -> None:
+    """A small value may hold a set whose activations fill memory; the message names the setting."""
+    one, many = np.ones((1, 1), np.uint8), np.ones((11, 1), np.uint8)
+    for tensors in ((many, many, one, one), (one, one, many, many)):
+        value = record(encode_msgpack(episode_of(*tensors)), (CONTENT_TYPE, MSGPACK.encode()))
+        with pytest.raises(BadEvent, match=r"11 examples; events\.max_examples = 10") as caught:
+            decode(value, max_bytes=MAX_BYTES, max_examples=10)
+        assert caught.value.reason is Reason.TOO_LARGE
+        assert decode(value, max_bytes=MAX_BYTES, max_examples=11).task
 
 
 def test_messages_never_carry_the_data() -> None:

@@ -24,7 +24,9 @@ def no_settings_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str | Path) -> Result:
     """The command with these arguments."""
-    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+    # The help options as the root command hands them down: click keeps the first ones it is asked for.
+    names = [str(argument) for argument in arguments]
+    return CliRunner().invoke(command, names, help_option_names=["-h", "--help"])
 
 
 def test_init_prints_the_template() -> None:

@@ -19,7 +19,7 @@ dead_letter_topic = "customers.dead"
 max_event_bytes = 1000
 connect_timeout_seconds = 2.5
 [kafka.client]
-security_protocol = "SASL_SSL"
+security_protocol = "SSL"
 ssl_cafile = "ca.pem"
 request_timeout_ms = 10000
 
@@ -52,6 +52,7 @@ support = 4
 query = 6
 batch = 4
 batch_linger_seconds = 2
+max_examples = 50
 
 [state]
 dir = "/var/lib/streammeta"
@@ -78,7 +79,7 @@ MEANING = {
         "dead_letter_topic": "customers.dead",
         "max_event_bytes": 1000,
         "connect_timeout_seconds": 2.5,
-        "client": {"security_protocol": "SASL_SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
+        "client": {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
     },
     "model": {
         "factory": "mine.models:network",
@@ -98,7 +99,14 @@ MEANING = {
         "outer_scale": "beta",
     },
     "outer": {"name": "sgd", "lr": 1.0, "momentum": 0.0, "clip_norm": 10.0, "schedule": None},
-    "events": {"kind": "episode", "support": 4, "query": 6, "batch": 4, "batch_linger_seconds": 2.0},
+    "events": {
+        "kind": "episode",
+        "support": 4,
+        "query": 6,
+        "batch": 4,
+        "batch_linger_seconds": 2.0,
+        "max_examples": 50,
+    },
     "state": {
         "dir": Path("/var/lib/streammeta"),
         "cache_tasks": 10,
@@ -139,7 +147,14 @@ DEFAULTS = {
         "outer_scale": "none",
     },
     "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": None, "schedule": None},
-    "events": {"kind": "episode", "support": 10, "query": 10, "batch": 1, "batch_linger_seconds": 0.5},
+    "events": {
+        "kind": "episode",
+        "support": 10,
+        "query": 10,
+        "batch": 1,
+        "batch_linger_seconds": 0.5,
+        "max_examples": 10_000,
+    },
     "state": {
         "dir": Path("state"),
         "cache_tasks": 100000,

@@ -74,6 +74,7 @@ FREE = [
     "kafka.client.client_id=other",
     "model.device=cuda",
     "model.threads=2",
+    "events.max_examples=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
     "events.batch_linger_seconds=5",

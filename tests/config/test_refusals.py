@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streammeta.config import load_config
+from streammeta.config import Config, load_config
 from streammeta.errors import ConfigError
 
 
@@ -98,6 +98,18 @@ def refusal(overrides: list[str], environ: dict[str, str] | None = None) -> str:
             "kafka.client.security_protocol=TLS",
             'kafka.client.security_protocol = "TLS": must be one of PLAINTEXT,',
         ),
+        (
+            "kafka.client.sasl_mechanism=SCRAM-SHA-1",
+            'kafka.client.sasl_mechanism = "SCRAM-SHA-1": must be one of PLAIN, SCRAM-SHA-256,',
+        ),
+        (
+            "kafka.client.security_protocol=SASL_SSL",
+            'kafka.client.security_protocol = "SASL_SSL": needs kafka.client.sasl_mechanism; set it, or ',
+        ),
+        (
+            "kafka.client.ssl_certfile=me.pem",
+            'kafka.client.ssl_certfile = "me.pem": needs kafka.client.ssl_keyfile; set it, or the variable',
+        ),
         ("kafka.client.check_crcs=no", 'kafka.client.check_crcs = "no": must be true or false'),
         ("kafka.client.request_timeout_ms=3s", 'kafka.client.request_timeout_ms = "3s": must be a number'),
         ("kafka.client.api_version=2.6", "kafka.client.api_version = 2.6: must be an array"),
@@ -161,6 +173,55 @@ def test_an_unknown_variable_is_refused_by_its_name() -> None:
     """A misspelt variable would otherwise be silently without effect."""
     text = refusal([], {"STREAMMETA_KAFKA__TOPIK": "a"})
     assert text == "environment STREAMMETA_KAFKA__TOPIK: unknown key 'kafka.topik'; did you mean 'topic'?"
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"])
+@pytest.mark.parametrize("missing", ["sasl_plain_username", "sasl_plain_password"])
+def test_a_login_without_user_or_password_is_refused(mechanism: str, missing: str) -> None:
+    """At once, with the variable that sets it; with both it is taken."""
+    login = {
+        "sasl_mechanism": mechanism,
+        "sasl_plain_username": "ann",
+        "sasl_plain_password": "s3cret",
+    }
+    given = [f"kafka.client.{key}={value}" for key, value in login.items() if key != missing]
+    text = refusal(given)
+    assert text.startswith("--set kafka.client.sasl_mechanism: ")
+    assert f"needs kafka.client.{missing}" in text
+    assert f"STREAMMETA_KAFKA__CLIENT__{missing.upper()}" in text
+    assert "s3cret" not in text
+    variable = {f"STREAMMETA_KAFKA__CLIENT__{missing.upper()}": "later"}
+    assert load_config(None, given, variable).kafka.client[missing] == "later"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("STREAMMETA_KAFKA_TOPIC", "STREAMMETA_KAFKA__TOPIC"),
+        ("STREAMMETA_STATE_CHECKPOINT_EVENTS", "STREAMMETA_STATE__CHECKPOINT_EVENTS"),
+        (
+            "STREAMMETA_KAFKA_CLIENT_SASL_PLAIN_PASSWORD",
+            "STREAMMETA_KAFKA__CLIENT__SASL_PLAIN_PASSWORD",
+        ),
+    ],
+)
+def test_a_variable_with_one_underscore_is_refused(variable: str, meant: str) -> None:
+    """The name with two is told, the value is not."""
+    text = refusal([], {variable: "s3cret"})
+    assert text == f"environment {variable}: has no effect; write {meant}, with two underscores"
+
+
+def test_variables_of_others_are_none_of_our_business() -> None:
+    """Those that Kubernetes makes for services named streammeta and streammeta-http."""
+    others = {
+        "STREAMMETA_PORT": "tcp://10.0.0.1:9464",
+        "STREAMMETA_SERVICE_HOST": "10.0.0.1",
+        "STREAMMETA_HTTP_PORT": "tcp://10.0.0.1:9464",
+        "STREAMMETA_HTTP_PORT_9464_TCP": "tcp://10.0.0.1:9464",
+        "OTHER_KAFKA_TOPIC": "x",
+    }
+    assert load_config(None, (), others) == Config()
+    assert "STREAMMETA_HTTP__PORT" in refusal([], {"STREAMMETA_HTTP_PORT": "9465"})
 
 
 @pytest.mark.parametrize("override", ["topic", "topic=a", "kafka.=a", "=a", "", ".=1"])

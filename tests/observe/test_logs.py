@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Iterator
 
 import pytest
@@ -160,6 +161,47 @@ def test_dead_letters_are_told_and_then_counted(lines: LogLines, clock: Clock, s
     lines(refused())
     assert told(stream)[-1]["event"] == "dead letter"
     assert len(told(stream)) == 12
+
+
+def test_each_reason_has_its_own_lines(lines: LogLines, stream: io.StringIO) -> None:
+    """A flood of one reason hides no other; at the end what was left out is told by reason."""
+    for _ in range(25):
+        lines(refused(Reason.UNDECODABLE))
+    for _ in range(12):
+        lines(refused(Reason.TOO_LARGE))
+    shown = [line["reason"] for line in told(stream)]
+    assert shown == ["undecodable"] * 10 + ["too_large"] * 10
+    lines.end()
+    assert told(stream)[-1]["suppressed"] == 17
+    assert told(stream)[-1]["by_reason"] == {"undecodable": 15, "too_large": 2}
+    lines.end()
+    assert len(told(stream)) == 21
+
+
+def test_a_live_view_needs_no_progress_lines(clock: Clock, stream: io.StringIO) -> None:
+    """Everything else is told as ever."""
+    configure_logging("info", "json", stream)
+    lines = LogLines(structlog.get_logger(), clock, progress=False)
+    for outcome in (learned(), refused()):
+        clock.seconds += 11
+        lines(outcome)
+    assert [line["event"] for line in told(stream)] == ["dead letter"]
+
+
+def test_signals_are_told(clock: Clock, stream: io.StringIO) -> None:
+    """With their names, once, at the next outcome; the checkpoint that was asked for is told when written."""
+    configure_logging("info", "json", stream)
+    received = deque(["SIGUSR1"])
+    lines = LogLines(structlog.get_logger(), clock, received=received)
+    for outcome in (turned(), checkpointed(), checkpointed()):
+        lines(outcome)
+    received.append("SIGHUP")
+    lines(turned())
+    assert [(line["event"], line.get("signal")) for line in told(stream)] == [
+        ("signal received", "SIGUSR1"),
+        ("checkpoint written", None),
+        ("signal received", "SIGHUP"),
+    ]
 
 
 def test_tells_changes_of_the_source_once(lines: LogLines, stream: io.StringIO) -> None:

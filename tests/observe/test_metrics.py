@@ -14,7 +14,7 @@ from prometheus_client.samples import Sample
 
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
-from streammeta.observe.metrics import Metrics
+from streammeta.observe.metrics import Metrics, Registry
 from streammeta.outcomes import Duplicate, Outcome, Turned
 from streammeta.prequential import Prequential
 from tests.observe.outcomes import checkpointed, learned, refused, turned
@@ -218,6 +218,18 @@ def test_process_metrics_are_there(metrics: Metrics, registry: CollectorRegistry
     assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 0
     assert samples(registry, "python_info")
     assert samples(registry, "python_gc_collections")
+
+
+def test_the_registry_leaves_out_times_of_creation() -> None:
+    """In both formats; an ordinary registry beside it is as it was."""
+    ours, plain = Registry(), CollectorRegistry()
+    for registry in (ours, plain):
+        feed(Metrics(registry, topic="tasks", algorithm="moml", version="1", torch_version="2"), everything())
+    text = generate_latest(ours).decode()
+    assert "_created" not in text
+    assert 'streammeta_events_total{outcome="learned",topic="tasks"} 2.0' in text
+    assert "_created" not in openmetrics.generate_latest(ours).decode()  # type: ignore[no-untyped-call]  # theirs
+    assert "_created" in generate_latest(plain).decode()
 
 
 def test_both_text_formats_parse(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -47,6 +47,16 @@ def test_at_the_start_nothing_is_claimed(status: Status) -> None:
     )
 
 
+def test_begins_with_what_the_state_brings(status: Status) -> None:
+    """Events and rates before the first event of this process; then those that it tells, as configured."""
+    status.begin(41, 0.019999999552965164, 0.25)
+    now = status.snapshot()
+    assert (now["events"], now["learning_rates"]) == (41, {"inner": 0.02, "meta": 0.25})
+    status(learned(events=42, inner_lr=0.10000000149011612, meta_lr=0.0010000000474974513))
+    now = status.snapshot()
+    assert (now["events"], now["learning_rates"]) == (42, {"inner": 0.1, "meta": 0.001})
+
+
 def test_tells_what_happened(status: Status, clock: Clock) -> None:
     """Counts, losses, lag, tasks and the checkpoint are those of the outcomes."""
     status(turned(lag=[5, 7]))
@@ -102,6 +112,8 @@ def test_state_in_words(status: Status) -> None:
     ):
         status(outcome)
         assert status.snapshot()["state"] == state
+    status.stop()
+    assert status.snapshot()["state"] == "stopped"
 
 
 def test_rate_is_that_of_the_last_seconds(status: Status, clock: Clock) -> None:

@@ -57,7 +57,7 @@ def shown(view: TerminalView, *, encoding: str = "utf-8", width: int = 80) -> st
 
 def test_says_all_in_80_columns(status: Status, clock: Clock) -> None:
     """Every number a person looks for stands in the view, no line is longer than 80, none is cut."""
-    view = TerminalView(status, Console(file=io.StringIO()), "http://127.0.0.1:9464")
+    view = TerminalView(status, Console(file=io.StringIO(), width=80), "http://127.0.0.1:9464")
     clock.seconds += 3
     text = shown(view)
     for part in (
@@ -76,9 +76,21 @@ def test_says_all_in_80_columns(status: Status, clock: Clock) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [50, 60, 79])
+def test_rows_keep_their_names_where_there_is_little_room(width: int, status: Status) -> None:
+    """Sparklines and first values go, what a row is about and how it stands does not."""
+    view = TerminalView(status, Console(file=io.StringIO(), width=width), "http://127.0.0.1:9464")
+    text = shown(view, width=width)
+    for name in ("at the meta-parameters", "after one adaptation", "at the task's memory", "▼"):
+        assert name in text
+    for name in ("tasks  ", "dead letters  ", "checkpoint  ", "page  "):
+        assert name in text
+    assert max(map(len, text.splitlines())) <= width
+
+
 def test_losses_leave_a_trace(status: Status, clock: Clock) -> None:
     """The sparkline falls with the loss, one bar a second."""
-    view = TerminalView(status, Console(file=io.StringIO()))
+    view = TerminalView(status, Console(file=io.StringIO(), width=80))
     fading = Prequential()
     for number in range(8):
         clock.seconds += 1

@@ -87,3 +87,15 @@ def test_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match=r"state\.dir = '.*/file/state': Not a directory; name a directory"):
         StateDirectory(tmp_path / "file" / "state").__enter__()
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_a_state_that_lost_its_data_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """An order log without its store is no new state: it tells of one that was lost."""
+    with StateDirectory(tmp_path) as directory:
+        directory.lmdb_path.mkdir()
+        directory.order_log_path.write_bytes(b"something")
+        if content is not None:
+            (directory.lmdb_path / "data.mdb").write_bytes(content)
+    with pytest.raises(StateError, match=r"data\.mdb is gone or empty"), StateDirectory(tmp_path):
+        pass

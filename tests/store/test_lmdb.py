@@ -203,6 +203,24 @@ def cut_short(directory: Path) -> None:
         file.truncate(data.stat().st_size // 2)
 
 
+def test_any_cut_of_a_small_state_is_told(tmp_path: Path) -> None:
+    """A file cut at any page, also by its last one, is refused: reading on would be a bus error."""
+    directory = tmp_path / "lmdb"
+    with closing(LmdbStore(directory)) as store:
+        for number in range(20):
+            store.commit(META, {str(n): TaskRow(TaskStats(number), bytes(7044)) for n in range(number + 1)})
+    data = directory / "data.mdb"
+    whole = data.read_bytes()
+    assert len(whole) > 30 * 4096
+    for pages in range(2, len(whole) // 4096):
+        data.write_bytes(whole[: pages * 4096])
+        with pytest.raises(StateError, match="cut short"):
+            LmdbStore(directory)
+    data.write_bytes(whole)
+    with closing(LmdbStore(directory)) as store:
+        assert store.count() == 20
+
+
 @pytest.mark.parametrize("readonly", [False, True])
 @pytest.mark.parametrize(
     ("make", "message"),

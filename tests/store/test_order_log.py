@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from streammeta.errors import StateError
 from streammeta.events import Cut, Positions, Run
@@ -260,3 +261,20 @@ def test_close_twice(tmp_path: Path) -> None:
 def _made(directory: Path) -> Path:
     directory.mkdir()
     return directory
+
+
+def test_damage_in_the_middle_is_told(tmp_path: Path) -> None:
+    """A flipped bit drops its entry and those behind it, with a warning; a torn tail drops without a word."""
+    path = tmp_path / "order.log"
+    runs = written(path, [[Run(0, n, n + 1) for n in range(5)]])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-3])
+    with capture_logs() as told:
+        assert reopened(path) == runs[:-1]
+    assert told == []
+    damaged = bytearray(whole)
+    damaged[len(HEADER) + 2 * ENTRY_BYTES + 4] ^= 1
+    path.write_bytes(damaged)
+    with capture_logs() as told:
+        assert reopened(path) == runs[:2]
+    assert [line["entries_dropped"] for line in told] == [3]

@@ -72,6 +72,8 @@ def test_metrics_in_the_format_asked_for(daemon: Daemon, http: httpx.Client) -> 
     families = parse_openmetrics(strict.text)  # type: ignore[no-untyped-call]  # theirs
     assert "streammeta_events" in {family.name for family in families}
     assert classic.headers["content-encoding"] == "gzip"
+    odd = http.get("/metrics", headers={"accept": "application/openmetrics-text; version=abc"})
+    assert odd.status_code == 200
 
 
 def test_livez_fails_when_the_loop_is_stuck(daemon: Daemon, http: httpx.Client) -> None:

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from streammeta.errors import ConfigError
+from streammeta.web import server as serving
 from streammeta.web.server import HttpServer
 
 ENTERED = threading.Event()
@@ -112,3 +113,18 @@ def test_ipv6_addresses_are_bracketed() -> None:
         assert httpx.get(server.address, trust_env=False).text == "hello"
     finally:
         server.stop()
+
+
+def test_idle_connections_are_bounded_and_dropped(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond the bound are closed at once, silent ones after a while; requests are answered again."""
+    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(serving, "_FIRST_REQUEST_SECONDS", 0.5)
+    server.start()
+    host, port = server.address.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port)), timeout=10) for _ in range(6)]
+    assert [connection.recv(1) for connection in idle] == [b""] * 6
+    assert httpx.get(server.address, trust_env=False).text == "hello"
+    for connection in idle:
+        connection.close()

@@ -1,0 +1,132 @@
+"""The command line as a whole: help that does not wait, misspelt words, exit codes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streammeta.cli import VERBS
+from streammeta.store.directory import StateDirectory
+from tests.cli.conftest import Invoke
+from tests.states import make_state
+
+HELP_WITHOUT_TORCH = """
+import sys
+from streammeta.cli import main
+main([*sys.argv[1:], "--help"], standalone_mode=False)
+heavy = {"torch", "kafka", "lmdb", "pydantic"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_waits_for_nothing() -> None:
+    """`--help` lists every verb without importing torch, kafka-python, LMDB or pydantic."""
+    done = subprocess.run(
+        [sys.executable, "-c", HELP_WITHOUT_TORCH], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(VERBS) <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_own_help(verb: str, streammeta: Invoke) -> None:
+    """Each is where the table says, under the same name."""
+    for flag in ("--help", "-h"):
+        shown = streammeta(verb, flag)
+        assert shown.exit_code == 0
+        assert re.match(rf"Usage: main {verb} ", shown.stdout)
+
+
+def test_the_module_is_the_program() -> None:
+    """`python -m streammeta` calls itself streammeta, and knows its version."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streammeta", "--version"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"streammeta, version \d+\.\d+\.\d+\S*\n", done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rnu"], "No such command 'rnu'; did you mean 'run'?"),
+        (["exprot"], "did you mean 'export'?"),
+        (["rnu"], "did you mean 'run'?\n"),
+        (["zzz"], "No such command 'zzz'.\n"),
+        (["tasks", "lst"], "Did you mean 'list'?"),
+        (["run", "--confg", "x"], "Did you mean '--config'?"),
+        (["tasks", "list"], "Missing option '--state'"),
+        (["tasks", "list", "--state", "x", "--sort", "los"], "'loss'"),
+        (["tasks", "list", "--state", "x", "--limit", "-1"], "-1 is not in the range x>=0"),
+        (["tasks", "show", "--state", "x"], "Missing argument 'ID'"),
+        (["export", "--state", "x"], "Missing option '--output'"),
+        (["quickstart", "--duration", "0"], "0.0 is not in the range x>0"),
+        (["quickstart", "--port", "70000"], "70000 is not in the range 0<=x<=65535"),
+    ],
+)
+def test_misuse_exits_2_and_helps(arguments: list[str], said: str, streammeta: Invoke) -> None:
+    """What is wrong, and the nearest word that is known; nothing on stdout."""
+    refused = streammeta(*arguments)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert said in refused.stderr
+
+
+def test_a_setting_misspelt_exits_78(streammeta: Invoke) -> None:
+    """The nearest known key is named; a message alone, no traceback."""
+    refused = streammeta("run", "--set", "algorithm.betta=0.5")
+    assert (refused.exit_code, refused.stdout) == (78, "")
+    assert refused.stderr.startswith("streammeta: ")
+    assert "did you mean 'beta'?" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_model_that_is_not_there_exits_78(streammeta: Invoke, tmp_path: Path) -> None:
+    """What only building the model shows is told in the same way."""
+    refused = streammeta(*run(tmp_path, "model.factory=no.such:model"))
+    assert refused.exit_code == 78
+    assert "cannot import no.such" in refused.stderr
+
+
+def test_a_model_beside_the_configuration_is_found(
+    streammeta: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program looks in the working directory: the model is built, and only then no broker answers."""
+    (tmp_path / "beside_me.py").write_text("from torch import nn\ndef build():\n    return nn.Linear(1, 1)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    nobody = ("kafka.bootstrap_servers=127.0.0.1:1", "kafka.connect_timeout_seconds=0.1")
+    refused = streammeta(*run(tmp_path / "state", "model.factory=beside_me:build", *nobody))
+    assert refused.exit_code == 69, refused.output
+
+
+def test_a_state_in_use_exits_73(streammeta: Invoke, tmp_path: Path) -> None:
+    """Before anything is connected; the holder is named."""
+    with StateDirectory(tmp_path):
+        refused = streammeta(*run(tmp_path))
+    assert refused.exit_code == 73
+    assert re.search(r"process \d+ writes to it; stop that process", refused.stderr)
+
+
+def test_a_state_of_another_model_exits_65(streammeta: Invoke, tmp_path: Path) -> None:
+    """Each difference is named, and the remedy."""
+    refused = streammeta(*run(make_state(tmp_path)))
+    assert refused.exit_code == 65
+    assert "the state does not fit the configuration" in refused.stderr
+    assert "state.dir" in refused.stderr
+
+
+def test_no_broker_exits_69(streammeta: Invoke, tmp_path: Path) -> None:
+    """After the deadline, with the address; the state directory is free again."""
+    settings = ("kafka.bootstrap_servers=127.0.0.1:1", "kafka.connect_timeout_seconds=0.3")
+    refused = streammeta(*run(tmp_path, *settings))
+    assert refused.exit_code == 69
+    assert "127.0.0.1:1" in refused.stderr
+    with StateDirectory(tmp_path):
+        pass
+
+
+def run(directory: Path, *settings: str) -> list[str]:
+    """The daemon on a free port, over this state directory."""
+    flags = [f"--set={setting}" for setting in ("http.port=0", f"state.dir={directory}", *settings)]
+    return ["run", *flags]

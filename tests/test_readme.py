@@ -1,0 +1,102 @@
+"""The README stays true: its settings, its verbs, its examples."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from consumers.learner import build_brain
+from streammeta.cli import VERBS
+from streammeta.codec import decode
+from streammeta.config import Config
+from streammeta.config.fields import settings
+from streammeta.errors import Reason
+from streammeta.events import Record
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The fenced blocks of that language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_setting_is_in_its_table() -> None:
+    """No setting is missing from the reference, and none stands there that is gone."""
+    rows = set(
+        re.findall(r"^\| `(\w+)`(?: †)? \| ", README[README.index("## Configuration") :], re.MULTILINE)
+    )
+    assert rows == {setting.key for setting in settings()}
+
+
+def test_toml_examples_are_valid() -> None:
+    """Each TOML block is a configuration."""
+    assert len(blocks("toml")) >= 2
+    for block in blocks("toml"):
+        document = tomllib.loads(block)
+        if "sasl_mechanism" in block:  # its password comes from the environment, as the block says
+            document["kafka"]["client"]["sasl_plain_password"] = "x"  # noqa: S105 - of nobody
+        Config.model_validate(document)
+
+
+def test_json_example_is_an_event() -> None:
+    """The event by example decodes."""
+    (block,) = blocks("json")
+    event = decode(Record("tasks", 0, 0, 0, b"customer-17", block.encode()), max_bytes=1000)
+    assert event.episode.support.x.shape == (2, 1)
+
+
+def test_python_example_compiles() -> None:
+    """The producer by example is Python."""
+    for block in blocks("python"):
+        compile(block, "README.md", "exec")
+
+
+def test_python_examples_make_the_same_event() -> None:
+    """What the producers would send decodes, and both forms are the event of the JSON example."""
+    (example,) = blocks("json")
+    wanted = decode(Record("tasks", 0, 0, 0, b"customer-17", example.encode()), max_bytes=1000)
+    values = [block.partition("producer = ")[0] for block in blocks("python") if "value = " in block]
+    for code, content_type in zip(values, (b"application/msgpack", b"application/json"), strict=True):
+        found: dict[str, bytes] = {}
+        exec(code, found)  # noqa: S102 - our own README
+        record = Record("tasks", 0, 0, 0, b"customer-17", found["value"], (("content-type", content_type),))
+        event = decode(record, max_bytes=1000)
+        for one, other in zip(event.episode, wanted.episode, strict=True):
+            np.testing.assert_allclose(one.x, other.x)
+            np.testing.assert_allclose(one.y, other.y)
+
+
+def test_the_model_by_example_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The factory of the text, under the settings of the text."""
+    (code,) = [block for block in blocks("python") if "def build" in block]
+    (settings_of_it,) = [block for block in blocks("toml") if "my_model:build" in block]
+    module = ModuleType("my_model")
+    exec(code, vars(module))  # noqa: S102 - our own README
+    monkeypatch.setitem(sys.modules, "my_model", module)
+    brain = build_brain(Config.model_validate(tomllib.loads(settings_of_it)))
+    assert brain.network.dimension == 3 * 40 + 40 + 40 + 1
+
+
+def test_verbs_exist() -> None:
+    """Each `streammeta VERB` of the text is a verb."""
+    named = set(re.findall(r"streammeta ([a-z]{3,})\b", README)) - {"daemon"}
+    assert named
+    assert named <= set(VERBS)
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_reasons_are_told(reason: Reason) -> None:
+    """Each reason of the closed list stands in the table of dead letters."""
+    assert f"`{reason}`" in README
+
+
+def test_links_and_pictures_exist() -> None:
+    """Relative links lead somewhere."""
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
