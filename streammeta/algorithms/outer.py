@@ -172,10 +172,10 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 def _one_minus_power(base: float, count: Tensor, like: Tensor) -> Tensor:
-    """1 − baseᵗ in the dtype of `like`; taken in double precision, for 1 − 0.999 has 4 digits in float32."""
+    """1 − baseᵗ in the dtype of `like`, without the cancellation of digits in 1 − 0.999."""
     if base == 0:
         return torch.ones((), dtype=like.dtype, device=like.device)
-    return -torch.expm1(math.log(base) * count.double()).to(like.dtype)
+    return -torch.expm1(math.log(base) * count.to(like.dtype))
 
 
 def _check_weight(name: str, weight: float) -> None:

@@ -48,11 +48,13 @@ class ScheduleSection(Section):
 
     @model_validator(mode="after")
     def _used(self) -> "ScheduleSection":
-        idle = self.model_fields_set - {"name"} - _USED[self.name]
+        idle = [
+            key
+            for key, field in type(self).model_fields.items()
+            if key not in {"name", *_USED[self.name]} and getattr(self, key) != field.default
+        ]
         if idle:
-            raise ValueError(
-                f'{" and ".join(sorted(idle))} has no effect with name = "{self.name}"; remove it'
-            )
+            raise ValueError(f'{" and ".join(idle)} has no effect with name = "{self.name}"; remove it')
         return self
 
 

@@ -87,6 +87,6 @@ def test_the_count_is_exact_beyond_what_float32_can_count() -> None:
     """It is an integer: at 2^24 updates a float32 would no longer move."""
     outer = scheduled(sgd(), constant())
     w = torch.zeros(1)
-    slots = {**outer.init(w), "scheduled": torch.tensor(2**24)}
-    _, after = outer.update(w, torch.ones(1), slots, torch.tensor(0.1))
+    late = {name: torch.full_like(slot, 2**24) for name, slot in outer.init(w).items()}
+    _, after = outer.update(w, torch.ones(1), late, torch.tensor(0.1))
     assert after["scheduled"].item() == 2**24 + 1

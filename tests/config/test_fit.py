@@ -140,6 +140,14 @@ def test_a_fit_survives_json() -> None:
     assert differences(stored, fit(config)) == []
 
 
+@pytest.mark.parametrize("name", ["constant", "step", "inverse_sqrt", "cosine"])
+def test_a_fit_is_a_configuration_again(name: str) -> None:
+    """Readers of a state build its learner from the settings that are stored in it."""
+    given = ["algorithm.name=fo_b_maml", "algorithm.lambda=0.5", f"outer.schedule={{name='{name}'}}"]
+    stored = fit(load_config(None, given, {}))
+    assert fit(Config.model_validate(stored)) == stored
+
+
 def test_a_setting_that_is_not_set_is_no_part_of_the_fit() -> None:
     """So that a later version may add an optional setting, and older states still fit."""
     assert fit(Config())["outer"] == {"name": "sgd", "momentum": 0.9}

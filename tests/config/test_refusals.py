@@ -141,8 +141,8 @@ def test_a_derived_value_is_checked_like_a_given_one() -> None:
     [
         (
             ["algorithm.name=nasa"],
-            "default: events.batch = 1: algorithm nasa needs several tasks at once: with one task its averaged "
-            "meta-gradient is momentum on that of MOML; set events.batch to 2 or more, or use moml",
+            "default: events.batch = 1: algorithm nasa needs several tasks at once: with one task its "
+            "averaged meta-gradient is momentum on that of MOML; set events.batch to 2 or more, or use moml",
         ),
         (
             ["algorithm.name=bspiderboost", "events.batch=1"],
@@ -151,7 +151,8 @@ def test_a_derived_value_is_checked_like_a_given_one() -> None:
         ),
         (
             ["algorithm.name=moml_v2", "algorithm.tasks=3", "events.batch=4"],
-            "--set events.batch: events.batch = 4: an iteration cannot hold more tasks than algorithm.tasks = 3",
+            "--set events.batch: events.batch = 4: an iteration cannot hold more tasks than "
+            "algorithm.tasks = 3",
         ),
     ],
 )
