@@ -24,8 +24,8 @@ class Mean(NamedTuple):
     def of(cls, values: Sequence[float]) -> "Mean":
         """1.96 standard errors; needs two values.
 
-        >>> Mean.of([0.0, 1.0, 0.0, 1.0])
-        Mean(mean=0.5, half_width=0.5658032638058333)
+        >>> round(Mean.of([0.0, 1.0, 0.0, 1.0]).half_width, 3)
+        0.566
         """
         return cls(statistics.fmean(values), 1.96 * statistics.stdev(values) / math.sqrt(len(values)))
 

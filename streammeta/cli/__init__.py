@@ -63,10 +63,10 @@ class Root(click.Group):
             formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; a module of the user's beside the configuration is found as in `python -m`."""
+        """Run the verb; a module of the user's in the working directory is found."""
         here = str(Path.cwd())
         if here not in sys.path:
-            sys.path.insert(0, here)
+            sys.path.append(here)  # last: a folder `consumers` of the user's must not hide ours
         try:
             return super().invoke(ctx)
         except StreammetaError as error:

@@ -155,7 +155,7 @@ def _print(rows: list[Row], output: str) -> None:
         return
     console = Console(markup=False, highlight=False)
     room = console.width if console.is_terminal else _NO_LIMIT
-    console.width = _NO_LIMIT  # else rich cuts what does not fit; a terminal wraps it
+    console.size = (_NO_LIMIT, console.height)  # else rich cuts what does not fit; a terminal wraps it
     table = _table(rows, [*rows[0]] if rows else ["task", "events"])
     if console.measure(table).maximum > room:
         table = _table(rows, [name for name in NARROW if rows])

@@ -41,13 +41,14 @@ class Topic:
     id: str = ""
 
 
-def id_text(topic_id: UUID | None) -> str:
+def id_text(topic_id: UUID | str | None) -> str:
     """A topic's id as text; "" for none, which old brokers say with zeros.
 
     >>> id_text(UUID(int=0)), id_text(UUID(int=255))
     ('', '00000000-0000-0000-0000-0000000000ff')
     """
-    return str(topic_id) if topic_id is not None and topic_id.int else ""
+    text = str(topic_id or "")
+    return "" if text == str(UUID(int=0)) else text
 
 
 class Administration:

@@ -3,12 +3,15 @@
 import os
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from streammeta.codec import decode
-from streammeta.errors import BadEvent, Reason, StreammetaError
+from streammeta.errors import BadEvent, LostOffsets, Reason, StreammetaError
+from streammeta.events import Run
+from streammeta.stream import runs
 from streammeta.stream.dead_letters import KafkaDeadLetters
 from streammeta.stream.header_keys import HeaderKey
 from streammeta.stream.kafka import KafkaSource
@@ -83,6 +86,59 @@ def test_a_header_key_that_is_no_text(broker: str, request: pytest.FixtureReques
         (b"caf\xe9\xff", b"\xff"),
         ("é".encode(), b"2"),
     ]
+
+
+def _sees_another(source: KafkaSource, identity: str) -> bool:
+    return source._reader.topic_id() not in ("", identity)
+
+
+@pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])
+def test_a_longer_topic_in_place_of_the_old_one(broker: str, request: pytest.FixtureRequest) -> None:
+    """Every offset exists in it, only its id differs: seen as soon as the metadata tells it."""
+    real: Broker = request.getfixturevalue(broker)
+    topic = real.create(fresh("longer"), 2)
+    real.write(topic, values("old", 20))
+    setting = real.settings(topic=topic, client={"metadata_max_age_ms": 200})
+    with (
+        closing(KafkaSource(setting)) as careful,
+        closing(KafkaSource(replace(setting, on_lost_offsets="earliest"))) as patient,
+    ):
+        for source in (careful, patient):
+            source.start({})
+            drain(source, {0: 20})
+        identity = patient.identity()
+        real.recreate(topic, 2)
+        real.write(topic, values("new", 40))
+        for source in (careful, patient):
+            eventually(partial(_sees_another, source, identity))
+        with pytest.raises(LostOffsets, match=rf"re-created.*{identity}"):
+            eventually(lambda: careful.poll(0.1))
+        records = drain(patient, {0: 40})
+        assert [r.value for r in records] == values("new", 40)
+        assert patient.moved() == {0: 0, 1: 0}
+        assert patient.identity() not in ("", identity)
+        assert patient.moved() == {}
+
+
+def test_a_run_beyond_the_end(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the log now ends within a run, the partition stands at that end, and what comes is read."""
+    monkeypatch.setattr(runs, "TRUNCATED_SECONDS", 1.0)
+    topic = tansu.create(fresh("cut"))
+    tansu.write(topic, values("a", 20))
+    setting = tansu.settings(topic=topic)
+    waits: list[None] = []
+    with closing(KafkaSource(replace(setting, on_lost_offsets="earliest"))) as patient:
+        patient.start({0: 10})
+        again = patient.fetch(Run(0, 10, 30), lambda: waits.append(None))
+        assert [r.offset for r in again] == list(range(10, 20))
+        assert patient.positions() == {0: 20}
+        assert len(waits) > 3
+        tansu.write(topic, values("b", 3))
+        assert [r.value for r in drain(patient, {0: 23})] == values("b", 3)
+    with closing(KafkaSource(setting)) as careful:
+        careful.start({0: 10})
+        with pytest.raises(LostOffsets, match=r"offset 30 .*0 up to 23"):
+            careful.fetch(Run(0, 10, 30))
 
 
 @pytest.mark.kafka

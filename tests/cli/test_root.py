@@ -1,6 +1,7 @@
 """The command line as a whole: help that does not wait, misspelt words, exit codes."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -130,3 +131,28 @@ def run(directory: Path, *settings: str) -> list[str]:
     """The daemon on a free port, over this state directory."""
     flags = [f"--set={setting}" for setting in ("http.port=0", f"state.dir={directory}", *settings)]
     return ["run", *flags]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGHUP, 7), (signal.SIGUSR1, 7)]
+)
+def test_signals_before_the_daemon_listens(number: signal.Signals, code: int) -> None:
+    """While torch is imported a stop ends with 0; a reload or checkpoint asks for nothing yet and passes."""
+    program = (
+        "import sys\n"
+        "from streammeta.cli.early import heed_early_signals\n"
+        "heed_early_signals()\n"
+        "print('importing', flush=True)\n"
+        "sys.stdin.read()\n"
+        "sys.exit(7)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        if code:
+            process.stdin.close()
+        assert process.wait(timeout=20) == code

@@ -239,11 +239,8 @@ class SourceContract:
         assert again.identity() not in ("", identity)
         assert open_source(on_lost_offsets="latest").start({0: 5}, identity)[0] == 20
 
-    @pytest.mark.parametrize("count", [5, 40])
-    def test_a_topic_made_anew_while_running(
-        self, count: int, world: World, open_source: Callable[..., Source]
-    ) -> None:
-        """Fewer records than before or more: named, or begun again, which `moved` tells before the records."""
+    def test_a_topic_made_anew_while_running(self, world: World, open_source: Callable[..., Source]) -> None:
+        """Named, or begun again, which `moved` tells before the records come."""
         self._need(world, "empty")
         careful, patient = open_source(), open_source(on_lost_offsets="earliest")
         for source in (careful, patient):
@@ -253,10 +250,8 @@ class SourceContract:
             drain(source, {0: 20})
             assert source.moved() == {}
         identity = patient.identity()
-        if not identity and count > 20:
-            pytest.skip("this broker gives topics no identity")
         world.empty()
-        world.write(values("new", count), 0)
+        world.write(values("new", 5), 0)
         moved: dict[int, int] = {}
         records: list[Record] = []
 
@@ -265,32 +260,16 @@ class SourceContract:
             moved.update(patient.moved())
             assert moved or not now
             records.extend(now)
-            return len(records) >= count
+            return len(records) >= 5
 
         eventually(arrived)
-        assert [r.value for r in records] == values("new", count)
+        assert [r.value for r in records] == values("new", 5)
         assert moved[0] == 0
         if identity:
             assert moved == {0: 0, 1: 0, 2: 0, 3: 0}
             assert patient.identity() != identity
         with pytest.raises(LostOffsets, match=r"re-created"):
             eventually(lambda: careful.poll(0.1))
-
-    def test_a_run_beyond_the_end(self, world: World, open_source: Callable[..., Source]) -> None:
-        """Where the log now ends within a run, the partition stands at that end, and what comes is read."""
-        world.write(values("a", 20), 0)
-        patient, careful = open_source(on_lost_offsets="earliest"), open_source()
-        patient.start({0: 10})
-        waits: list[None] = []
-        again = patient.fetch(Run(0, 10, 30), lambda: waits.append(None))
-        assert [r.offset for r in again] == list(range(10, 20))
-        assert patient.positions()[0] == 20
-        assert len(waits) > 3
-        careful.start({0: 10})
-        with pytest.raises(LostOffsets, match=r"offset 30 .*0 up to 20"):
-            careful.fetch(Run(0, 10, 30))
-        world.write(values("b", 3), 0)
-        assert [r.value for r in drain(patient, {0: 23})] == values("b", 3)
 
     def _need(self, world: World, ability: str) -> None:
         if ability not in world.can:
