@@ -1,6 +1,7 @@
 """The loop with iterations of several events: no kill, stop, pause or redelivery changes what is one."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
@@ -218,16 +219,20 @@ def test_a_checkpoint_never_contains_a_part_of_an_iteration(folder: Path) -> Non
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_run_that_the_log_has_lost_in_part_is_passed(size: int, folder: Path) -> None:
-    """Records gone between a crash and the restart: what is left is learned, no position waits for them."""
+    """Records gone between a crash and the restart: what is left is learned, and what comes after."""
     script = make_script(4, partitions=1, tasks=TASKS, events=12, poison=0.0)
     world = World(script, folder, batches_of(size))
     killed_after_the_append = next(
         n for n in range(1, 100) if not world.live(fuse=Fuse(n), batch=lambda: 12) and log_bytes(world) > 20
     )
     assert killed_after_the_append > 1
-    world.script = script[:9]
+    world.script = [*script[:3], *script[5:9]]
     assert world.live()
-    assert world.checkpoint().progress.events == 9
+    assert world.checkpoint().progress.events == 7
+    assert world.checkpoint().positions == {0: script[8].offset + 1}
+    world.script = script
+    assert world.live()
+    assert world.checkpoint().progress.events == 10
     assert world.checkpoint().positions == {0: script[-1].offset + 1}
 
 
@@ -267,6 +272,75 @@ def test_outcomes_of_an_iteration_come_in_the_order_of_its_records(folder: Path)
     ]
     norms = [one.gradient_norm for one in learned]
     assert len(set(norms)) == sum(size > 0 for size in sizes) < len(norms)
+
+
+def counts(world: World) -> dict[str, int]:
+    """Task -> events learned."""
+    return {task: row.stats.events for task, row in world.rows().items()}
+
+
+def counted(script: Sequence[Record]) -> Counter[str]:
+    """Task -> records."""
+    return Counter((record.key or b"").decode() for record in script)
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+@pytest.mark.parametrize("ids", [("", ""), ("one", "two")], ids=["unknown topic ids", "known topic ids"])
+def test_what_waits_of_a_topic_made_anew_is_dropped(turn: int, ids: tuple[str, str], folder: Path) -> None:
+    """An open iteration is no more; the new topic is learned whole, each event once."""
+    old = make_script(11, partitions=2, tasks=TASKS, events=30, poison=0.0)
+    new = make_script(12, partitions=2, tasks=TASKS, events=26, poison=0.0)
+    for fuse in (Fuse(), Fuse(30 + 2 * turn), Fuse(50 + 2 * turn)):
+        world, turns = World(old, folder, batches_of(4), topic_id=ids[0]), [turn]
+        kept: list[dict[str, int]] = []
+
+        def replace_topic(
+            outcome: Outcome,
+            world: World = world,
+            turns: list[int] = turns,
+            kept: list[dict[str, int]] = kept,
+        ) -> None:
+            turns[0] -= isinstance(outcome, Turned)
+            if turns[0] == 0 and world.script is old:
+                assert world.source is not None
+                world.script, world.topic_id = new, ids[1]
+                world.source.recreate(new, ids[1])
+            elif world.script is new and not kept and isinstance(outcome, Checkpointed):
+                kept.append(counts(world))
+
+        ended = world.live(observers=(replace_topic,), fuse=fuse, batch=lambda: 4)
+        assert ended or world.live()
+        if ended or kept:  # killed before it was told, a topic without an id is not known to be another
+            assert counts(world) == dict(Counter(kept[0]) + counted(new))
+
+
+@pytest.mark.parametrize("turn", range(2, 8))
+@pytest.mark.parametrize("length", [None, 40, 55, 70, 90])
+def test_what_waits_of_other_partitions_stays_when_one_moves(
+    turn: int, length: int | None, folder: Path
+) -> None:
+    """The log of partition 0 has lost what was not yet read: those of partition 1 are learned once each."""
+    script = make_script(13, partitions=2, tasks=TASKS, events=40, poison=0.0)
+    left = [r for r in script if r.partition == 1 or r.offset >= 22]
+    world, turns = World(script, folder, batches_of(4)), [turn]
+
+    def move(outcome: Outcome) -> None:
+        turns[0] -= isinstance(outcome, Turned)
+        if turns[0] == 0 and world.script is script:
+            assert world.source is not None
+            world.script = world.source.script = left
+            world.source.at[0] = 22
+            world.source.moves = {0: 22}
+
+    fuse = Fuse(length) if length else Fuse()
+    assert world.live(observers=(move,), fuse=fuse, batch=lambda: 5) or world.live()
+    of_other = counted([r for r in script if r.partition == 1])
+    found = counts(world)
+    assert {task: found[task] for task in of_other} == dict(of_other)
+    assert all(found[task] >= number for task, number in counted(left).items())
+    assert world.checkpoint().progress.events == sum(found.values())
+    ends = {r.partition: r.offset + 1 for r in script}
+    assert world.checkpoint().positions == ends
 
 
 def test_another_batch_does_not_continue_a_state(folder: Path) -> None:

@@ -13,12 +13,14 @@ from consumers.learner import build_brain
 from streammeta.cli import VERBS
 from streammeta.codec import decode
 from streammeta.config import Config
-from streammeta.config.fields import settings
+from streammeta.config.fields import allowed, fields, settings, table_of, variants
+from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
 from streammeta.events import Record
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+ALGORITHMS = (ROOT / "streammeta/algorithms/README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
@@ -28,10 +30,35 @@ def blocks(language: str) -> list[str]:
 
 def test_every_setting_is_in_its_table() -> None:
     """No setting is missing from the reference, and none stands there that is gone."""
-    rows = set(
-        re.findall(r"^\| `(\w+)`(?: †)? \| ", README[README.index("## Configuration") :], re.MULTILINE)
-    )
-    assert rows == {setting.key for setting in settings()}
+    text = README[README.index("## Configuration") :] + ALGORITHMS
+    rows = set(re.findall(r"^\| `(\w+)`(?: †)? \| ", text, re.MULTILINE))
+    nested = [table for setting in settings() if (table := table_of(setting.field))]
+    assert rows == {setting.key for setting in settings()} | {
+        key for table in nested for key in fields(table)
+    }
+
+
+@pytest.mark.parametrize("section", ["algorithm", "outer"])
+def test_each_algorithm_and_optimiser_has_its_table(section: str) -> None:
+    """Its keys, in their order, with default, bounds and meaning as the settings say."""
+    for name, model in variants(section).items():
+        (table,) = re.findall(
+            rf'^### `\[{section}\]` with `name = "{name}"`\n(.*?)(?=^### |\Z)', ALGORITHMS, re.M | re.S
+        )
+        rows = [re.split(r" \| ", line.strip("| ")) for line in re.findall(r"^\| `.*$", table, re.MULTILINE)]
+        assert [row[0].split("`")[1] for row in rows] == [*fields(model)]
+        for row, field in zip(rows, fields(model).values(), strict=True):
+            assert row[2].strip() == allowed(field)
+            assert row[3] == field.description
+            if field.default_factory is None:
+                assert row[1] == ("not set" if field.default is None else f"`{toml_value(field.default)}`")
+
+
+def test_each_algorithm_is_in_the_overview() -> None:
+    """With what it does and what it keeps."""
+    overview = README[README.index("## Algorithms") : README.index("### On real data")]
+    assert re.findall(r"^\| `(\w+)` \|", overview, re.MULTILINE)
+    assert set(re.findall(r"^\| `(\w+)` \|", overview, re.MULTILINE)) == set(variants("algorithm"))
 
 
 def test_toml_examples_are_valid() -> None:

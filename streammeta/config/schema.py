@@ -118,13 +118,12 @@ class EventsSection(Section):
     batch: int = Field(
         1,
         ge=1,
-        description="Events of different tasks per iteration, one meta-update; 1: each event alone, strictly in "
-        "order.",
+        description="Events of different tasks per meta-update, an iteration; 1: each alone, in order.",
     )
     batch_linger_seconds: float = Field(
         0.5,
         gt=0,
-        description="Seconds that an iteration waits for further events since its first. Only with batch > 1.",
+        description="Seconds that an iteration waits for more events since its first. Only with batch > 1.",
     )
     max_examples: int = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."

@@ -1,9 +1,9 @@
 """Sinewave regression as in the MOML paper, section 5.1, over several seeds at once.
 
-25 training tasks y = A sin(x + φ), A ∈ {1..5}, φ ∈ {π/5..π}, x ~ U[−5,5]; network 1-40-40-1; α = 0.01; B tasks an
-iteration with batches of K examples; η/10 after 75 % of 40,000 iterations. Test: tasks A ~ U(1,5), φ ~ U(π/5,π),
-10 SGD steps of 0.01 on 10 points, mean squared error on 100 points. The paper draws 5 test tasks; we draw 500,
-which leaves the expectation and lowers the noise of the figure.
+25 training tasks y = A sin(x + φ), A ∈ {1..5}, φ ∈ {π/5..π}, x ~ U[−5,5]; network 1-40-40-1; α = 0.01; B
+tasks an iteration with batches of K examples; η/10 after 75 % of 40,000 iterations. Test: tasks A ~ U(1,5),
+φ ~ U(π/5,π), 10 SGD steps of 0.01 on 10 points, mean squared error on 100 points. The paper draws 5 test
+tasks; we draw 500, which leaves the expectation and lowers the noise of the figure.
 Source: Wang, Yuan, Ying, Yang, JMLR 24(145) 2023; published numbers from its table, [code].
 """
 
@@ -107,7 +107,7 @@ def _wave(amplitude: Tensor, phase: Tensor, examples: int, generator: torch.Gene
 
 
 def test_error(network: Network, params: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean squared error after adaptation, averaged over the test tasks, for each seed of params (seeds, d)."""
+    """Mean squared error after adaptation, averaged over test tasks, for each seed of params (seeds, d)."""
     amplitude = 1 + 4 * torch.rand(TEST_TASKS, generator=generator)
     phase = math.pi / 5 + (math.pi * 4 / 5) * torch.rand(TEST_TASKS, generator=generator)
     support = _wave(amplitude, phase, TEST_POINTS, generator)
