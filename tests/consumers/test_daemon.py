@@ -19,13 +19,14 @@ from consumers.daemon import Connect, _reloaded, _token, _watchers, run_daemon
 from consumers.learner import build_brain, restore
 from streammeta.clock import Clock
 from streammeta.config import Config, load_config
-from streammeta.errors import BrokerUnavailable, ConfigError, StateLocked
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, StateLocked
 from streammeta.events import Positions, Record
 from streammeta.loop import Rates
 from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.store.directory import StateDirectory
 from streammeta.store.lmdb import LmdbStore
 from streammeta.store.memory import MemoryStore
+from streammeta.stream.base import Waiting, untold
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.scripted import CollectedDeadLetters, ScriptedSource, make_script
 
@@ -355,6 +356,47 @@ def test_a_broker_that_is_away(stopped: bool, tmp_path: Path) -> None:
             run_daemon(config, read_config=lambda: config, connect=connect)
     with StateDirectory(config.state.dir):
         pass
+
+
+class SilentDeadLetters(CollectedDeadLetters):
+    """Letters that nobody acknowledges; with `stopped`, SIGTERM ends the wait."""
+
+    stopped = False
+
+    def flush(self, waiting: Waiting = untold) -> None:
+        """Wait in vain, once there is something to wait for."""
+        if self.sent:
+            waiting()
+            if self.stopped:
+                os.kill(os.getpid(), signal.SIGTERM)
+            raise DeadLetterFailed("1 dead letter was not acknowledged")
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_dead_letters_that_are_not_acknowledged(stopped: bool, tmp_path: Path) -> None:
+    """Stopped while waiting for them, the daemon ends in peace and reads them again; else it says so."""
+    config = config_of(tmp_path)
+    records = make_script(1, partitions=1, tasks=2, events=5, poison=1.0)
+    letters = SilentDeadLetters([])
+    letters.stopped = stopped
+
+    def live(dead_letters: CollectedDeadLetters) -> None:
+        source = ScriptedSource(records, lambda: 5)
+        run_daemon(
+            config,
+            read_config=lambda: config,
+            connect=lambda _config, _keep_going: (source, dead_letters),
+            until_end=True,
+        )
+
+    if stopped:
+        live(letters)
+    else:
+        with pytest.raises(DeadLetterFailed, match="not acknowledged"):
+            live(letters)
+    again = CollectedDeadLetters([])
+    live(again)
+    assert [record for record, _ in again.kept] == records
 
 
 def test_a_token_guards_what_is_not_a_health_check(tmp_path: Path) -> None:
