@@ -1,4 +1,4 @@
-"""Lives of the daemon in processes of their own that need not import torch anew: what a test of many can afford."""
+"""Lives of the daemon in processes that need not import torch anew: what a test of many can afford."""
 
 import json
 import multiprocessing

@@ -1,17 +1,16 @@
-"""Each algorithm by its name in the configuration: from Kafka, through a kill, to exported and listed state."""
+"""Each algorithm by its name in the configuration: from Kafka, through a kill, to state that is listed."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from streammeta.config.algorithms import Algorithm
+from streammeta.config.algorithms import NAMES
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.lives import counts, export, live_to_end, live_until_killed, verb
 from tests.end_to_end.program import same_bits
 
 EVENTS, TASKS = 200, 12
-NAMES = sorted(section.model_fields["name"].default for section in get_args(Algorithm))
 
 SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
     "moml_v2": (3, {"beta": 0.2}),
