@@ -1,27 +1,39 @@
 """Each algorithm by its name in the configuration: from Kafka, through a kill, to state that is listed."""
 
+import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from streammeta.config.algorithms import NAMES
 from tests.brokers.broker import Broker, fresh
-from tests.end_to_end.lives import counts, export, live_to_end, live_until_killed, verb
-from tests.end_to_end.program import same_bits
+from tests.end_to_end.program import Daemon, same_bits, succeed
 
 EVENTS, TASKS = 200, 12
 
-SETTINGS: dict[str, tuple[int, dict[str, Any]]] = {
-    "moml_v2": (3, {"beta": 0.2}),
-    "nasa": (3, {}),
-    "bspiderboost": (3, {"period": 4}),
-    "local_moml": (3, {"initial_examples": 2, "local_steps": 2, "keep_memory": True}),
-    "per_fedavg": (3, {"local_steps": 2}),
-    "multi_step_maml": (1, {"inner_steps": 2, "data": "resampling", "meta_step": "adaptive"}),
-    "memory_reduced": (1, {"inner_steps": 3, "cg_steps": 4, "warm_start": True}),
+SETTINGS: dict[str, dict[str, object]] = {
+    "moml_v2": {"events.batch": 3, "algorithm.beta": 0.2},
+    "nasa": {"events.batch": 3},
+    "bspiderboost": {"events.batch": 3, "algorithm.period": 4},
+    "local_moml": {
+        "events.batch": 3,
+        "algorithm.initial_examples": 2,
+        "algorithm.local_steps": 2,
+        "algorithm.keep_memory": "true",
+    },
+    "per_fedavg": {"events.batch": 3, "algorithm.local_steps": 2},
+    "multi_step_maml": {
+        "algorithm.inner_steps": 2,
+        "algorithm.data": "resampling",
+        "algorithm.meta_step": "adaptive",
+    },
+    "memory_reduced": {
+        "algorithm.inner_steps": 3,
+        "algorithm.cg_steps": 4,
+        "algorithm.warm_start": "true",
+    },
 }
-"""Name -> events an iteration, and settings that keep something across events where the algorithm can."""
+"""Settings with which an algorithm keeps something across events, where it can."""
 
 KEEPS_TASKS = {"moml", "moml_v2", "nasa", "local_moml", "independent", "memory_reduced"}
 
@@ -29,36 +41,43 @@ KEEPS_TASKS = {"moml", "moml_v2", "nasa", "local_moml", "independent", "memory_r
 @pytest.fixture(scope="module")
 def topic(tansu: Broker) -> str:
     """One partition, so that undisturbed runs take the events in one order."""
-    topic = tansu.create(fresh("algorithms"), 1)
+    topic = tansu.create(fresh("algorithms"))
     stream = ["--tasks", TASKS, "--shots", 8, "--query", 8, "--seed", 9, "--events", EVENTS]
-    verb("produce", "sinusoid", *stream, "--bootstrap-servers", tansu.bootstrap_servers, "--topic", topic)
+    succeed("produce", "sinusoid", *stream, "--bootstrap-servers", tansu.bootstrap_servers, "--topic", topic)
     return topic
 
 
-def settings(name: str, broker: Broker, topic: str, state: Path) -> dict[str, Any]:
-    """The configuration of a daemon that learns with this algorithm."""
-    batch, algorithm = SETTINGS.get(name, (1, {}))
-    return {
-        "kafka": {"bootstrap_servers": broker.bootstrap_servers, "topic": topic},
-        "model": {"args": {"sizes": [1, 8, 1]}},
-        "algorithm": {"name": name, **algorithm},
-        "outer": {"name": "sgd", "lr": 0.001, "momentum": 0.9, "clip_norm": 1.0},
-        "events": {"batch": batch, "batch_linger_seconds": 60.0},
-        "state": {"dir": str(state), "checkpoint_events": 70, "cache_tasks": 5},
-        "log": {"level": "warning"},
+def daemon(name: str, broker: Broker, topic: str, state: Path) -> Daemon:
+    """A daemon that learns with this algorithm."""
+    common = {
+        "kafka.bootstrap_servers": broker.bootstrap_servers,
+        "kafka.topic": topic,
+        "model.args": "{sizes = [1, 8, 1]}",
+        "algorithm.name": name,
+        "outer.clip_norm": 1.0,
+        "events.batch_linger_seconds": 60.0,
+        "state.checkpoint_events": 70,
+        "state.cache_tasks": 5,
     }
+    return Daemon(state, {**common, **SETTINGS.get(name, {})})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_learns_survives_a_kill_and_is_exported(name: str, tansu: Broker, topic: str, tmp_path: Path) -> None:
     """A killed run ends in the bits of an undisturbed one; what it learned can be listed and exported."""
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    live_to_end(settings(name, tansu, topic, calm))
-    live_until_killed(settings(name, tansu, topic, killed), EVENTS // 2)
-    live_to_end(settings(name, tansu, topic, killed))
-    flags = ["--all-tasks"] if name in KEEPS_TASKS else []
-    exported = export(killed, *flags)
-    assert sum(counts(killed).values()) == EVENTS
-    assert same_bits(exported, export(calm, *flags))
+    keeps_tasks = name in KEEPS_TASKS
+    with (
+        daemon(name, tansu, topic, tmp_path / "calm") as calm,
+        daemon(name, tansu, topic, tmp_path / "killed") as killed,
+    ):
+        calm.run_to_end()
+        killed.start()
+        killed.wait_for_events(EVENTS // 2)
+        killed.send(signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
+        killed.run_to_end()
+        exported = killed.export(tasks=keeps_tasks)
+        assert sum(killed.counts().values()) == EVENTS
+        assert same_bits(exported, calm.export(tasks=keeps_tasks))
     memories = {key.rpartition("/")[0] for key in exported if key.startswith("task/")}
-    assert len(memories) == (TASKS if name in KEEPS_TASKS else 0)
+    assert len(memories) == (TASKS if keeps_tasks else 0)
