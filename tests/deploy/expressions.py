@@ -79,7 +79,7 @@ def recorded() -> set[str]:
 
 def rule_expressions() -> list[Expression]:
     """Every rule's."""
-    return [Expression(rule.get("record", rule.get("alert")), rule["expr"]) for rule in rules()]
+    return [Expression(rule.get("record") or rule["alert"], rule["expr"]) for rule in rules()]
 
 
 def names(promql: str) -> set[str]:
@@ -92,7 +92,7 @@ def names(promql: str) -> set[str]:
 
 def exposed() -> set[str]:
     """Every series name that the catalogue gives rise to."""
-    found = set()
+    found: set[str] = set()
     for spec in CATALOGUE:
         parts = ("_bucket", "_sum", "_count") if spec.kind == "histogram" else ("",)
         found.update(spec.name + part for part in parts)

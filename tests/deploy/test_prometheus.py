@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +31,9 @@ pytestmark = [
 
 TOPIC = "tasks"
 NEVER = 10**6
-SETTINGS = {
-    "kafka.topic": TOPIC,
-    "model.args.sizes": [1, 120, 120, 1],  # slow enough that a backlog is quickly made
-    "state.checkpoint_seconds": NEVER,
-    "state.checkpoint_events": NEVER,
-}
+OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 4"
+SETTINGS = {"kafka.topic": TOPIC, "state.checkpoint_seconds": NEVER, "state.checkpoint_events": NEVER}
+BACKLOG = "instance:streammeta_kafka_lag_records:sum > 2000"
 
 
 class Scene(NamedTuple):
@@ -47,11 +44,17 @@ class Scene(NamedTuple):
     daemon: Daemon
     prometheus: Prometheus
 
-    def produce(self, *options: object) -> "subprocess.Popen[str]":
-        """`streammeta produce sinusoid`, of 30 tasks."""
+    @contextmanager
+    def produce(self, *options: object) -> Iterator[None]:
+        """Meanwhile `streammeta produce sinusoid`, of 30 tasks, writes to the topic."""
         target = ["--bootstrap-servers", self.broker.bootstrap_servers, "--topic", TOPIC, "--tasks", 30]
         command = [*PROGRAM, "produce", "sinusoid", *map(str, [*target, *options])]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT, text=True)
+        producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+        try:
+            yield
+        finally:
+            producer.kill()
+            producer.wait()
 
     def poison(self) -> None:
         """Records that cannot be used: no JSON, and NaN."""
@@ -64,7 +67,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Broker, daemon, Prometheus, and a producer of 100 events a second."""
+    """Broker, daemon, Prometheus, and a producer of 50 events a second."""
     folder = tmp_path_factory.mktemp("prometheus")
     with ExitStack() as stack:
         embedded = stack.enter_context(EmbeddedBroker())
@@ -77,9 +80,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         daemon.start()
         prometheus = stack.enter_context(Prometheus(folder, daemon.port))
         stage = Scene(broker, _broker_process(broker), daemon, prometheus)
-        producer = stage.produce("--rate", 100)
-        stack.callback(producer.wait)
-        stack.callback(producer.kill)
+        stack.enter_context(stage.produce("--rate", 50))
         yield stage
 
 
@@ -97,7 +98,7 @@ def _broker_process(broker: Broker) -> psutil.Process:
 def test_rules_are_quickened() -> None:
     """Durations and bounds on seconds; nothing else."""
     rule = 'deriv(a:b:sum[10m]) > 0 and a:b_seconds:rate5m > 60 or c_seconds > 300 for: 2m c{p="x"} offset 1h'
-    assert quickened(rule) == (
+    assert quickened(rule, 100) == (
         'deriv(a:b:sum[6000ms]) > 0 and a:b_seconds:rate5m > 0.6 or c_seconds > 3.0 for: 1200ms c{p="x"} '
         "offset 36000ms"
     )
@@ -133,32 +134,38 @@ def test_every_metric_of_the_catalogue_is_exposed(scene: Scene) -> None:
 
 
 def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
-    """Overdue checkpoint, poison, noise, hanging broker, crash: each is told, and over in the end."""
+    """All but LagGrowing, whose trend takes longer than a test; `test_rules.py` has it.
+
+    Overdue checkpoint, poison, noise, hanging broker, crash: each is told, and over in the end.
+    """
     prometheus, daemon = scene.prometheus, scene.daemon
     prometheus.wait_for("CheckpointStale")
     daemon.send(signal.SIGUSR1)
     prometheus.wait_for("CheckpointStale", firing=False)
 
-    burst = scene.produce("--noise", 8, "--rate", 1500, "--events", 15000)
-    scene.poison()
-    for alert in ("NonFinite: input", "DeadLetters: undecodable", "DeadLetters: non_finite_input"):
-        prometheus.wait_for(alert)
-    for alert in ("LagGrowing", "LossDiverging: adapted"):
-        prometheus.wait_for(alert.partition(":")[0])
+    with scene.produce("--noise", 8, "--rate", 50):
+        scene.poison()
+        for alert in ("NonFinite: input", "DeadLetters: undecodable", "LossDiverging"):
+            prometheus.wait_for(alert)
     assert all(prometheus.query(one.promql) for one in annotation_expressions())
-    assert burst.wait(60) == 0
-    for alert in ("LagGrowing", "NonFinite: input", "DeadLetters: undecodable", "LossDiverging"):
-        prometheus.wait_for(alert, firing=False)
 
     scene.broker_process.suspend()
     try:
         prometheus.wait_for("Stalled: no broker answers")
     finally:
         scene.broker_process.resume()
-    prometheus.wait_for("Stalled: no broker answers", firing=False)
+    for alert in (
+        "Stalled: no broker answers",
+        "NonFinite: input",
+        "DeadLetters: undecodable",
+        "LossDiverging",
+    ):
+        prometheus.wait_for(alert, firing=False)
 
+    with scene.produce():
+        wait_until(lambda: _numbers(scene, BACKLOG) != [], "a backlog, so that the learner is busy")
     daemon.send(signal.SIGUSR1)
-    daemon.wait_for_events(daemon.events() + 1000)
+    wait_until(lambda: _numbers(scene, OLD_CHECKPOINT) != [], "events enough for a slow restore")
     daemon.send(signal.SIGKILL)
     daemon.wait()
     prometheus.wait_for("Stalled: the daemon does not answer")

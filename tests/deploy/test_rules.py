@@ -43,7 +43,8 @@ def test_each_alert_fires_in_its_fault_and_clears() -> None:
 
 def test_each_alert_is_tested_firing_and_silent() -> None:
     """The unit tests name every alert: firing in some test, and silent before and after it."""
-    fires, silent = set(), set()
+    fires: set[str] = set()
+    silent: set[str] = set()
     for test in yaml.safe_load(UNIT_TESTS.read_text())["tests"]:
         cases = test["alert_rule_test"]
         times = [bool(case.get("exp_alerts")) for case in cases]
