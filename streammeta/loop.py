@@ -96,6 +96,7 @@ class Loop:
     clock: Clock
     _checkpoint_at: float = field(init=False, default=0.0)
     _restoring: bool = field(init=False, default=False)
+    _replayed: float = field(init=False, default=1.0)
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -155,9 +156,10 @@ class Loop:
         """Apply again, in the logged order and iterations, what was applied after the last checkpoint."""
         entries = self.order_log.pending(self.intake.ledger.positions)
         self._restoring = bool(entries)
-        self._tell_turned()
         ended: set[int] = set()
-        for entry in entries:
+        for number, entry in enumerate(entries):
+            self._replayed = number / len(entries)
+            self._tell_turned()
             if self.controls.stop:
                 return
             if isinstance(entry, Cut):
@@ -165,8 +167,10 @@ class Loop:
             elif entry.partition not in ended and not self._repeat(entry):
                 ended.add(entry.partition)
                 self._drop_runs(ended)
-            self._tell_turned()
         self._restoring = self.controls.stop
+        if not self._restoring:
+            self._replayed = 1.0
+        self._tell_turned()
 
     def _repeat(self, run: Run) -> bool:
         """Apply a logged run again; False when the topic's log now ends within it."""
@@ -261,12 +265,14 @@ class Loop:
 
     def _tell_turned(self) -> None:
         connected = self.source.connected()
-        lag = self.source.lag() if connected else {}
-        self.intake.tell(Turned(self.intake.topic, connected=connected, restoring=self._restoring, lag=lag))
+        self._tell(connected=connected, lag=self.source.lag() if connected else {})
 
     def _tell_cut_off(self) -> None:
         """The loop lives, and waits for a broker that does not acknowledge."""
-        self.intake.tell(Turned(self.intake.topic, connected=False, restoring=self._restoring, lag={}))
+        self._tell(connected=False, lag={})
+
+    def _tell(self, *, connected: bool, lag: Positions) -> None:
+        self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, self._replayed))
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()

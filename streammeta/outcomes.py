@@ -92,12 +92,14 @@ class Turned:
         connected: The broker answered lately.
         restoring: Events before the crash are being applied again.
         lag: Partition -> records behind the end. Its keys are the assigned partitions.
+        replayed: Share of what is to be applied again that has been; 1 when there is nothing left of it.
     """
 
     topic: str
     connected: bool
     restoring: bool
     lag: Mapping[int, int]
+    replayed: float = 1.0
 
 
 Outcome = Learned | Refused | Duplicate | Checkpointed | Turned

@@ -249,6 +249,19 @@ def test_a_run_that_the_log_no_longer_holds_takes_no_position_along(folder: Path
         assert world.checkpoint().progress.events == 40
 
 
+def test_progress_of_a_restore_is_told(folder: Path) -> None:
+    """After a crash: restoring, from 0 upwards, below 1 to its end; then 1, and no longer restoring."""
+    world = World(make_script(3, partitions=1, tasks=TASKS, events=60), folder)
+    assert not world.live(fuse=Fuse(40), batch=lambda: 2)
+    told: list[Turned] = []
+    assert world.live(observers=(lambda o: told.append(o) if isinstance(o, Turned) else None,))
+    restoring = [turned.replayed for turned in told if turned.restoring]
+    assert len(restoring) > 1
+    assert restoring == sorted(restoring)
+    assert (restoring[0], restoring[-1] < 1) == (0, True)
+    assert {turned.replayed for turned in told if not turned.restoring} == {1.0}
+
+
 def test_a_wait_for_dead_letters_is_told(folder: Path) -> None:
     """While the broker does not acknowledge, observers hear that it is away, and that the loop lives."""
     world = World(make_script(2, partitions=1, tasks=TASKS, events=20, poison=1.0), folder, slow=True)

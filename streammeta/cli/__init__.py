@@ -28,6 +28,7 @@ VERBS: Final = {
         Verb("state", "export", "Meta-parameters and memories as safetensors."),
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
+        Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
     )
 }

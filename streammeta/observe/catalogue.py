@@ -157,6 +157,12 @@ CATALOGUE = (
         (),
         "Unix time at which the last successful checkpoint ended.",
     ),
+    Spec(
+        "streammeta_replay_progress_ratio",
+        "gauge",
+        (),
+        "Share applied of what is applied again, after a crash or from a recording; 1 when all of it was.",
+    ),
 )
 
 CLOSED_LABELS = MappingProxyType(

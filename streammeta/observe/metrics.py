@@ -162,6 +162,7 @@ class _Latest(Collector):
             yield "streammeta_task_loss", (task,), loss
         if turned is not None:
             yield from _of_lag(turned.topic, turned.lag)
+            yield "streammeta_replay_progress_ratio", (), turned.replayed
         if saved is not None:
             yield from _of_checkpoint(saved)
 

@@ -29,8 +29,8 @@ def succeed(*arguments: object) -> str:
         return output.read_text()
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
-    """Return as soon as the condition holds; fail when it does not in time."""
+def wait_until(condition: Callable[[], bool], what: object, timeout_seconds: float = 60) -> None:
+    """Return as soon as the condition holds; fail, with `what` as it is then, when it does not in time."""
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"

@@ -41,6 +41,7 @@ CONTRACT = {
     "streammeta_checkpoint_duration_seconds": ("histogram", set()),
     "streammeta_checkpoint_bytes": ("gauge", set()),
     "streammeta_checkpoint_last_success_timestamp_seconds": ("gauge", set()),
+    "streammeta_replay_progress_ratio": ("gauge", set()),
 }
 """Section 6 of the contract, by the name of the family (a counter's lacks `_total`)."""
 
@@ -190,6 +191,15 @@ def test_lag_of_a_lost_partition_disappears(metrics: Metrics, registry: Collecto
     metrics(Turned("tasks", connected=True, restoring=False, lag={1: 6}))
     assert values(registry, "streammeta_kafka_lag_records", "partition") == {"1": 6}
     assert registry.get_sample_value("streammeta_kafka_assigned_partitions") == 1
+
+
+def test_progress_of_what_is_applied_again(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Absent before the source was read, then what the loop told last."""
+    assert registry.get_sample_value("streammeta_replay_progress_ratio") is None
+    metrics(turned(restoring=True, replayed=0.25))
+    assert registry.get_sample_value("streammeta_replay_progress_ratio") == 0.25
+    metrics(turned())
+    assert registry.get_sample_value("streammeta_replay_progress_ratio") == 1
 
 
 def test_partitions_beyond_the_cap_are_summed(metrics: Metrics, registry: CollectorRegistry) -> None:

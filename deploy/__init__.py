@@ -1,0 +1,1 @@
+"""Running streammeta: containers, orchestrators, and the script that makes the Grafana dashboards."""

@@ -1,0 +1,1 @@
+"""Makes the Grafana dashboards in `streammeta/dashboards/grafana`: `python -m deploy.grafana`."""

@@ -1,0 +1,1 @@
+"""What runs and shows streammeta: dashboards, rules, containers."""

@@ -1,0 +1,175 @@
+"""A real Prometheus scrapes a real daemon: what is shown has data, alerts fire in staged faults and clear."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import psutil
+import pytest
+
+from streammeta.codec import CONTENT_TYPE, MSGPACK, encode_msgpack
+from streammeta.events import episode_of
+from streammeta.observe.catalogue import CATALOGUE
+from streammeta.stream.embedded import EmbeddedBroker, broker_available
+from tests.brokers.broker import Broker
+from tests.brokers.conftest import collect_sockets
+from tests.deploy.expressions import annotation_expressions, exposed, panel_expressions, rule_expressions
+from tests.deploy.prometheus import Prometheus, available, quickened
+from tests.end_to_end.program import ENVIRONMENT, PROGRAM, Daemon, wait_until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not available(), reason="Prometheus (package prometheus) is not installed"),
+    pytest.mark.skipif(not broker_available(), reason="no embedded broker for this platform"),
+    pytest.mark.filterwarnings(
+        "ignore:unclosed <socket:ResourceWarning"
+    ),  # kafka-python, of a refused connection
+]
+
+TOPIC = "tasks"
+NEVER = 10**6
+OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 4"
+SETTINGS = {"kafka.topic": TOPIC, "state.checkpoint_seconds": NEVER, "state.checkpoint_events": NEVER}
+BACKLOG = "instance:streammeta_kafka_lag_records:sum > 2000"
+
+
+class Scene(NamedTuple):
+    """What is on stage."""
+
+    broker: Broker
+    broker_process: psutil.Process
+    daemon: Daemon
+    prometheus: Prometheus
+
+    @contextmanager
+    def produce(self, *options: object) -> Iterator[None]:
+        """Meanwhile `streammeta produce sinusoid`, of 30 tasks, writes to the topic."""
+        target = ["--bootstrap-servers", self.broker.bootstrap_servers, "--topic", TOPIC, "--tasks", 30]
+        command = [*PROGRAM, "produce", "sinusoid", *map(str, [*target, *options])]
+        producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+        try:
+            yield
+        finally:
+            producer.kill()
+            producer.wait()
+
+    def poison(self) -> None:
+        """Records that cannot be used: no JSON, and NaN."""
+        nan, number = np.full((2, 1), np.nan, np.float32), np.ones((2, 1), np.float32)
+        value = encode_msgpack(episode_of(nan, number, number, number))
+        self.broker.write(TOPIC, [b"{"] * 5)
+        sent = self.broker.producer.send(TOPIC, value, b"task-0", [(CONTENT_TYPE, MSGPACK.encode())])
+        sent.get(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Broker, daemon, Prometheus, and a producer of 50 events a second."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    with ExitStack() as stack:
+        embedded = stack.enter_context(EmbeddedBroker())
+        broker = Broker(embedded.bootstrap_servers)
+        stack.callback(collect_sockets)
+        stack.callback(broker.close)
+        broker.create(TOPIC)
+        settings = {**SETTINGS, "kafka.bootstrap_servers": broker.bootstrap_servers}
+        daemon = stack.enter_context(Daemon(folder / "state", settings))
+        daemon.start()
+        prometheus = stack.enter_context(Prometheus(folder, daemon.port))
+        stage = Scene(broker, _broker_process(broker), daemon, prometheus)
+        stack.enter_context(stage.produce("--rate", 50))
+        yield stage
+
+
+def _broker_process(broker: Broker) -> psutil.Process:
+    """The process that listens at the broker's port."""
+    port = int(broker.bootstrap_servers.rpartition(":")[2])
+    (process,) = (
+        child
+        for child in psutil.Process().children(recursive=True)
+        if any(c.laddr.port == port and c.status == psutil.CONN_LISTEN for c in child.net_connections())
+    )
+    return process
+
+
+def test_rules_are_quickened() -> None:
+    """Durations and bounds on seconds; nothing else."""
+    rule = 'deriv(a:b:sum[10m]) > 0 and a:b_seconds:rate5m > 60 or c_seconds > 300 for: 2m c{p="x"} offset 1h'
+    assert quickened(rule, 100) == (
+        'deriv(a:b:sum[6000ms]) > 0 and a:b_seconds:rate5m > 0.6 or c_seconds > 3.0 for: 1200ms c{p="x"} '
+        "offset 36000ms"
+    )
+
+
+def test_everything_shown_has_data(scene: Scene) -> None:
+    """Each query of each panel, and each recording rule, gives a number for the running daemon."""
+    scene.daemon.wait_for_events(1)
+    rules = [one._replace(promql=quickened(one.promql)) for one in rule_expressions() if ":" in one.where]
+    empty = [*panel_expressions(), *rules]
+
+    def none_left() -> bool:
+        scene.daemon.send(signal.SIGUSR1)  # a checkpoint, so that there is a duration to take quantiles of
+        empty[:] = [one for one in empty if not _numbers(scene, one.promql)]
+        return not empty
+
+    wait_until(none_left, empty)
+
+
+def _numbers(scene: Scene, promql: str) -> list[float]:
+    values = [float(sample["value"][1]) for sample in scene.prometheus.query(promql)]
+    return [value for value in values if not np.isnan(value)]
+
+
+def test_every_metric_of_the_catalogue_is_exposed(scene: Scene) -> None:
+    """Prometheus has scraped each, under the bound of 500 series."""
+    wait_until(lambda: exposed() <= scene.prometheus.names(), "all metrics of the catalogue")
+    ours = {name for name in scene.prometheus.names() if name.startswith("streammeta_")}
+    assert ours == exposed()
+    assert len(CATALOGUE) <= len(ours)
+    (scraped,) = _numbers(scene, 'max_over_time(scrape_samples_scraped{job="streammeta"}[10m])')
+    assert 100 < scraped < 500
+
+
+def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
+    """All but LagGrowing, whose trend takes longer than a test; `test_rules.py` has it.
+
+    Overdue checkpoint, poison, noise, hanging broker, crash: each is told, and over in the end.
+    """
+    prometheus, daemon = scene.prometheus, scene.daemon
+    prometheus.wait_for("CheckpointStale")
+    daemon.send(signal.SIGUSR1)
+    prometheus.wait_for("CheckpointStale", firing=False)
+
+    with scene.produce("--noise", 8, "--rate", 50):
+        scene.poison()
+        for alert in ("NonFinite: input", "DeadLetters: undecodable", "LossDiverging"):
+            prometheus.wait_for(alert)
+    assert all(prometheus.query(one.promql) for one in annotation_expressions())
+
+    scene.broker_process.suspend()
+    try:
+        prometheus.wait_for("Stalled: no broker answers")
+    finally:
+        scene.broker_process.resume()
+    for alert in (
+        "Stalled: no broker answers",
+        "NonFinite: input",
+        "DeadLetters: undecodable",
+        "LossDiverging",
+    ):
+        prometheus.wait_for(alert, firing=False)
+
+    with scene.produce():
+        wait_until(lambda: _numbers(scene, BACKLOG) != [], "a backlog, so that the learner is busy")
+    daemon.send(signal.SIGUSR1)
+    wait_until(lambda: _numbers(scene, OLD_CHECKPOINT) != [], "events enough for a slow restore")
+    daemon.send(signal.SIGKILL)
+    daemon.wait()
+    prometheus.wait_for("Stalled: the daemon does not answer")
+    daemon.start()
+    prometheus.wait_for("RestoreSlow")
+    for alert in ("RestoreSlow", "Stalled: the daemon does not answer"):
+        prometheus.wait_for(alert, firing=False)
