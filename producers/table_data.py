@@ -1,16 +1,16 @@
 """Rows from a file: CSV, CSV.gz or Parquet, long (a row an observation) or wide (a row a series).
 
-Every failure is a `ConfigError` that names the column, the row (1 is the first below the header) and the value.
+Every failure is a `ConfigError` that names the column, the row (1 is the first below the header) and the
+value.
 """
 
 import csv
 import gzip
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def load_rows(path: Path, roles: Roles, missing: Missing = "fail") -> Rows:
 
 
 def load_wide(path: Path, task: str | None) -> Rows:
-    """The rows of a wide table, such as M4's own files: a series a row, its values in order, blanks at its end.
+    """The rows of a wide table, such as M4's own files: a series a row, its values in order, then blanks.
 
     Time is the place of a value in its series, so that the series run side by side.
 
@@ -109,12 +109,13 @@ def _columns(path: Path) -> Columns:
         raise ConfigError(f"{path}: cannot be read ({error}); name a .csv, .csv.gz or .parquet") from error
 
 
-def _opened(path: Path) -> io.TextIOWrapper:
-    raw = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]  # a gzip file reads as one
+def _opened(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
 
 
-def _csv(path: Path, text: io.TextIOWrapper) -> Columns:
+def _csv(path: Path, text: TextIO) -> Columns:
     rows = csv.reader(text)
     header = next(rows, [])
     if len(set(header)) < len(header) or not header:
@@ -145,9 +146,7 @@ def _parquet(path: Path) -> Columns:
 def _task(path: Path, column: str, row: int, value: Any) -> str:
     text = "" if value is None else str(value)
     if not 1 <= len(text.encode()) <= 256:
-        raise ConfigError(
-            f"{path}: column {column!r}, row {row}: a task id has 1 to 256 bytes, got {text[:40]!r}"
-        )
+        raise _wrong(path, column, row, text, "is no task id (1 to 256 bytes)")
     return text
 
 
@@ -162,9 +161,9 @@ def _numbers(path: Path, column: str, values: Sequence[Any], missing: Missing) -
         try:
             numbers[place] = float(value)
         except (TypeError, ValueError):
-            raise _no_number(path, column, place + 1, value, "is no number") from None
+            raise _wrong(path, column, place + 1, value, "is no number") from None
         if not math.isfinite(numbers[place]):
-            raise _no_number(path, column, place + 1, value, "is not finite")
+            raise _wrong(path, column, place + 1, value, "is not finite")
     return numbers
 
 
@@ -180,7 +179,7 @@ def _times(path: Path, column: str, values: Sequence[Any], missing: Missing) -> 
         try:
             moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
         except ValueError:
-            raise _no_number(path, column, place + 1, value, "is neither a number nor a date") from None
+            raise _wrong(path, column, place + 1, value, "is neither a number nor a date") from None
         seconds[place] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     return seconds, True
 
@@ -188,9 +187,9 @@ def _times(path: Path, column: str, values: Sequence[Any], missing: Missing) -> 
 def _refuse_missing(path: Path, column: str, row: int, missing: Missing) -> None:
     if missing == "fail":
         raise ConfigError(
-            f"{path}: column {column!r}, row {row}: no value; fill it, or leave such rows out with --missing skip"
+            f"{path}: column {column!r}, row {row}: no value; fill it, or leave such rows out: --missing skip"
         )
 
 
-def _no_number(path: Path, column: str, row: int, value: Any, what: str) -> ConfigError:
+def _wrong(path: Path, column: str, row: int, value: Any, what: str) -> ConfigError:
     return ConfigError(f"{path}: column {column!r}, row {row}: {str(value)[:60]!r} {what}; correct the table")
