@@ -11,8 +11,10 @@ from streammeta.algorithms.registry import build_learner
 from streammeta.batching import Gathering
 from streammeta.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.clock import Clock
-from streammeta.codec import decode
+from streammeta.codec import decode, decode_examples
 from streammeta.config import Config, config_hash, differences, fit
+from streammeta.config.schema import EventsSection
+from streammeta.cutting import Bounds, Cutter, Model, Sizes
 from streammeta.engine import Engine, Progress
 from streammeta.intake import Intake, Ledger
 from streammeta.loop import CheckpointPolicy, Controls, Loop, OrderLog, Rates
@@ -74,22 +76,24 @@ def assemble(
     clock: Clock | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
-    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
-    memories = Memories(store.get, empty, config.state.cache_tasks)
+    engine = _engine(config, brain, begun, store)
     clock = clock or Clock()
     intake = Intake(
         topic=config.kafka.topic,
         decode=partial(
-            decode, max_bytes=config.kafka.max_event_bytes, max_examples=config.events.max_examples
+            decode if config.events.kind == "episode" else decode_examples,
+            max_bytes=config.kafka.max_event_bytes,
+            max_examples=config.events.max_examples,
         ),
+        cutter=_cutter(config.events, brain.network, engine),
         gathering=Gathering(
             config.events.batch,
             config.events.batch_linger_seconds,
             lambda event: brain.network.shapes(event.episode),
         ),
-        engine=Engine(brain.network, brain.steps, begun.state, begun.progress, memories),
+        engine=engine,
         dead_letters=dead_letters,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id),
+        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally),
         observers=observers,
         clock=clock,
     )
@@ -104,6 +108,19 @@ def assemble(
         reload=reload,
         clock=clock,
     )
+
+
+def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> Engine:
+    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    memories = Memories(store.get, empty, config.state.cache_tasks, store.waiting)
+    return Engine(brain.network, brain.steps, begun.state, begun.progress, memories)
+
+
+def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:
+    sizes = Sizes(events.support, events.query, events.stride)
+    bounds = Bounds(events.expire_after_events, events.label_wait_events)
+    check = partial(engine.check, counts=(sizes.support, sizes.query))
+    return Cutter(sizes, bounds, engine.memories, Model(network.x_numbers, network.y_numbers, check))
 
 
 def restore(brain: Brain, store: Store) -> Checkpoint:

@@ -57,8 +57,8 @@ class Pace:
         self._clock, self._wait = clock, wait
         self._due = clock()
 
-    def turn(self) -> bool:
-        """Wait until the next event is due; False when the sending shall end."""
+    def turn(self, _due_seconds: float = 0.0) -> bool:
+        """Wait until the next event is due, at the pace's own time; False when the sending shall end."""
         if not self._gap_seconds:
             return not self._wait(0.0)
         now = self._clock()
@@ -66,6 +66,23 @@ class Pace:
         stop = self._wait(max(0.0, self._due - now))
         self._due += self._gap_seconds
         return not stop
+
+
+class Schedule:
+    """Sends each message when its own time has come, counted from the first; delays are made up.
+
+    Args:
+        clock: Monotonic seconds.
+        wait: As for `Pace`.
+    """
+
+    def __init__(self, clock: Callable[[], float], wait: Callable[[float], bool]) -> None:
+        self._clock, self._wait = clock, wait
+        self._begun = clock()
+
+    def turn(self, due_seconds: float) -> bool:
+        """Wait until a message is due; False when the sending shall end."""
+        return not self._wait(max(0.0, self._begun + due_seconds - self._clock()))
 
 
 class Deliveries:
@@ -149,7 +166,7 @@ def publish(
     stream: Iterable[Message],
     producer: Any,
     settings: KafkaSettings,
-    pace: Pace,
+    pace: Pace | Schedule,
     clock: Callable[[], float],
     keep_going: Callable[[], bool] = always,
 ) -> Published:
@@ -184,12 +201,12 @@ def _send(
     stream: Iterable[Message],
     producer: Any,
     topic: str,
-    pace: Pace,
+    pace: Pace | Schedule,
     deliveries: Deliveries,
     keep_going: Callable[[], bool],
 ) -> None:
     for message in stream:
-        if not (deliveries.room(keep_going) and pace.turn()):
+        if not (deliveries.room(keep_going) and pace.turn(message.due_seconds)):
             return
         try:
             future = producer.send(topic, message.value, message.key, message.headers)

@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 from streammeta.algorithms.base import State
+from streammeta.cutting import NOTHING, Tally
 from streammeta.engine import Progress
 from streammeta.errors import StateError
 from streammeta.network import Layout, Parameter
@@ -55,6 +56,7 @@ class Checkpoint:
         positions: Partition -> next offset.
         refused: Reason -> records set aside.
         topic_id: What tells the topic from a later one of the same name; "" while unknown.
+        tally: Records taken, and what expired of examples.
     """
 
     origin: Origin
@@ -63,6 +65,7 @@ class Checkpoint:
     positions: Mapping[int, int]
     refused: Mapping[str, int]
     topic_id: str = ""
+    tally: Tally = NOTHING
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -88,6 +91,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "positions": {str(partition): offset for partition, offset in checkpoint.positions.items()},
         "refused": dict(checkpoint.refused),
         "topic_id": checkpoint.topic_id,
+        "tally": checkpoint.tally,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -131,6 +135,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),
+        tally=Tally(*document.get("tally", ())),
     )
 
 

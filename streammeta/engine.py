@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import Info, State
+from streammeta.buffers import Buffer
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Batch, Episode, TaskEvent
+from streammeta.events import Array, Batch, Episode, TaskEvent
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import Prequential
@@ -83,6 +84,15 @@ class Step(NamedTuple):
     update_norm: float
 
 
+class Mark(NamedTuple):
+    """Where the engine stood before it learned from one task."""
+
+    state: State
+    progress: Progress
+    task: str
+    entry: Entry
+
+
 class Engine:
     """The learner at work.
 
@@ -107,6 +117,14 @@ class Engine:
     def load(self, events: Sequence[TaskEvent]) -> list[Entry]:
         """The entries of the events' tasks; the tasks must differ."""
         return [self.memories.get(event.task) for event in events]
+
+    def check(self, examples: Batch[Array], counts: Sequence[int]) -> None:
+        """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
+
+        Raises:
+            BadEvent: their shapes do not suit the model, or it has no such class.
+        """
+        self._steps.check(self.state, examples, counts)
 
     def step(self, events: Sequence[TaskEvent], entries: Sequence[Entry]) -> Step:
         """One iteration over events of different tasks, all of the same shape.
@@ -139,7 +157,16 @@ class Engine:
             losses = Losses(*three)
             progress = Progress(progress.events + 1, progress.prequential.fold(*losses, error))
             stats = _visited(entry.stats, progress.events, event.time_ms, losses)
-            updates.append(Update(event.task, entry.stats, Entry(stats, memory), losses, error, progress))
+            updates.append(
+                Update(
+                    event.task,
+                    entry.stats,
+                    entry._replace(stats=stats, memory=memory),
+                    losses,
+                    error,
+                    progress,
+                )
+            )
         return Step(state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
 
     def keep(self, step: Step) -> None:
@@ -148,7 +175,20 @@ class Engine:
         for update in step.updates:
             self.memories.put(update.task, update.entry)
 
-    def dirty(self) -> Mapping[str, TaskRow]:
+    def hold(self, task: str, buffer: Buffer) -> None:
+        """Let the task keep these examples for its next episode."""
+        self.memories.put(task, self.memories.get(task)._replace(buffer=buffer))
+
+    def mark(self, task: str) -> Mark:
+        """Where the engine stands, for `back`, as long as only this task is learned from."""
+        return Mark(self.state, self.progress, task, self.memories.get(task))
+
+    def back(self, mark: Mark) -> None:
+        """Undo what was kept since the mark."""
+        self.state, self.progress = mark.state, mark.progress
+        self.memories.put(mark.task, mark.entry)
+
+    def dirty(self) -> Mapping[str, TaskRow | None]:
         """The rows that the store does not hold yet; `memory_norm` is that of the task's parameters."""
         params_of = self._steps.task_params
         return self.memories.dirty(partial(params_of, self.state)) if params_of else self.memories.dirty()

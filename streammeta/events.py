@@ -5,12 +5,15 @@ All are frozen; arrays inside them are never written to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 T = TypeVar("T")
+
+Part = Literal["x", "y"]
+"""Inputs or labels."""
 
 Positions = Mapping[int, int]
 """Partition -> the next offset to be learned from."""
@@ -68,6 +71,26 @@ class TaskEvent:
 
     task: str
     episode: Episode[Array]
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """One decoded record of labelled examples: the task id, NumPy arrays as they came, and its event time."""
+
+    task: str
+    examples: Batch[Array]
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class HalfExamples:
+    """One decoded record of inputs without labels, or of labels alone; `id` joins the two."""
+
+    task: str
+    id: str
+    part: Part
+    array: Array
     time_ms: int
 
 

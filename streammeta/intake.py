@@ -7,13 +7,14 @@ What waits in an open iteration is in none of them, only in the order log.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from streammeta.batching import Gathering, Taken
+from streammeta.batching import Gathering, Read, Taken
 from streammeta.clock import Clock
+from streammeta.cutting import NOTHING, Cutter, Portion, Tally
 from streammeta.engine import Engine
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Record, TaskEvent
+from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
 from streammeta.iteration import Learnt, Result, iterate
-from streammeta.outcomes import Duplicate, Learned, Observer, Outcome, Refused
+from streammeta.outcomes import Duplicate, Expired, Learned, Observer, Outcome, Refused, Skipped
 from streammeta.stream.base import DeadLetters
 
 
@@ -26,12 +27,14 @@ class Ledger:
         refused: Reason -> records set aside.
         since_checkpoint: Records applied since the last checkpoint.
         topic_id: The identity of the topic that the positions belong to; "" while unknown.
+        tally: Records taken, and what expired of examples.
     """
 
     positions: dict[int, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     since_checkpoint: int = 0
     topic_id: str = ""
+    tally: Tally = NOTHING
 
 
 @dataclass
@@ -41,12 +44,14 @@ class Intake:
     Attributes:
         topic: The name that outcomes carry.
         decode: Reads a record, or raises BadEvent.
+        cutter: Cuts episodes, where records hold examples.
         gathering: The iteration that is being gathered.
         observers: Told what happened.
     """
 
     topic: str
-    decode: Callable[[Record], TaskEvent]
+    decode: Callable[[Record], TaskEvent | Examples | HalfExamples]
+    cutter: Cutter
     gathering: Gathering
     engine: Engine
     dead_letters: DeadLetters
@@ -55,6 +60,8 @@ class Intake:
     clock: Clock
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
+    _waiting: Tally = field(init=False, default=NOTHING)
+    """What the records of the open iteration add to the ledger's tally."""
 
     @property
     def open(self) -> bool:
@@ -72,7 +79,7 @@ class Intake:
 
     def start(self, positions: Positions) -> None:
         """Go on from here; what waits in an open iteration is no more."""
-        self.gathering.close()
+        self._give_up()
         self.ledger.positions, self._taken = dict(positions), dict(positions)
 
     def move(self, positions: Positions) -> None:
@@ -80,12 +87,12 @@ class Intake:
 
         What waits of other partitions is gathered again, as by a restart now.
         """
-        waiting = [taken for taken in self.gathering.close() if taken.record.partition not in positions]
+        waiting = [taken.record for taken in self._give_up() if taken.record.partition not in positions]
         reached = {**self._taken, **positions}
         self.ledger.positions |= positions
         self._taken = dict(self.ledger.positions)
-        for taken in waiting:
-            self._join(taken, self.clock.monotonic())
+        for record in waiting:
+            self.take(record)
         self._taken = reached
         self._pass()
 
@@ -100,9 +107,13 @@ class Intake:
                 self.tell(Duplicate(self.topic, record.partition, record.offset))
 
     def take(self, record: Record) -> None:
-        """Read the record and let it join; closes at most one iteration, before it or with it."""
+        """Read the record and let it join; closes at most one iteration before it, and one with it."""
         began = self.clock.monotonic()
-        read = self._read(record)
+        number = self.ledger.tally.records + self._waiting.records + 1
+        if self.cutter.due(number):
+            self.close()
+            self._count(self.cutter.sweep(number))
+        read = self._read(record, number)
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
@@ -120,11 +131,16 @@ class Intake:
 
     def close(self) -> None:
         """Apply what was gathered, if anything was, as one iteration, then tell of it."""
-        gathered = self.gathering.close()
+        waiting, gathered = self._waiting, self._give_up()
         results = iterate(self.engine, [taken.read for taken in gathered], self.clock.monotonic)
-        outcomes = [self._settled(taken, result) for taken, result in zip(gathered, results, strict=True)]
+        outcomes = [
+            outcome
+            for taken, result in zip(gathered, results, strict=True)
+            for outcome in self._settled(taken, result)
+        ]
         self.ledger.positions.update(self._taken)
         self.ledger.since_checkpoint += len(gathered)
+        self._count(waiting)
         for outcome in outcomes:
             self.tell(outcome)
 
@@ -137,28 +153,49 @@ class Intake:
         """Add what the open iteration admits; closes it when it is complete."""
         self.gathering.take(taken, now_seconds)
         self._taken[taken.record.partition] = taken.record.offset + 1
+        dropped = taken.read.dropped if isinstance(taken.read, Portion) else NOTHING
+        self._waiting = self._waiting.plus(dropped).plus(Tally(records=1))
         if self.gathering.complete:
             self.close()
+
+    def _give_up(self) -> list[Taken]:
+        """What was gathered; nothing waits any more."""
+        self.cutter.settled()
+        self._waiting = NOTHING
+        return self.gathering.close()
+
+    def _count(self, more: Tally) -> None:
+        """Count records, and what expired with them."""
+        self.ledger.tally = self.ledger.tally.plus(more)
+        if more.expired or more.unmatched:
+            self.tell(Expired(self.topic, more.expired, more.unmatched))
 
     def _pass(self) -> None:
         """The state passes what was taken where nothing waits."""
         if not self.open:
             self.ledger.positions.update(self._taken)
 
-    def _read(self, record: Record) -> TaskEvent | BadEvent:
+    def _read(self, record: Record, number: int) -> Read:
         try:
-            return self.decode(record)
+            read = self.decode(record)
+            if isinstance(read, TaskEvent):
+                return read
+            if self.gathering.holds(read.task):
+                self.close()  # what its task holds is known when that event is learned, or refused
+            return self.cutter.portion(read, number)
         except BadEvent as refusal:
             return refusal
 
-    def _settled(self, taken: Taken, result: Result) -> Outcome:
-        """The record's outcome; it is set aside when it was refused."""
-        if isinstance(result, Learnt):
-            return self._learned(taken, result)
+    def _settled(self, taken: Taken, result: Result) -> list[Outcome]:
+        """The record's outcomes; it is set aside when it was refused."""
         record = taken.record
-        self.dead_letters.send(record, result)
-        self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
-        return Refused(self.topic, record.partition, record.offset, result.reason, str(result))
+        if isinstance(result, BadEvent):
+            self.dead_letters.send(record, result)
+            self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
+            return [Refused(self.topic, record.partition, record.offset, result.reason, str(result))]
+        if not result:
+            return [Skipped(self.topic, record.partition, record.offset)]
+        return [self._learned(taken, learnt) for learnt in result]
 
     def _learned(self, taken: Taken, learnt: Learnt) -> Learned:
         event, step, update = learnt.event, learnt.step, learnt.update

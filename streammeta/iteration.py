@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from streammeta.batching import Read, events_of
+from streammeta.cutting import Portion
 from streammeta.engine import Engine, Step, Update
 from streammeta.errors import BadEvent
 from streammeta.events import TaskEvent
@@ -26,29 +28,60 @@ class Learnt(NamedTuple):
     store_seconds: float
 
 
-Result = Learnt | BadEvent
+Result = tuple[Learnt, ...] | BadEvent
+"""What came of a record: what was learned from it, nothing where its examples only wait, or a refusal."""
 
 
-def iterate(engine: Engine, reads: Sequence[TaskEvent | BadEvent], tick: Tick) -> list[Result]:
-    """Learn from the events among `reads`, all of different tasks and equal shapes.
+def iterate(engine: Engine, reads: Sequence[Read], tick: Tick) -> list[Result]:
+    """Learn from the events among `reads`, all of different tasks and equal shapes; keep what only waits.
 
     When the engine refuses the iteration, each event is tried alone and nothing kept: those that are refused
     alone are refused, the others are one iteration. When none is (their updates overflow only together), each
     becomes an iteration of its own. A refused iteration of B events costs up to 2 B further steps.
 
+    The events of a record that makes several are learned one after the other; when one is refused, so is the
+    record, and none of them is kept.
+
     Returns:
         A result for each of `reads`, in their order; what is a refusal already stays one.
     """
-    events = {number: read for number, read in enumerate(reads) if isinstance(read, TaskEvent)}
-    results = _learn(engine, events, tick)
-    return [read if isinstance(read, BadEvent) else results[number] for number, read in enumerate(reads)]
+    for read in reads:
+        if isinstance(read, Portion) and not read.events:
+            engine.hold(read.task, read.after)
+    single = {n: events_of(read)[0] for n, read in enumerate(reads) if len(events_of(read)) == 1}
+    learned = _learn(engine, single, tick)
+    results: list[Result] = []
+    for number, read in enumerate(reads):
+        if isinstance(read, BadEvent):
+            results.append(read)
+            continue
+        result = learned[number] if number in learned else _in_turn(engine, events_of(read), tick)
+        results.append(result)
+        if isinstance(read, Portion) and read.events:
+            engine.hold(read.task, read.refused if isinstance(result, BadEvent) else read.after)
+    return results
+
+
+def _in_turn(engine: Engine, events: Sequence[TaskEvent], tick: Tick) -> Result:
+    """Learn from events of one task, all or none."""
+    if not events:
+        return ()
+    mark, learnt = engine.mark(events[0].task), list[Learnt]()
+    try:
+        for event in events:
+            learnt += _step(engine, [event], tick)
+    except BadEvent as refusal:
+        engine.back(mark)
+        return refusal
+    return tuple(learnt)
 
 
 def _learn(engine: Engine, events: Mapping[int, TaskEvent], tick: Tick) -> dict[int, Result]:
     if not events:
         return {}
     try:
-        return dict(zip(events, _step(engine, list(events.values()), tick), strict=True))
+        learnt = _step(engine, list(events.values()), tick)
+        return {number: (one,) for number, one in zip(events, learnt, strict=True)}
     except BadEvent as refusal:
         if len(events) == 1:
             return dict.fromkeys(events, refusal)

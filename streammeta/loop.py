@@ -255,6 +255,7 @@ class Loop:
             positions=self.intake.ledger.positions,
             refused=self.intake.ledger.refused,
             topic_id=self.intake.ledger.topic_id,
+            tally=self.intake.ledger.tally,
         )
 
     def _reached(self, ends: Positions | None) -> bool:

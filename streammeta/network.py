@@ -94,18 +94,28 @@ class Network:
         Raises:
             BadEvent: NaN or infinity, before or after the cast; fractional class numbers.
         """
-        return Episode(*(Batch(self._x(batch.x), self._y(batch.y)) for batch in episode))
+        return Episode(*(self._tensors(batch) for batch in episode))
 
     def shapes(self, episode: Episode[Array]) -> Hashable:
         """What must be equal in two episodes that are stacked: shapes, and whether x stays integer."""
         return tuple((x.shape, y.shape, self.keeps_integers and x.dtype.kind != "f") for x, y in episode)
 
-    def _x(self, x: Array) -> Tensor:
+    def x_numbers(self, x: Array) -> Array:
+        """Inputs cast to what the model takes.
+
+        Raises:
+            BadEvent: NaN or infinity, before or after the cast.
+        """
         if self.keeps_integers and x.dtype.kind != "f":
-            return torch.from_numpy(x.astype(np.int64)).to(self.device)
+            return x.astype(np.int64)
         return self._real(x, "x")
 
-    def _y(self, y: Array) -> Tensor:
+    def y_numbers(self, y: Array) -> Array:
+        """Labels cast to what the loss takes.
+
+        Raises:
+            BadEvent: NaN or infinity, before or after the cast; fractional class numbers.
+        """
         if not self.takes_classes:
             return self._real(y, "y")
         if not np.isfinite(y).all():
@@ -113,16 +123,20 @@ class Network:
         if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)):
             raise BadEvent(Reason.BAD_TENSOR, "y must hold class numbers, got fractions", stage="step")
         with np.errstate(invalid="ignore"):  # too large a number becomes one that no class has
-            return torch.from_numpy(y.astype(np.int64)).to(self.device)
+            return y.astype(np.int64)
 
-    def _real(self, values: Array, name: str) -> Tensor:
+    def _tensors(self, batch: Batch[Array]) -> Batch[Tensor]:
+        x, y = torch.from_numpy(self.x_numbers(batch.x)), torch.from_numpy(self.y_numbers(batch.y))
+        return Batch(x.to(self.device), y.to(self.device))
+
+    def _real(self, values: Array, name: str) -> Array:
         with np.errstate(over="ignore"):
             cast_values = values.astype("float32" if self.dtype == torch.float32 else "float64")
         if not np.isfinite(cast_values).all():
             raise BadEvent(
                 Reason.NON_FINITE_INPUT, f"{name} holds NaN, infinity or a number too large", stage="step"
             )
-        return torch.from_numpy(cast_values).to(self.device)
+        return cast_values
 
 
 def load_network(

@@ -73,6 +73,29 @@ class Duplicate:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A record's examples wait in its task's buffer: they make no episode yet."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Examples were dropped.
+
+    Attributes:
+        tasks: Tasks whose examples waited too long for an episode.
+        halves: Inputs whose labels, or labels whose inputs, did not come in time.
+    """
+
+    topic: str
+    tasks: int
+    halves: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpointed:
     """A commit ended at Unix time `timestamp_seconds`; when it failed (`ok` is False) the program ends."""
 
@@ -102,5 +125,5 @@ class Turned:
     replayed: float = 1.0
 
 
-Outcome = Learned | Refused | Duplicate | Checkpointed | Turned
+Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned
 Observer = Callable[[Outcome], None]

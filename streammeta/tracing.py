@@ -4,9 +4,10 @@ A trace runs the same ATen operations in the same order as eager `torch.func`, s
 the step is about three times faster. Shapes beyond `MAX_TRACES` run eagerly: slower, same bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple, SupportsInt, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch._functorch.compile_utils import (
@@ -17,7 +18,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from streammeta.algorithms.base import Info, MetaLearner, State
 from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
-from streammeta.events import Batch, Episode
+from streammeta.events import Array, Batch, Episode
 from streammeta.network import Network
 
 MAX_TRACES: Final = 64
@@ -29,6 +30,7 @@ _NO_MEMORY: Final = "can't allocate memory"
 
 Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 FlatStep = Callable[..., list[Tensor]]
+Verdict = TypeVar("Verdict", int, str)
 
 
 def signature_of(episode: Episode[Tensor]) -> Signature:
@@ -50,6 +52,7 @@ class Steps:
         self._learner = learner
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
+        self._fits: dict[Signature, int] = {}
         self._refused: dict[Signature, str] = {}
 
     @property
@@ -73,17 +76,32 @@ class Steps:
         with torch.no_grad():
             prepared = self._prepare(state, episode, inputs)
             if prepared.classes:
-                _check_classes(episode, prepared.classes)
+                for batch in episode:
+                    _check_classes(*batch.y.aminmax(), prepared.classes)
             *outputs, finite = prepared.run(*inputs)
         after, rest = read_state(state, outputs)
         return after, rest[0], Info(*rest[1:]), bool(finite)
+
+    def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
+        """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
+
+        Raises:
+            BadEvent: the model cannot take examples of these shapes, or has no such class.
+            ConfigError: the model's code fails on any data.
+        """
+        kinds = [(array.shape[1:], _dtype(array)) for array in examples]
+        signature = tuple(((1, count, *shape), dtype) for count in counts for shape, dtype in kinds)
+        with torch.no_grad():
+            classes = self._check_shapes(signature, state)
+        if classes:
+            _check_classes(examples.y.min(), examples.y.max(), classes)
 
     def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
         """The step for these shapes, made at their first visit."""
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
-            classes = self._check_shapes(signature, state, episode)
+            classes = self._check_shapes(signature, state)
             step = self._flat_step(state)
             if len(self._prepared) >= MAX_TRACES:
                 return Prepared(step, classes)
@@ -92,29 +110,33 @@ class Steps:
             prepared = self._prepared[signature] = Prepared(trace(step, blank), classes)
         return prepared
 
-    def _check_shapes(self, signature: Signature, state: State, episode: Episode[Tensor]) -> int:
+    def _check_shapes(self, signature: Signature, state: State) -> int:
         """Try the model on zeros of these shapes; the number of its classes.
 
         A verdict is remembered (the last `MAX_TRACES`), so a flood of odd events costs little.
         """
+        if signature in self._fits:
+            return self._fits[signature]
         if signature not in self._refused:
             try:
-                return max(self._try(state.params, batch) for batch in episode)
+                classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
             except (TypeError, AttributeError, NameError) as error:
                 raise ConfigError(
                     f"model.factory, model.loss: the code fails on any data: {_first_line(error)}"
                 ) from error
             except (RuntimeError, ValueError, IndexError) as error:
                 refuse_machine_fault(error)
-                if len(self._refused) >= MAX_TRACES:
-                    del self._refused[next(iter(self._refused))]
-                self._refused[signature] = _first_line(error)
+                _remember(self._refused, signature, _first_line(error))
+            else:
+                _remember(self._fits, signature, classes)
+                return classes
         reason = f"the model cannot take these shapes: {self._refused[signature]}"
         raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
 
-    def _try(self, params: Tensor, batch: Batch[Tensor]) -> int:
-        prediction = self._network.predict(params, torch.zeros_like(batch.x[0]))
-        self._network.loss_of(prediction, torch.zeros_like(batch.y[0]))
+    def _try(self, params: Tensor, signature: Signature) -> int:
+        x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)
+        prediction = self._network.predict(params, x)
+        self._network.loss_of(prediction, y)
         return prediction.shape[1] if self._network.takes_classes else 0
 
     def _flat_step(self, like: State) -> FlatStep:
@@ -130,6 +152,13 @@ class Steps:
             return [*state_tensors(after), moved, *info, torch.as_tensor(finite)]
 
         return step
+
+
+def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict) -> None:
+    """Keep the verdict in place of the oldest one."""
+    if verdicts and len(verdicts) >= MAX_TRACES:
+        del verdicts[next(iter(verdicts))]
+    verdicts[signature] = verdict
 
 
 def refuse_machine_fault(error: Exception) -> None:
@@ -202,10 +231,14 @@ def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Te
     return {name: next(values) for name in sorted(like)}
 
 
-def _check_classes(episode: Episode[Tensor], classes: int) -> None:
+def _check_classes(lowest: SupportsInt, highest: SupportsInt, classes: int) -> None:
     """Class numbers out of range would read past the logits, and on a GPU end the process."""
-    for batch in episode:
-        low, high = (int(bound) for bound in batch.y.aminmax())
-        if low < 0 or high >= classes:
-            message = f"y holds class {low if low < 0 else high}; the model knows 0 to {classes - 1}"
-            raise BadEvent(Reason.BAD_TENSOR, message, stage="step")
+    low, high = int(lowest), int(highest)
+    if low < 0 or high >= classes:
+        message = f"y holds class {low if low < 0 else high}; the model knows 0 to {classes - 1}"
+        raise BadEvent(Reason.BAD_TENSOR, message, stage="step")
+
+
+def _dtype(array: Array) -> torch.dtype:
+    """The dtype of the tensor that the array becomes."""
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype

@@ -215,7 +215,7 @@ class FusedStore(MemoryStore):
         """As the store behind."""
         return self.behind.count()
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()
         written = self.behind.commit(meta, tasks)

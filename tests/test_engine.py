@@ -43,7 +43,7 @@ def learn(engine: Engine, *events: TaskEvent) -> None:
     engine.keep(engine.step(events, engine.load(events)))
 
 
-def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow]]:
+def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow | None]]:
     """All that is state, byte for byte."""
     state = engine.state
     tensors = (state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr)
@@ -68,7 +68,7 @@ def test_step_changes_nothing_until_keep() -> None:
     engine.keep(step)
     after = snapshot(engine)
     assert after[0] != before[0]
-    assert after[2]["a"].memory != before[2]["a"].memory
+    assert repr(after[2]["a"]) != repr(before[2]["a"])
     assert engine.progress.events == 2
 
 

@@ -60,7 +60,7 @@ def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskR
         one = [event(task, index)]
         engine.keep(engine.step(one, engine.load(one)))
     store = LmdbStore(StateDirectory(folder).lmdb_path)
-    rows = dict(engine.dirty())
+    rows = {task: row for task, row in engine.dirty().items() if row is not None}
     checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, positions={0: 7}, refused={})
     store.commit(pack(checkpoint), rows)
     store.close()

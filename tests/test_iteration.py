@@ -11,7 +11,7 @@ from streammeta.algorithms.base import Info, MetaLearner, State
 from streammeta.engine import Engine, Progress
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Batch, Episode, TaskEvent
-from streammeta.iteration import Learnt, iterate
+from streammeta.iteration import iterate
 from streammeta.memories import Memories
 from streammeta.tracing import Steps
 from tests.networks import arrays, event
@@ -43,7 +43,7 @@ def changed(one: TaskEvent, factor: float) -> TaskEvent:
 def run_iteration(engine: Engine, *reads: TaskEvent | BadEvent) -> list[Reason | None]:
     """Reasons of the refused; None for the learned."""
     results = iterate(engine, reads, lambda: 0.0)
-    return [None if isinstance(result, Learnt) else result.reason for result in results]
+    return [None if isinstance(result, tuple) else result.reason for result in results]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_events_are_told_with_their_own_count_and_their_share_of_the_time() -> N
     """Progress is that after each event; the stages' seconds add up to those of the iteration."""
     engine, ticks = engine_of(), iter([10.0, 11.0, 14.0, 20.0])
     results = iterate(engine, [an_event("a", 4), an_event("b", 4)], lambda: next(ticks))
-    learnt = [result for result in results if isinstance(result, Learnt)]
+    learnt = [one for result in results if isinstance(result, tuple) for one in result]
     assert [one.update.progress.events for one in learnt] == [1, 2]
     assert learnt[0].update.progress.prequential != learnt[1].update.progress.prequential
     assert learnt[1].update.progress == engine.progress

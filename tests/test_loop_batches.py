@@ -105,7 +105,7 @@ def test_the_daemon_learns_the_iterations_of_the_rules(size: int, folder: Path) 
     assert torch.equal(world.checkpoint().state.params, engine.state.params)
     assert repr(world.checkpoint().progress) == repr(engine.progress)
     assert {task: row.memory for task, row in world.rows().items()} == {
-        task: row.memory for task, row in engine.memories.dirty().items()
+        task: row.memory for task, row in engine.memories.dirty().items() if row is not None
     }
     assert {len(group) for group in groups} >= {1, size}
     assert any(wild(one) for group in groups for one in group)

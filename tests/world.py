@@ -127,6 +127,7 @@ def same(one: World, two: World) -> bool:
     return (
         torch.equal(a.state.params, b.state.params)
         and torch.equal(a.state.outer["momentum"], b.state.outer["momentum"])
-        and repr((a.progress, a.positions, a.refused)) == repr((b.progress, b.positions, b.refused))
+        and repr((a.progress, a.positions, a.refused, a.tally))
+        == repr((b.progress, b.positions, b.refused, b.tally))
         and repr(one.rows()) == repr(two.rows())
     )

@@ -1,10 +1,22 @@
-"""The wire format: a Kafka record becomes a task event, an episode becomes a record's value.
+"""The wire format: a Kafka record becomes a task event or examples, and these become a record's value.
 
-`reading` holds the envelope (key, headers, body), `tensors` the arrays, `writing` the way back. Invariant:
-whatever bytes come in, the answer is a `TaskEvent` or a `BadEvent` with a reason of the closed list.
+`envelope` holds key, headers and structure, `reading` episodes, `examples` single examples, `tensors` the
+arrays, `writing` the way back. Invariant: whatever bytes come in, the answer is a value or a `BadEvent` with
+a reason of the closed list.
 """
 
-from streammeta.codec.reading import CONTENT_TYPE, JSON, MSGPACK, TIME, decode
+from streammeta.codec.envelope import CONTENT_TYPE, JSON, MSGPACK, TIME
+from streammeta.codec.examples import decode_examples
+from streammeta.codec.reading import decode
 from streammeta.codec.writing import encode_json, encode_msgpack
 
-__all__ = ["CONTENT_TYPE", "JSON", "MSGPACK", "TIME", "decode", "encode_json", "encode_msgpack"]
+__all__ = [
+    "CONTENT_TYPE",
+    "JSON",
+    "MSGPACK",
+    "TIME",
+    "decode",
+    "decode_examples",
+    "encode_json",
+    "encode_msgpack",
+]

@@ -1,6 +1,7 @@
-"""The way out: an episode of NumPy arrays as the value of a record."""
+"""The way out: an episode, or labelled examples, of NumPy arrays as the value of a record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -12,8 +13,16 @@ from streammeta.events import Array, Batch, Episode
 _NAMES = {dtype: name if dtype.itemsize == 1 else f"<{name}" for name, dtype in DTYPES.items()}
 
 
-def encode_json(episode: Episode[Array]) -> bytes:
-    """The episode as nested lists; floats come back as float64, integers as int64, booleans as bool.
+Content = Episode[Array] | Batch[Array]
+NOTHING: Mapping[str, float | str] = MappingProxyType({})
+
+
+def encode_json(content: Content, beside: Mapping[str, float | str] = NOTHING) -> bytes:
+    """The content as nested lists; floats come back as float64, integers as int64, booleans as bool.
+
+    Args:
+        content: An episode, or labelled examples.
+        beside: Further fields, for other readers; the learner ignores what it does not know.
 
     Raises:
         ValueError: an array holds NaN or infinity, for which JSON has no form.
@@ -21,21 +30,29 @@ def encode_json(episode: Episode[Array]) -> bytes:
     >>> one = np.ones((1, 1), np.float32)
     >>> encode_json(Episode(Batch(one, one), Batch(one, one)))
     b'{"support":{"x":[[1.0]],"y":[[1.0]]},"query":{"x":[[1.0]],"y":[[1.0]]}}'
+    >>> encode_json(Batch(one, one), {"id": "7"})
+    b'{"x":[[1.0]],"y":[[1.0]],"id":"7"}'
     """
-    return msgspec.json.encode(_body(episode, _to_lists))
+    return msgspec.json.encode({**_body(content, _to_lists), **beside})
 
 
-def encode_msgpack(episode: Episode[Array]) -> bytes:
-    """The episode with its arrays as raw bytes, in their own dtype, little-endian and C order.
+def encode_msgpack(content: Content, beside: Mapping[str, float | str] = NOTHING) -> bytes:
+    """The content with its arrays as raw bytes, in their own dtype, little-endian and C order.
+
+    Args:
+        content: An episode, or labelled examples.
+        beside: Further fields, for other readers.
 
     Raises:
         ValueError: a dtype that the contract does not have.
     """
-    return msgspec.msgpack.encode(_body(episode, _to_map))
+    return msgspec.msgpack.encode({**_body(content, _to_map), **beside})
 
 
-def _body(episode: Episode[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:
-    return {"support": _set(episode.support, tensor), "query": _set(episode.query, tensor)}
+def _body(content: Content, tensor: Callable[[Array], Any]) -> dict[str, Any]:
+    if isinstance(content, Batch):
+        return _set(content, tensor)
+    return {"support": _set(content.support, tensor), "query": _set(content.query, tensor)}
 
 
 def _set(batch: Batch[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from streammeta.config.bilevel import Bilevel
+from streammeta.config.bilevel import Bilevel, MultiStepMamlSection
 from streammeta.config.section import Section
 
 Order = Literal["second", "first"]
@@ -215,3 +215,31 @@ def refuse_batch(algorithm: Algorithm, batch: int) -> str | None:
     if isinstance(algorithm, MomlV2Section) and algorithm.tasks is not None and batch > algorithm.tasks:
         return f"an iteration cannot hold more tasks than algorithm.tasks = {algorithm.tasks}"
     return None
+
+
+def refuse_sizes(algorithm: Algorithm, support: int, query: int) -> dict[str, str]:
+    """Why `algorithm` cannot learn from episodes of these sizes, by the setting to change."""
+    if isinstance(algorithm, MultiStepMamlSection) and algorithm.data == "resampling":
+        pieces = 2 * algorithm.inner_steps
+        return _uncut("support", support, 0, pieces, f"inner_steps = {algorithm.inner_steps}, resampling")
+    if isinstance(algorithm, LocalMomlSection | PerFedavgSection):
+        steps = algorithm.local_steps
+        first = algorithm.initial_examples if isinstance(algorithm, LocalMomlSection) else 0
+        why = f"local_steps = {steps}" + (f", initial_examples = {first}" if first else "")
+        return _uncut("support", support, first, steps, why) | _uncut("query", query, 0, steps, why)
+    if getattr(algorithm, "hessian_set", "support") == "half" and support < 2:
+        return {"support": 'algorithm.hessian_set = "half" needs two halves; set it to 2 or more'}
+    return {}
+
+
+def _uncut(key: str, examples: int, first: int, pieces: int, why: str) -> dict[str, str]:
+    """The refusal of examples that, less the `first`, cannot be cut into equal pieces."""
+    size, rest = divmod(examples - first, pieces) if pieces else (1, 0)
+    if size > 0 and not rest:
+        return {}
+    fitting = first + max(1, size + (rest > 0)) * pieces
+    return {
+        key: f"algorithm.{why}: it is cut into {pieces} equal pieces"
+        + (f" after the first {first}" if first else "")
+        + f"; set it to {fitting}, or another that fits"
+    }

@@ -19,15 +19,19 @@ _KEPT: Mapping[str, set[str]] = {
 _FREE: Mapping[str, set[str]] = {
     "algorithm": {"inner_lr"},
     "outer": {"lr"},
-    # the sets of ready episodes are what they are
-    "events": {"support", "query", "max_examples", "batch_linger_seconds"},
+    "events": {"max_examples", "batch_linger_seconds", "expire_after_events", "label_wait_events"},
 }
+_SIZES = {"support", "query", "stride"}
+"""Those of ready episodes are what they are."""
 
 
 def fit(config: Config) -> dict[str, Any]:
     """The settings that a state depends on, section by section, as JSON values; without those not set."""
     chosen = [(name, {"include": keys}) for name, keys in _KEPT.items()]
-    chosen += [(name, {"exclude": keys}) for name, keys in _FREE.items()]
+    free = dict(_FREE)
+    if config.events.kind == "episode":
+        free["events"] = free["events"] | _SIZES
+    chosen += [(name, {"exclude": keys}) for name, keys in free.items()]
     return {
         name: getattr(config, name).model_dump(mode="json", exclude_none=True, by_alias=True, **keys)
         for name, keys in chosen

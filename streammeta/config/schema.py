@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch
+from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch, refuse_sizes
 from streammeta.config.outer import OuterOptimiser, SgdSection
 from streammeta.config.section import Section
 from streammeta.config.values import ClientSettings, Directory, ImportPath, LossName, ServerList, TopicName
@@ -104,16 +104,34 @@ class ModelSection(Section):
 class EventsSection(Section):
     """How records become episodes."""
 
-    kind: Literal["episode"] = Field("episode", description="What a record's value holds.")
-    support: int = Field(
-        10,
-        ge=1,
-        description="Examples in the support set, where episodes are cut from single examples (not yet).",
+    kind: Literal["episode", "examples"] = Field(
+        "episode",
+        description="What a record's value holds: a ready episode, or examples that are cut into episodes.",
     )
-    query: int = Field(
-        10,
+    support: int = Field(10, ge=1, description="Examples in the support set of an episode that is cut.")
+    query: int = Field(10, ge=1, description="Examples in its query set, newer than those of the support.")
+    stride: int = Field(
+        default_factory=lambda known: known.get("query", 10),
+        validate_default=True,
         ge=1,
-        description="Examples in the query set, where episodes are cut from single examples (not yet).",
+        description=(
+            "New examples that make a task's next episode, query to support + query; when absent, query."
+        ),
+    )
+    expire_after_events: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Records after which the examples of a task that never had enough are dropped, counted; 0: never."
+        ),
+    )
+    label_wait_events: int = Field(
+        10_000,
+        ge=0,
+        description=(
+            "Records that x waits for the y of the same id, or y for x; then it is dropped, counted. "
+            "0: such records are dead letters."
+        ),
     )
     batch: int = Field(
         1,
@@ -128,6 +146,17 @@ class EventsSection(Section):
     max_examples: int = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )
+
+    @field_validator("stride")
+    @classmethod
+    def _between(cls, stride: int, info: ValidationInfo) -> int:
+        support, query = info.data.get("support"), info.data.get("query")
+        if support is not None and query is not None and not query <= stride <= support + query:
+            raise ValueError(
+                f"must be events.query = {query} (else an example is in two query sets) to events.support + "
+                f"events.query = {support + query} (else examples are passed over)"
+            )
+        return stride
 
 
 class StateSection(Section):
@@ -183,8 +212,18 @@ class Config(Section):
     @classmethod
     def _suits_algorithm(cls, events: EventsSection, info: ValidationInfo) -> EventsSection:
         """The settings of two tables are compared in the later one."""
-        reason = refuse_batch(info.data["algorithm"], events.batch) if "algorithm" in info.data else None
-        if reason:
-            text = f"events.batch = {events.batch}: {reason}"
-            raise PydanticCustomError("combination", "{text}", {"text": text, "problems": [("batch", text)]})
+        if "algorithm" not in info.data:
+            return events
+        algorithm = info.data["algorithm"]
+        reasons = {"batch": refuse_batch(algorithm, events.batch)}
+        if events.kind == "examples":
+            reasons |= refuse_sizes(algorithm, events.support, events.query)
+        problems = [
+            (key, f"events.{key} = {getattr(events, key)}: {reason}")
+            for key, reason in reasons.items()
+            if reason
+        ]
+        if problems:
+            text = "; ".join(text for _, text in problems)
+            raise PydanticCustomError("combination", "{text}", {"text": text, "problems": problems})
         return events

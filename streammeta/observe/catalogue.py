@@ -12,6 +12,7 @@ from streammeta.errors import Reason
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
 STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
+DROPPED = ("expired", "unmatched")
 WHERE = ("input", "update")
 CHECKPOINT_OUTCOMES = ("success", "failure")
 OTHER = "__other__"
@@ -66,7 +67,8 @@ CATALOGUE = (
         "streammeta_events_total",
         "counter",
         ("topic", "outcome"),
-        "Records handled since the start of the process, by what became of them.",
+        "What became of records since the start of the process: an episode learned from; examples that only "
+        "wait for an episode (skipped); known already; set aside.",
     ),
     Spec(
         "streammeta_event_processing_seconds",
@@ -136,6 +138,13 @@ CATALOGUE = (
         "Records written to the dead-letter topic, by reason.",
     ),
     Spec(
+        "streammeta_examples_dropped_total",
+        "counter",
+        ("reason",),
+        "Examples given up: of tasks that never had enough for an episode (expired, counted by task), and "
+        "inputs or labels whose other half did not come in time (unmatched).",
+    ),
+    Spec(
         "streammeta_kafka_lag_records",
         "gauge",
         ("topic", "partition"),
@@ -171,6 +180,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
         "streammeta_dead_letters_total": tuple(Reason),
+        "streammeta_examples_dropped_total": DROPPED,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
     }
 )

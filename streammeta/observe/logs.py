@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
-from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import Checkpointed, Expired, Learned, Outcome, Refused, Turned
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
@@ -141,6 +141,7 @@ class LogLines:
         self._learned: Learned | None = None
         self._learned_in_window = 0
         self._dead_letters_in_window: Counter[str] = Counter()
+        self._expired: Counter[str] = Counter()
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
         self._checkpoint_asked = False
@@ -160,6 +161,8 @@ class LogLines:
                 self._turned(outcome)
             case Refused():
                 self._refused(outcome)
+            case Expired():
+                self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
             case Checkpointed():
                 self._checkpointed(outcome)
         if self._clock() - self._window_start >= self._every_seconds:
@@ -220,6 +223,9 @@ class LogLines:
                 "more dead letters, not shown one by one", suppressed=sum(more.values()), by_reason=more
             )
         self._dead_letters_in_window.clear()
+        if self._expired:
+            self._logger.warning("examples dropped after waiting too long", **self._expired)
+        self._expired.clear()
 
     def _progress(self, learned: Learned, events_per_second: float) -> None:
         losses = learned.prequential

@@ -23,7 +23,16 @@ from streammeta.errors import Reason
 from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import (
+    Checkpointed,
+    Duplicate,
+    Expired,
+    Learned,
+    Outcome,
+    Refused,
+    Skipped,
+    Turned,
+)
 
 MAX_PARTITIONS = 200
 """Partitions with a lag series of their own, lowest numbers first; the others share one."""
@@ -64,6 +73,7 @@ class Metrics:
     ) -> None:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
+        self._dropped = _counters(registry, "streammeta_examples_dropped_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
         self._learned_total = self._events["learned"]
@@ -88,6 +98,11 @@ class Metrics:
                 self._refused(outcome)
             case Duplicate():
                 self._events["duplicate"].inc()
+            case Skipped():
+                self._events["skipped"].inc()
+            case Expired():
+                self._dropped["expired"].inc(outcome.tasks)
+                self._dropped["unmatched"].inc(outcome.halves)
             case Checkpointed():
                 self._checkpointed(outcome)
 

@@ -9,9 +9,18 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from streammeta.errors import Reason
-from streammeta.observe.catalogue import OUTCOMES, PHASES
+from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import (
+    Checkpointed,
+    Duplicate,
+    Expired,
+    Learned,
+    Outcome,
+    Refused,
+    Skipped,
+    Turned,
+)
 from streammeta.prequential import Fading
 
 FIRST_EVENTS = 50
@@ -48,8 +57,8 @@ class Snapshot(TypedDict):
     """What `/api/v1/status` returns.
 
     `state` is starting, restoring, disconnected, learning or stopped. `events` counts the life of the state;
-    `outcomes` and `dead_letters` count since the start of the process. `tasks` is None before the first
-    checkpoint.
+    `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process. `tasks` is None
+    before the first checkpoint.
     """
 
     version: str
@@ -65,6 +74,7 @@ class Snapshot(TypedDict):
     events_per_second: float
     outcomes: dict[str, int]
     dead_letters: dict[str, int]
+    examples_dropped: dict[str, int]
     losses: dict[str, Loss]
     adaptation_gain: float | None
     gradient_norm: float | None
@@ -105,6 +115,7 @@ class Status:
         self._marks: tuple[tuple[float, int], ...] = ((self._started, 0),)
         self._outcomes = dict.fromkeys(OUTCOMES, 0)
         self._dead_letters: dict[str, int] = dict.fromkeys(map(str, Reason), 0)
+        self._dropped = dict.fromkeys(DROPPED, 0)
         self._first = (Fading(), Fading(), Fading())
         self._learned: Learned | None = None
         self._turned: Turned | None = None
@@ -122,6 +133,11 @@ class Status:
                 self._dead_letters[outcome.reason] += 1
             case Duplicate():
                 self._outcomes["duplicate"] += 1
+            case Skipped():
+                self._outcomes["skipped"] += 1
+            case Expired():
+                self._dropped["expired"] += outcome.tasks
+                self._dropped["unmatched"] += outcome.halves
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
 
@@ -153,6 +169,7 @@ class Status:
             "events_per_second": self._rate(now),
             "outcomes": dict(self._outcomes),
             "dead_letters": dict(self._dead_letters),
+            "examples_dropped": dict(self._dropped),
             "losses": {
                 phase: {"first": _known(first.mean), "now": _known(mean)}
                 for phase, first, mean in zip(PHASES, self._first, means, strict=True)

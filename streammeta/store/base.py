@@ -35,11 +35,32 @@ class TaskStats:
         return self.loss_adapted if math.isnan(self.loss_memory) else self.loss_memory
 
 
+class Waiting(NamedTuple):
+    """What of a task may expire, by the number of the record since which it waits; 0 for nothing.
+
+    Attributes:
+        task: Its examples, while the task was never learned from.
+        half: Its oldest half of examples.
+    """
+
+    task: int = 0
+    half: int = 0
+
+
 class TaskRow(NamedTuple):
-    """A task as stored: its statistics and its memory, raw little-endian numbers in the model's dtype."""
+    """A task as stored.
+
+    Attributes:
+        stats: Its statistics.
+        memory: Raw little-endian numbers in the model's dtype; none before the first episode.
+        buffer: The examples that it has gathered (`buffers.pack_buffer`); none when all are learned.
+        waiting: What of the buffer may expire; None for nothing.
+    """
 
     stats: TaskStats
     memory: bytes
+    buffer: bytes = b""
+    waiting: Waiting | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +85,17 @@ class Store(Protocol):
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """Replace the meta state and these tasks, durably and all at once; the number of bytes written.
 
-        After a crash, readers see the former commit or this one, never a mix.
+        None forgets a task. After a crash, readers see the former commit or this one, never a mix.
         """
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics, by id in byte order, without reading memories."""
+
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """The tasks of which something may expire, without reading their buffers."""
 
     def count(self) -> int:
         """How many tasks are stored."""

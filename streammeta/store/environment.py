@@ -1,12 +1,15 @@
 """The LMDB environment of a state: made, opened, recognised; its failures put into words.
 
-Layout 1, three sub-databases, so that listing tasks reads no memories:
+Layout 1, five sub-databases, so that listing tasks reads no memories:
 
     meta      b"layout" -> b"streammeta 1"; b"tensors" and b"document" of `Meta`
     stats     task id -> 56 bytes (`rows.pack_stats`)
     memories  task id -> the memory's raw numbers
+    buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
+    waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire
 
-Invariant: the sub-databases and the layout mark come into being in one transaction.
+Invariant: the sub-databases and the layout mark come into being in one transaction. The last two are missing
+in a state that was made before there were any; the first writer adds them.
 """
 
 import errno
@@ -38,6 +41,8 @@ class Databases(NamedTuple):
     meta: lmdb._Database
     stats: lmdb._Database
     memories: lmdb._Database
+    buffers: lmdb._Database | None
+    waiting: lmdb._Database | None
 
 
 def open_environment(directory: Path, *, readonly: bool) -> tuple[lmdb.Environment, Databases]:
@@ -145,15 +150,29 @@ def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databas
         _make_databases(env)
         fit(directory / DATA, env)
         _sync_entries(directory)
-    databases = Databases(*(env.open_db(name.encode(), create=False) for name in Databases._fields))
-    with env.begin(db=databases.meta) as txn:
+    meta, stats, memories = (env.open_db(name.encode(), create=False) for name in Databases._fields[:3])
+    with env.begin(db=meta) as txn:
         layout = txn.get(b"layout")
     if layout != LAYOUT:
         raise StateError(
             f"state {directory}: its layout is {layout!r}, this version reads {LAYOUT!r}; "
             "use the streammeta version that made it, or start a new state in an empty directory"
         )
-    return databases
+    later = (_later(env, directory / DATA, name, readonly) for name in Databases._fields[3:])
+    return Databases(meta, stats, memories, *later)
+
+
+def _later(env: lmdb.Environment, data: Path, name: str, readonly: bool) -> lmdb._Database | None:
+    """A sub-database that an older state may lack; a reader then does without."""
+    try:
+        return env.open_db(name.encode(), create=False)
+    except lmdb.NotFoundError:
+        if readonly:
+            return None
+    lengthen(data, env)
+    made = env.open_db(name.encode())
+    fit(data, env)
+    return made
 
 
 def _make_databases(env: lmdb.Environment) -> None:

@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
-from streammeta.store.base import Meta, TaskRow, TaskStats
+from streammeta.store.base import Meta, TaskRow, TaskStats, Waiting
 from streammeta.store.environment import DATA, Databases, explained, failed, open_environment
 from streammeta.store.extent import fit, lengthen
 from streammeta.store.residency import MappedFile
-from streammeta.store.rows import RESTORE, checked_key, pack_stats, task_key, unpack_stats
+from streammeta.store.rows import (
+    RESTORE,
+    checked_key,
+    pack_stats,
+    pack_waiting,
+    task_key,
+    unpack_stats,
+    unpack_waiting,
+)
 
 if TYPE_CHECKING:
     import lmdb
@@ -43,12 +51,24 @@ class LmdbSnapshot:
         memory = self._txn.get(key, db=self._databases.memories)
         if memory is None:
             raise StateError(f"the state is damaged: task {task!r} has no memory; {RESTORE}")
-        return TaskRow(unpack_stats(stats), memory)
+        buffer = waiting = None
+        if self._databases.buffers is not None and self._databases.waiting is not None:
+            buffer = self._txn.get(key, db=self._databases.buffers)
+            waiting = self._txn.get(key, db=self._databases.waiting)
+        return TaskRow(
+            unpack_stats(stats), memory, buffer or b"", None if waiting is None else unpack_waiting(waiting)
+        )
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics, by id in byte order, without reading memories."""
         for key, stats in self._txn.cursor(db=self._databases.stats):
             yield key.decode(), unpack_stats(stats)
+
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """The tasks of which something may expire, without reading their buffers."""
+        if self._databases.waiting is not None:
+            for key, waiting in self._txn.cursor(db=self._databases.waiting):
+                yield key.decode(), unpack_waiting(waiting)
 
     def count(self) -> int:
         """How many tasks are stored."""
@@ -95,13 +115,18 @@ class LmdbStore:
         with self.snapshot() as view:
             yield from view.stats()
 
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """The tasks of which something may expire, of the commit that was last when the iteration began."""
+        with self.snapshot() as view:
+            yield from view.waiting()
+
     def count(self) -> int:
         """How many tasks are stored."""
         with self.snapshot() as view:
             return view.count()
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
-        """Replace the meta state and these tasks, durably and all at once.
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
+        """Replace the meta state and these tasks, durably and all at once; None forgets a task.
 
         Returns:
             Bytes of the keys and values written; LMDB writes whole pages, so the disk sees more.
@@ -109,11 +134,12 @@ class LmdbStore:
         Raises:
             StateError: the disk is full or fails. The former commit stands.
         """
-        entries = [(checked_key(task), pack_stats(row.stats), row.memory) for task, row in tasks.items()]
-        written = sum(2 * len(key) + len(stats) + len(memory) for key, stats, memory in entries)
-        written += len(meta.tensors) + len(meta.document)
+        entries = {checked_key(task): _values(row) for task, row in tasks.items()}
+        values = [value for entry in entries.values() for value in entry if value is not None]
+        written = sum(len(key) * (len(entry) - entry.count(None)) for key, entry in entries.items())
+        written += sum(map(len, values)) + len(meta.tensors) + len(meta.document)
         try:
-            lengthen(self._data, self._env, values=2 * len(entries) + 2, value_bytes=written)
+            lengthen(self._data, self._env, values=len(values) + 2, value_bytes=written)
             self._write(meta, entries)
             fit(self._data, self._env)
         except OSError as error:
@@ -121,17 +147,28 @@ class LmdbStore:
         self._mapped.release()
         return written
 
-    def _write(self, meta: Meta, entries: list[tuple[bytes, bytes, bytes]]) -> None:
+    def _write(self, meta: Meta, entries: Mapping[bytes, tuple[bytes | None, ...]]) -> None:
         """One transaction."""
         with explained(self._directory):
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
             with self._env.begin(write=True) as txn:
                 txn.put(b"tensors", meta.tensors, db=self._databases.meta)
                 txn.put(b"document", meta.document, db=self._databases.meta)
-                for key, stats, memory in entries:
-                    txn.put(key, stats, db=self._databases.stats)
-                    txn.put(key, memory, db=self._databases.memories)
+                for key, entry in entries.items():
+                    for value, database in zip(entry, self._databases[1:], strict=True):
+                        if value is not None:
+                            txn.put(key, value, db=database)
+                        else:
+                            txn.delete(key, db=database)
 
     def close(self) -> None:
         """Release the files. May be called twice."""
         self._env.close()
+
+
+def _values(row: TaskRow | None) -> tuple[bytes | None, ...]:
+    """What the sub-databases but the first hold of a task; None for nothing."""
+    if row is None:
+        return (None,) * (len(Databases._fields) - 1)
+    waiting = None if row.waiting is None else pack_waiting(row.waiting)
+    return pack_stats(row.stats), row.memory, row.buffer or None, waiting

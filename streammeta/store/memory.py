@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from streammeta.store.base import Meta, TaskRow, TaskStats
+from streammeta.store.base import Meta, TaskRow, TaskStats, Waiting
 from streammeta.store.rows import checked_key
 
 
@@ -21,13 +21,15 @@ class MemoryStore:
         """One task; None when unknown."""
         return self._tasks.get(task)
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow]) -> int:
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """Replace the meta state and these tasks at once; the number of bytes they take.
 
         Costs a copy of the dict, so that iterators which already run keep what they saw.
         """
-        written = sum(len(checked_key(task)) + len(row.memory) for task, row in tasks.items())
-        self._meta, self._tasks = meta, {**self._tasks, **tasks}
+        content = [(checked_key(task), row) for task, row in tasks.items()]
+        written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in content if row is not None)
+        together = {**self._tasks, **tasks}
+        self._meta, self._tasks = meta, {task: row for task, row in together.items() if row is not None}
         return written + len(meta.tensors) + len(meta.document)
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
@@ -35,6 +37,12 @@ class MemoryStore:
         tasks = self._tasks
         for task in sorted(tasks):
             yield task, tasks[task].stats
+
+    def waiting(self) -> Iterator[tuple[str, Waiting]]:
+        """The tasks of which something may expire."""
+        for task, row in self._tasks.items():
+            if row.waiting is not None:
+                yield task, row.waiting
 
     def count(self) -> int:
         """How many tasks are stored."""

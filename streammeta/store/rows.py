@@ -6,7 +6,7 @@ Both sides of the format live here; a change of either is a new layout number in
 import struct
 
 from streammeta.errors import StateError
-from streammeta.store.base import TaskStats
+from streammeta.store.base import TaskStats, Waiting
 
 MAX_TASK_ID_BYTES = 256
 """Longest task id in UTF-8, as the codec admits it."""
@@ -14,6 +14,7 @@ MAX_TASK_ID_BYTES = 256
 RESTORE = "restore a copy, or start a new state in an empty directory"
 """The remedy for a damaged state."""
 
+_WAITING = struct.Struct("<QQ")  # task, half
 _STATS = struct.Struct("<QQq4d")  # events, last_event, last_seen_ms, three losses, memory_norm
 
 
@@ -66,3 +67,19 @@ def unpack_stats(packed: bytes) -> TaskStats:
             f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} belong; {RESTORE}"
         )
     return TaskStats(*_STATS.unpack(packed))
+
+
+def pack_waiting(waiting: Waiting) -> bytes:
+    """16 bytes, little-endian."""
+    return _WAITING.pack(*waiting)
+
+
+def unpack_waiting(packed: bytes) -> Waiting:
+    """The inverse of `pack_waiting`.
+
+    Raises:
+        StateError: not 16 bytes, so the state was damaged.
+    """
+    if len(packed) != _WAITING.size:
+        raise StateError(f"the state is damaged: {len(packed)} bytes where {_WAITING.size} belong; {RESTORE}")
+    return Waiting(*_WAITING.unpack(packed))

@@ -50,6 +50,9 @@ clip_norm = 10.0
 kind = "episode"
 support = 4
 query = 6
+stride = 7
+expire_after_events = 1000
+label_wait_events = 50
 batch = 4
 batch_linger_seconds = 2
 max_examples = 50
@@ -103,6 +106,9 @@ MEANING = {
         "kind": "episode",
         "support": 4,
         "query": 6,
+        "stride": 7,
+        "expire_after_events": 1000,
+        "label_wait_events": 50,
         "batch": 4,
         "batch_linger_seconds": 2.0,
         "max_examples": 50,
@@ -151,6 +157,9 @@ DEFAULTS = {
         "kind": "episode",
         "support": 10,
         "query": 10,
+        "stride": 10,
+        "expire_after_events": 0,
+        "label_wait_events": 10_000,
         "batch": 1,
         "batch_linger_seconds": 0.5,
         "max_examples": 10_000,

@@ -22,6 +22,7 @@ BINDING = {
     "outer.momentum=0.5": "outer.momentum",
     "outer.clip_norm=1.0": "outer.clip_norm",
     "events.batch=4": "events.batch",
+    "events.kind=examples": "events.kind",
     "outer.name=adam": "outer.name",
     "outer.schedule={name='cosine', updates=7}": "outer.schedule",
 }
@@ -75,6 +76,11 @@ FREE = [
     "model.device=cuda",
     "model.threads=2",
     "events.max_examples=7",
+    "events.support=7",
+    "events.query=7",
+    "events.stride=15",
+    "events.expire_after_events=7",
+    "events.label_wait_events=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
     "events.batch_linger_seconds=5",
@@ -112,6 +118,15 @@ def test_a_binding_setting_of_another_variant_changes_the_hash_and_is_named(tabl
     assert f"{section}.{setting.split('=')[0]}" in [line.split(": ")[0] for line in lines]
 
 
+@pytest.mark.parametrize("key", ["support", "query", "stride"])
+def test_the_sizes_of_cut_episodes_bind_where_episodes_are_cut(key: str) -> None:
+    """Those of ready episodes are free: they are what they are."""
+    examples = ["events.kind=examples", "events.query=5", "events.stride=8"]
+    before, after = (load_config(None, given, {}) for given in (examples, [*examples, f"events.{key}=6"]))
+    lines = differences(fit(before), fit(after))
+    assert [line.split(": ")[0] for line in lines] == [f"events.{key}"]
+
+
 @pytest.mark.parametrize("override", FREE)
 def test_a_free_setting_changes_nothing(override: str) -> None:
     """The state is continued with another rate, address, cache or log level."""
@@ -123,13 +138,11 @@ def test_a_free_setting_changes_nothing(override: str) -> None:
 
 def test_every_setting_is_either_binding_or_free() -> None:
     """A new setting must be put into one of the two lists above."""
-    sets = {"events.support", "events.query"}  # no episode is cut from examples yet
     listed = {".".join(text.split("=")[0].split(".")[:2]) for text in (*BINDING, *FREE)}
     listed |= {
         f"{table.split('.')[0]}.{s.split('=')[0]}" for table, all_of in OF_VARIANTS.items() for s in all_of
     }
-    single = {"events.kind"}  # with one choice only
-    assert listed | single | sets == {f"{s.section}.{s.key}" for s in settings()}
+    assert listed == {f"{s.section}.{s.key}" for s in settings()}
 
 
 def test_a_fit_survives_json() -> None:

@@ -129,7 +129,7 @@ def test_every_setting_is_tried() -> None:
         (p.values[0].section, p.values[0].key)  # type: ignore[union-attr]  # pytest types its values as objects
         for p in VARIED
     }
-    assert left_out == {("algorithm", "name"), ("outer", "name"), ("events", "kind")}
+    assert left_out == {("algorithm", "name"), ("outer", "name")}
 
 
 def test_one_key_of_a_table_is_set_beside_the_others(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import astuple
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -29,14 +30,19 @@ def bits(stats: TaskStats) -> tuple[str, ...]:
     return tuple(v.hex() if isinstance(v, float) else str(v) for v in astuple(stats))
 
 
-def as_dict(store: Store) -> dict[str, tuple[tuple[str, ...], bytes]]:
+def content(row: TaskRow) -> tuple[Any, ...]:
+    """All that a row holds, comparable."""
+    return bits(row.stats), row.memory, row.buffer, row.waiting
+
+
+def as_dict(store: Store) -> dict[str, tuple[Any, ...]]:
     """All tasks, read one by one."""
     found = {}
     for task, stats in store.stats():
         row = store.get(task)
         assert row is not None
         assert bits(stats) == bits(row.stats)
-        found[task] = (bits(row.stats), row.memory)
+        found[task] = content(row)
     return found
 
 
@@ -54,16 +60,18 @@ class StoreContract:
     @few
     @given(history=st.lists(commits, max_size=6))
     def test_any_sequence_of_commits_equals_a_dict(
-        self, new_store: NewStore, history: list[tuple[Meta, Mapping[str, TaskRow]]]
+        self, new_store: NewStore, history: list[tuple[Meta, Mapping[str, TaskRow | None]]]
     ) -> None:
-        """After each commit the store holds the last meta state and the last row of every task."""
+        """After each commit the store holds the last meta state and the last row of every known task."""
         model: dict[str, TaskRow] = {}
         with new_store() as store:
             for meta, tasks in history:
                 store.commit(meta, tasks)
-                model.update(tasks)
+                model = {t: row for t, row in {**model, **tasks}.items() if row is not None}
                 assert store.load() == meta
-                assert as_dict(store) == {t: (bits(row.stats), row.memory) for t, row in model.items()}
+                assert as_dict(store) == {t: content(row) for t, row in model.items()}
+                late = {t: row.waiting for t, row in model.items() if row.waiting is not None}
+                assert dict(store.waiting()) == late
                 assert store.count() == len(model)
 
     @few
@@ -90,10 +98,10 @@ class StoreContract:
         self, new_store: NewStore, meta: Meta, tasks: dict[str, TaskRow]
     ) -> None:
         """The number that `commit` returns counts at least the meta state, the ids and the memories."""
-        content = len(meta.tensors) + len(meta.document)
-        content += sum(len(task.encode()) + len(row.memory) for task, row in tasks.items())
+        least = len(meta.tensors) + len(meta.document)
+        least += sum(len(task.encode()) + len(row.memory) + len(row.buffer) for task, row in tasks.items())
         with new_store() as store:
-            assert content <= store.commit(meta, tasks) <= content + 400 * len(tasks)
+            assert least <= store.commit(meta, tasks) <= least + 800 * len(tasks)
 
     @pytest.mark.parametrize("task", ["", "x" * 257, "ü" * 129, "\udc80"], ids=ascii)
     def test_impossible_ids(self, new_store: NewStore, task: str) -> None:

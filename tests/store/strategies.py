@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from streammeta.store.base import Meta, TaskRow, TaskStats
+from streammeta.store.base import Meta, TaskRow, TaskStats, Waiting
 
 U64 = st.integers(0, 2**64 - 1)
 
@@ -21,6 +21,13 @@ stats = st.builds(
     loss_memory=st.floats(),
     memory_norm=st.floats(),
 )
-rows = st.builds(TaskRow, stats=stats, memory=st.binary(max_size=5000))
+waitings = st.none() | st.builds(Waiting, task=U64, half=U64)
+rows = st.builds(
+    TaskRow,
+    stats=stats,
+    memory=st.binary(max_size=5000),
+    buffer=st.binary(max_size=500),
+    waiting=waitings,
+)
 metas = st.builds(Meta, tensors=st.binary(max_size=3000), document=st.binary(max_size=200))
-commits = st.tuples(metas, st.dictionaries(task_ids, rows, max_size=6))
+commits = st.tuples(metas, st.dictionaries(task_ids, st.none() | rows, max_size=6))

@@ -1,0 +1,165 @@
+"""The envelope of a record: task id, size, content type, event time, and the body's structure.
+
+Everything here is pure. What a body holds is read by `reading` (episodes) and `examples` (labelled examples).
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from streammeta.codec.tensors import from_json, from_msgpack
+from streammeta.errors import BadEvent, Reason
+from streammeta.events import Array, Record
+
+CONTENT_TYPE = "content-type"
+"""The header that names the encoding of the value; JSON where it is absent."""
+TIME = "ce_time"
+"""The header with the event time, RFC 3339 (CloudEvents, binary mode)."""
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+
+MAX_TASK_BYTES = 256
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+TensorReader = Callable[[Raw, str], Array]
+
+
+class Envelope(NamedTuple, Generic[Body]):
+    """A record that was taken apart.
+
+    Attributes:
+        task: The task id.
+        body: The value's structure; its tensors are still raw.
+        tensor: Reads one of them: (raw, name of the field) -> array.
+        time_ms: Event time in milliseconds since 1970: header `ce_time`, else the record's timestamp.
+    """
+
+    task: str
+    body: Body
+    tensor: TensorReader
+    time_ms: int
+
+
+class Opener(Generic[Body]):
+    """Opens records whose value has the structure `body`; `expected` tells people which."""
+
+    def __init__(self, body: type[Body], expected: str) -> None:
+        self._expected = expected
+        self._formats: dict[str, tuple[Callable[[bytes], Body], TensorReader]] = {
+            JSON: (msgspec.json.Decoder(body).decode, from_json),
+            MSGPACK: (msgspec.msgpack.Decoder(body).decode, from_msgpack),
+        }
+
+    def open(self, record: Record, max_bytes: int) -> Envelope[Body]:
+        """The record taken apart; checks run from cheap to dear: key, size, content type, structure.
+
+        Raises:
+            BadEvent: one of them fails.
+        """
+        task = _task(record.key)
+        value = self._value(record.value, max_bytes)
+        headers = {_header(name): content for name, content in record.headers}
+        content_type = _content_type(headers.get(CONTENT_TYPE))
+        parse, tensor = self._formats[content_type]
+        try:
+            body = parse(value)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise self._refusal_of(error, value, content_type) from error
+        return Envelope(task, body, tensor, _time_ms(headers, record.timestamp_ms))
+
+    def _value(self, value: bytes | None, max_bytes: int) -> bytes:
+        if value is None:
+            raise BadEvent(Reason.UNDECODABLE, f"the record has no value; {self._expected}")
+        if len(value) > max_bytes:
+            message = (
+                f"a value of {len(value)} bytes; kafka.max_event_bytes = {max_bytes}, raise it or send less"
+            )
+            raise BadEvent(Reason.TOO_LARGE, message)
+        return value
+
+    def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
+        if content_type == JSON and _holds_constants(value):
+            return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
+        return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
+
+
+def check_count(examples: int, max_examples: int) -> None:
+    """Refuse a set so large that its activations would fill memory.
+
+    Raises:
+        BadEvent: too_large.
+    """
+    if examples > max_examples:
+        message = (
+            f"a set of {examples} examples; events.max_examples = {max_examples}, raise it or send fewer"
+        )
+        raise BadEvent(Reason.TOO_LARGE, message)
+
+
+def same_count(name: str, x: Array, y: Array) -> None:
+    """Refuse x and y that differ in their number of examples; `name` is the set's."""
+    if x.shape[0] != y.shape[0]:
+        raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
+
+
+def _task(key: bytes | None) -> str:
+    if key is None:
+        raise BadEvent(Reason.MISSING_TASK_ID, "the record has no key; the key is the task id")
+    if not 1 <= len(key) <= MAX_TASK_BYTES:
+        raise BadEvent(
+            Reason.BAD_TASK_ID, f"the key has {len(key)} bytes; a task id has 1 to {MAX_TASK_BYTES}"
+        )
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise BadEvent(Reason.BAD_TASK_ID, f"the key is not UTF-8 (byte {error.start})") from error
+
+
+def _header(name: str) -> str:
+    """The name in lower case; one that was no text came with lone surrogates in place of its bytes."""
+    try:
+        str.encode(name)  # not `name.encode`: a name that Kafka gave encodes back to any bytes
+    except UnicodeEncodeError as error:
+        raise BadEvent(Reason.UNDECODABLE, f"a header key is not UTF-8: {str(name)!r}") from error
+    return name.lower()
+
+
+def _content_type(header: bytes | None) -> str:
+    if header is None:
+        return JSON
+    name = header.partition(b";")[0].strip().lower().decode("ascii", "backslashreplace")
+    if name not in (JSON, MSGPACK):
+        raise BadEvent(
+            Reason.UNSUPPORTED_CONTENT_TYPE, f"content-type {name[:60]!r}; use one of {JSON}, {MSGPACK}"
+        )
+    return name
+
+
+def _holds_constants(value: bytes) -> bool:
+    """Whether the value is JSON but for NaN and Infinity, as lenient producers (Python's json) write them."""
+    constants: list[str] = []
+    try:
+        json.loads(value.decode(), parse_constant=constants.append)
+    except (ValueError, RecursionError):
+        return False
+    return bool(constants)
+
+
+def _time_ms(headers: Mapping[str, bytes | None], fallback_ms: int) -> int:
+    """Header `ce_time`; the record's own timestamp where that is absent or no time of the years 1 to 9999."""
+    header = headers.get(TIME)
+    if header is None:
+        return fallback_ms
+    try:
+        moment = datetime.fromisoformat(header.decode().upper())
+        if moment.tzinfo is None:
+            return fallback_ms
+        return (moment.astimezone(UTC) - _EPOCH) // _MILLISECOND
+    except (ValueError, TypeError, OverflowError):
+        return fallback_ms

@@ -1,0 +1,68 @@
+"""Labelled examples from a record, or one half of them: x now, y later, joined by their id.
+
+{"x": T, "y": T}              one or more labelled examples
+{"id": ID, "x": T}            their inputs alone; ID is text or a whole number
+{"id": ID, "y": T}            the labels of the inputs with this id
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from streammeta.codec.envelope import Opener, check_count, same_count
+from streammeta.errors import BadEvent, Reason
+from streammeta.events import Batch, Examples, HalfExamples, Record
+
+MAX_ID_BYTES = 256
+
+
+class _Body(msgspec.Struct):
+    x: Raw | UnsetType = UNSET
+    y: Raw | UnsetType = UNSET
+    id: Any = UNSET
+
+
+_EXPECTED = 'expected {"x": T, "y": T}, or {"id": ID, "x": T} and {"id": ID, "y": T}'
+_RECORDS = Opener(_Body, _EXPECTED)
+
+
+def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Examples | HalfExamples:
+    """The examples that `record` carries, or the half of them; an id beside both halves is ignored.
+
+    Args:
+        record: As Kafka gave it.
+        max_bytes: The largest value that is looked into.
+        max_examples: The most examples in one record.
+
+    Raises:
+        BadEvent: the record cannot be used; the only exception, whatever the bytes.
+    """
+    task, body, tensor, time_ms = _RECORDS.open(record, max_bytes)
+    x = None if body.x is UNSET else tensor(body.x, "x")
+    y = None if body.y is UNSET else tensor(body.y, "y")
+    for array in (x, y):
+        if array is not None:
+            check_count(len(array), max_examples)
+    if x is not None and y is not None:
+        same_count("the record", x, y)
+        return Examples(task, Batch(x, y), time_ms)
+    if x is not None:
+        return HalfExamples(task, _id(body.id), "x", x, time_ms)
+    if y is not None:
+        return HalfExamples(task, _id(body.id), "y", y, time_ms)
+    raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
+
+
+def _id(found: object) -> str:
+    """The id as text: 7 and "7" are the same."""
+    if found is UNSET:
+        raise BadEvent(
+            Reason.UNDECODABLE, f"x or y is missing, and there is no id to join it by; {_EXPECTED}"
+        )
+    if not isinstance(found, str | int) or isinstance(found, bool):
+        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number")
+    text = str(found)
+    if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
+        raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
+    return text
