@@ -72,6 +72,7 @@ def assemble(
     controls: Controls | None = None,
     reload: Callable[[], Rates | None] = lambda: None,
     clock: Clock | None = None,
+    history: Callable[[], bytes] = bytes,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
@@ -103,6 +104,7 @@ def assemble(
         controls=controls or Controls(),
         reload=reload,
         clock=clock,
+        history=history,
     )
 
 

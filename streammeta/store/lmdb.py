@@ -32,7 +32,9 @@ class LmdbSnapshot:
         """The meta state; None when nothing was ever committed."""
         tensors = self._txn.get(b"tensors", db=self._databases.meta)
         document = self._txn.get(b"document", db=self._databases.meta)
-        return None if tensors is None or document is None else Meta(tensors, document)
+        if tensors is None or document is None:
+            return None
+        return Meta(tensors, document, self._txn.get(b"history", b"", db=self._databases.meta))
 
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
@@ -111,9 +113,9 @@ class LmdbStore:
         """
         entries = [(checked_key(task), pack_stats(row.stats), row.memory) for task, row in tasks.items()]
         written = sum(2 * len(key) + len(stats) + len(memory) for key, stats, memory in entries)
-        written += len(meta.tensors) + len(meta.document)
+        written += len(meta.tensors) + len(meta.document) + len(meta.history)
         try:
-            lengthen(self._data, self._env, values=2 * len(entries) + 2, value_bytes=written)
+            lengthen(self._data, self._env, values=2 * len(entries) + 3, value_bytes=written)
             self._write(meta, entries)
             fit(self._data, self._env)
         except OSError as error:
@@ -128,6 +130,7 @@ class LmdbStore:
             with self._env.begin(write=True) as txn:
                 txn.put(b"tensors", meta.tensors, db=self._databases.meta)
                 txn.put(b"document", meta.document, db=self._databases.meta)
+                txn.put(b"history", meta.history, db=self._databases.meta)
                 for key, stats, memory in entries:
                     txn.put(key, stats, db=self._databases.stats)
                     txn.put(key, memory, db=self._databases.memories)

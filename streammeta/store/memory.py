@@ -28,7 +28,7 @@ class MemoryStore:
         """
         written = sum(len(checked_key(task)) + len(row.memory) for task, row in tasks.items())
         self._meta, self._tasks = meta, {**self._tasks, **tasks}
-        return written + len(meta.tensors) + len(meta.document)
+        return written + len(meta.tensors) + len(meta.document) + len(meta.history)
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics; the order of code points is the byte order of UTF-8."""

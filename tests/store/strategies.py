@@ -22,5 +22,10 @@ stats = st.builds(
     memory_norm=st.floats(),
 )
 rows = st.builds(TaskRow, stats=stats, memory=st.binary(max_size=5000))
-metas = st.builds(Meta, tensors=st.binary(max_size=3000), document=st.binary(max_size=200))
+metas = st.builds(
+    Meta,
+    tensors=st.binary(max_size=3000),
+    document=st.binary(max_size=200),
+    history=st.binary(max_size=3000),
+)
 commits = st.tuples(metas, st.dictionaries(task_ids, rows, max_size=6))
