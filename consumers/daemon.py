@@ -1,10 +1,11 @@
 """The consumer daemon as a process: state directory, connections, HTTP, signals, and then the loop."""
 
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 import torch
@@ -16,15 +17,22 @@ from streammeta import __version__
 from streammeta.checkpoint import Checkpoint
 from streammeta.clock import Clock
 from streammeta.config import Config, differences, fit
+from streammeta.config.show import document
 from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
 from streammeta.loop import Controls, Rates
+from streammeta.machine import machine
 from streammeta.observe.health import Health
+from streammeta.observe.history import History
+from streammeta.observe.history_file import pack as pack_history
+from streammeta.observe.history_file import unpack as unpack_history
 from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.observe.metrics import Metrics, Registry
 from streammeta.observe.status import Snapshot, Status
+from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.signals import signals_to
+from streammeta.store.base import Store
 from streammeta.store.directory import StateDirectory
 from streammeta.store.lmdb import LmdbStore
 from streammeta.store.order_log import OrderLog
@@ -33,6 +41,7 @@ from streammeta.stream.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka import KafkaSource
 from streammeta.web.app import make_app
 from streammeta.web.server import HttpServer
+from streammeta.web.shown import Shown
 
 KeepGoing = Callable[[], bool]
 Connect = Callable[[Config, KeepGoing], tuple[Source, DeadLetters]]
@@ -44,6 +53,8 @@ class Watchers(NamedTuple):
     registry: CollectorRegistry
     status: Status
     health: Health
+    history: History
+    tasks: TaskIndex
     lines: LogLines
     observers: tuple[Observer, ...]
 
@@ -91,8 +102,9 @@ def run_daemon(
         brain = build_brain(config)
         begun = restore(brain, store)
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
-        watchers = _watchers(config, begun, lines, clock)
-        address = _serve(config, stack, watchers)
+        watchers = _watchers(config, begun, store, lines, clock)
+        settings = document(config)
+        address = _serve(config, stack, watchers, settings, store)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
@@ -113,6 +125,7 @@ def run_daemon(
                 controls=controls,
                 reload=lambda: _reloaded(config, read_config),
                 clock=clock,
+                history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
             )
             loop.run(until_end=until_end)
         except (BrokerUnavailable, DeadLetterFailed):
@@ -127,7 +140,7 @@ def run_daemon(
     return last
 
 
-def _watchers(config: Config, begun: Checkpoint, lines: LogLines, clock: Clock) -> Watchers:
+def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, clock: Clock) -> Watchers:
     registry, health = Registry(), Health(clock.monotonic)
     names = {
         "topic": config.kafka.topic,
@@ -138,7 +151,22 @@ def _watchers(config: Config, begun: Checkpoint, lines: LogLines, clock: Clock) 
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
     status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
     metrics = Metrics(registry, **names)
-    return Watchers(registry, status, health, lines, (metrics, status, health, lines))
+    history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
+    tasks.begin(begun.progress.events, store.stats())
+    observers = (metrics, status, health, history, tasks, lines)
+    return Watchers(registry, status, health, history, tasks, lines, observers)
+
+
+def _resumed_history(store: Store, clock: Clock) -> History:
+    """The curves of the state so far; those that cannot be read begin anew."""
+    history, meta = History(clock.now), store.load()
+    if meta is not None and meta.history:
+        try:
+            kept = unpack_history(meta.history)
+            history.resume(kept.events, kept.time)
+        except ValueError as error:
+            structlog.get_logger().warning("history not resumed: the curves begin anew", reason=str(error))
+    return history
 
 
 def _tell_stopped(last: Snapshot, why: str) -> None:
@@ -154,10 +182,21 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
     )
 
 
-def _serve(config: Config, stack: ExitStack, watchers: Watchers) -> str:
+def _serve(
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+) -> str:
     """Start the HTTP port; its address."""
-    token = _token(config.http.token_file)
-    app = make_app(registry=watchers.registry, status=watchers.status, health=watchers.health, token=token)
+    shown = Shown(
+        registry=watchers.registry,
+        status=watchers.status,
+        health=watchers.health,
+        history=watchers.history,
+        tasks=watchers.tasks,
+        settings=settings,
+        stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
+        now=time.time,
+    )
+    app = make_app(shown, token=_token(config.http.token_file))
     server = HttpServer(app, config.http.host, config.http.port)
     server.start()
     stack.callback(server.stop)

@@ -74,6 +74,7 @@ def assemble(
     controls: Controls | None = None,
     reload: Callable[[], Rates | None] = lambda: None,
     clock: Clock | None = None,
+    history: Callable[[], bytes] = bytes,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     engine = _engine(config, brain, begun, store)
@@ -107,6 +108,7 @@ def assemble(
         controls=controls or Controls(),
         reload=reload,
         clock=clock,
+        history=history,
     )
 
 

@@ -16,7 +16,7 @@ in the same iterations. An iteration that is still open belongs to the order log
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from streammeta.checkpoint import Checkpoint, Origin, pack
@@ -83,6 +83,7 @@ class Loop:
     Attributes:
         intake: Applies them.
         reload: Reads the learning rates again, None when they cannot be read.
+        history: What watchers keep with the state, as of all outcomes told so far.
     """
 
     source: Source
@@ -94,6 +95,7 @@ class Loop:
     controls: Controls
     reload: Callable[[], Rates | None]
     clock: Clock
+    history: Callable[[], bytes] = bytes
     _checkpoint_at: float = field(init=False, default=0.0)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
@@ -235,7 +237,7 @@ class Loop:
         self.controls.checkpoint = False
         began = self.clock.monotonic()
         self.intake.dead_letters.flush(self._tell_cut_off)
-        meta = pack(self._snapshot())
+        meta = replace(pack(self._snapshot()), history=self.history())
         try:
             written = self.store.commit(meta, self.intake.engine.dirty())
         except Exception:

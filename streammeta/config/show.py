@@ -5,6 +5,7 @@ from typing import Any
 
 from streammeta.config.fields import Keys
 from streammeta.config.load import Loaded
+from streammeta.config.schema import Config
 from streammeta.config.secret import masked
 from streammeta.config.toml import toml_key, toml_value
 
@@ -15,20 +16,21 @@ COLUMN = 60
 def as_toml(loaded: Loaded) -> str:
     """TOML, each value followed by where it came from: flag, env, file or default."""
     lines: list[str] = []
-    for section, table in _document(loaded).items():
+    for section, table in document(loaded.config).items():
         lines += [f"[{section}]", *_table(loaded, (section,), table), ""]
     return "\n".join(lines)
 
 
 def as_data(loaded: Loaded) -> dict[str, Any]:
     """`values`: the configuration as nested tables; `sources`: dotted key -> flag, env, file or default."""
-    values = _document(loaded)
+    values = document(loaded.config)
     keys = [(section, key) for section, table in values.items() for key in table]
     return {"values": values, "sources": {".".join(pair): _source(loaded, pair) for pair in keys}}
 
 
-def _document(loaded: Loaded) -> dict[str, dict[str, Any]]:
-    dumped = loaded.config.model_dump(mode="json", by_alias=True)
+def document(config: Config) -> dict[str, dict[str, Any]]:
+    """The configuration as nested tables, secrets masked."""
+    dumped = config.model_dump(mode="json", by_alias=True)
     return {section: masked((section,), table) for section, table in dumped.items()}
 
 

@@ -150,6 +150,11 @@ class Status:
         """The loop has ended: what was told last is what stays."""
         self._stopped = True
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the loop has ended."""
+        return self._stopped
+
     def snapshot(self) -> Snapshot:
         """All of it, now; callable from any thread."""
         now, learned, turned = self._clock(), self._learned, self._turned

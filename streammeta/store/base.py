@@ -70,10 +70,12 @@ class Meta:
     Attributes:
         tensors: The learner's state and its names, as a safetensors file.
         document: JSON: format version, configuration, counters, next offsets, parameter names and shapes.
+        history: What watchers keep of the run; nothing that is learned depends on it.
     """
 
     tensors: bytes
     document: bytes
+    history: bytes = b""
 
 
 class Store(Protocol):

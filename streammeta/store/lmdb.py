@@ -40,7 +40,9 @@ class LmdbSnapshot:
         """The meta state; None when nothing was ever committed."""
         tensors = self._txn.get(b"tensors", db=self._databases.meta)
         document = self._txn.get(b"document", db=self._databases.meta)
-        return None if tensors is None or document is None else Meta(tensors, document)
+        if tensors is None or document is None:
+            return None
+        return Meta(tensors, document, self._txn.get(b"history", b"", db=self._databases.meta))
 
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
@@ -137,9 +139,9 @@ class LmdbStore:
         entries = {checked_key(task): _values(row) for task, row in tasks.items()}
         values = [value for entry in entries.values() for value in entry if value is not None]
         written = sum(len(key) * (len(entry) - entry.count(None)) for key, entry in entries.items())
-        written += sum(map(len, values)) + len(meta.tensors) + len(meta.document)
+        written += sum(map(len, values)) + len(meta.tensors) + len(meta.document) + len(meta.history)
         try:
-            lengthen(self._data, self._env, values=len(values) + 2, value_bytes=written)
+            lengthen(self._data, self._env, values=len(values) + 3, value_bytes=written)
             self._write(meta, entries)
             fit(self._data, self._env)
         except OSError as error:
@@ -154,6 +156,7 @@ class LmdbStore:
             with self._env.begin(write=True) as txn:
                 txn.put(b"tensors", meta.tensors, db=self._databases.meta)
                 txn.put(b"document", meta.document, db=self._databases.meta)
+                txn.put(b"history", meta.history, db=self._databases.meta)
                 for key, entry in entries.items():
                     for value, database in zip(entry, self._databases[1:], strict=True):
                         if value is not None:

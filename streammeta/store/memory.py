@@ -30,7 +30,7 @@ class MemoryStore:
         written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in content if row is not None)
         together = {**self._tasks, **tasks}
         self._meta, self._tasks = meta, {task: row for task, row in together.items() if row is not None}
-        return written + len(meta.tensors) + len(meta.document)
+        return written + len(meta.tensors) + len(meta.document) + len(meta.history)
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics; the order of code points is the byte order of UTF-8."""

@@ -1,50 +1,45 @@
-"""The HTTP interface: metrics, probes, the status, and a page that shows it.
+"""The HTTP interface: metrics, probes, the API, and the live page.
 
-Every answer is read from the observers, which hold no lock that the loop needs. Nothing is loaded from
-elsewhere, and nothing can be changed through this port.
+Nothing is loaded from elsewhere, and nothing can be changed through this port.
 """
 
-import hmac
+import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streammeta.errors import ConfigError
-from streammeta.observe.health import Health
-from streammeta.observe.status import Status
+from streammeta.web.feed import Feed
+from streammeta.web.guard import SecurityHeaders, Token
+from streammeta.web.shown import Shown
 
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
-"""Answered without a token, for orchestrators and Prometheus."""
+STATIC: Final = Path(__file__).parent / "static"
+SORTS: Final = ("loss", "events", "staleness")
+DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
-_STATIC = Path(__file__).parent / "static"
-_POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_SECURITY_HEADERS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+_LIST_SECONDS: Final = 2.0
+"""How long a list of tasks is the same for all pages: sorting many is dear."""
+
+Handler = Callable[[Request], Response]
 
 
-def make_app(*, registry: CollectorRegistry, status: Status, health: Health, token: str | None) -> Starlette:
+def make_app(shown: Shown, *, token: str | None) -> Starlette:
     """The application.
 
     Args:
-        registry: What `/metrics` shows.
-        status: What `/api/v1/status` and the page show.
-        health: What the probes answer.
+        shown: What it shows.
         token: Bearer token asked for everything but the open paths; None asks for none.
 
     Raises:
@@ -54,17 +49,23 @@ def make_app(*, registry: CollectorRegistry, status: Status, health: Health, tok
         raise ConfigError(
             "http.token_file names a file without a token; write one into it, or leave the key empty"
         )
-    guard = [] if token is None else [Middleware(_BearerToken, token=token)]
+    guard = [] if token is None else [Middleware(Token, token=token)]
+    feed = Feed(shown.live, lambda: shown.status.stopped)
     return Starlette(
         routes=[
             Route("/", _page),
-            Route("/metrics", _metrics(registry)),
-            Route("/livez", _probe(health.live)),
-            Route("/readyz", _probe(health.ready)),
-            Route("/api/v1/status", _status(status)),
-            Mount("/static", StaticFiles(directory=_STATIC)),
+            Route("/metrics", _metrics(shown.registry)),
+            Route("/livez", _probe(shown.health.live)),
+            Route("/readyz", _probe(shown.health.ready)),
+            Route("/api/v1/status", lambda _: _json(shown.status_now())),
+            Route("/api/v1/history", lambda _: _encoded(shown.curves())),
+            Route("/api/v1/stream", feed.open),
+            Route("/api/v1/tasks", _tasks(shown)),
+            Route("/api/v1/tasks/{task:path}", _task(shown)),
+            Route("/api/v1/config", lambda _: _json(shown.configuration())),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(_SecurityHeaders), *guard, Middleware(GZipMiddleware)],
+        middleware=[Middleware(SecurityHeaders), *guard, Middleware(GZipMiddleware, compresslevel=5)],
     )
 
 
@@ -72,10 +73,10 @@ def make_app(*, registry: CollectorRegistry, status: Status, health: Health, tok
 
 
 def _page(_: Request) -> Response:
-    return FileResponse(_STATIC / "index.html")
+    return FileResponse(STATIC / "index.html")
 
 
-def _metrics(registry: CollectorRegistry) -> Callable[[Request], Response]:
+def _metrics(registry: CollectorRegistry) -> Handler:
     def metrics(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -86,7 +87,7 @@ def _metrics(registry: CollectorRegistry) -> Callable[[Request], Response]:
     return metrics
 
 
-def _probe(ask: Callable[[], tuple[bool, str]]) -> Callable[[Request], Response]:
+def _probe(ask: Callable[[], tuple[bool, str]]) -> Handler:
     def probe(_: Request) -> Response:
         good, reason = ask()
         return PlainTextResponse(reason + "\n", status_code=200 if good else 503)
@@ -94,46 +95,40 @@ def _probe(ask: Callable[[], tuple[bool, str]]) -> Callable[[Request], Response]
     return probe
 
 
-def _status(status: Status) -> Callable[[Request], Response]:
-    def snapshot(_: Request) -> Response:
-        return Response(msgspec.json.encode(status.snapshot()), media_type="application/json")
+def _tasks(shown: Shown) -> Handler:
+    @lru_cache(maxsize=32)
+    def listed(sort: str, limit: int, search: str, _: int) -> bytes:
+        return msgspec.json.encode(shown.task_list(sort, limit, search))
 
-    return snapshot
+    def tasks(request: Request) -> Response:
+        query = request.query_params
+        sort, limit = query.get("sort", SORTS[0]), query.get("limit", str(DEFAULT_TASKS))
+        if sort not in SORTS:
+            return _bad(f"sort={sort}: one of {', '.join(SORTS)}")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_TASKS):
+            return _bad(f"limit={limit}: a whole number from 1 to {MAX_TASKS}")
+        moment = int(time.monotonic() / _LIST_SECONDS)
+        return _encoded(listed(sort, int(limit[:9]), query.get("search", "")[:256], moment))
 
-
-class _SecurityHeaders:
-    """Middleware: headers that keep a browser from being talked into anything."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
-            await send(message)
-
-        await self._app(scope, receive, with_headers)
+    return tasks
 
 
-class _BearerToken:
-    """Middleware: 401 for everything but the open paths, unless the request carries the token."""
+def _task(shown: Shown) -> Handler:
+    def task(request: Request) -> Response:
+        name = request.path_params["task"]
+        found = shown.task(name)
+        return _json({"error": f"task {name!r} is not known"}, 404) if found is None else _json(found)
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._token = token.strip().encode()
+    return task
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self._allowed(Headers(scope=scope)):
-            await self._app(scope, receive, send)
-            return
-        refusal = PlainTextResponse(
-            "a bearer token is needed: send the header 'Authorization: Bearer <token>'\n",
-            status_code=401,
-            headers={"www-authenticate": 'Bearer realm="streammeta"'},
-        )
-        await refusal(scope, receive, send)
 
-    def _allowed(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+def _bad(problem: str) -> Response:
+    return _json({"error": problem}, 400)
+
+
+def _json(value: Any, status_code: int = 200) -> Response:
+    return _encoded(msgspec.json.encode(value), status_code)
+
+
+def _encoded(body: bytes, status_code: int = 200) -> Response:
+    return Response(body, status_code, media_type="application/json")

@@ -153,7 +153,8 @@ def test_watchers_all_hear_of_each_outcome(config: Config, capsys: pytest.Captur
     """Metrics, status, health and log lines show the same events."""
     clock = Clock(monotonic=lambda: 50.0, now=lambda: 1000.0)
     lines = LogLines(structlog.get_logger(), clock.monotonic)
-    watchers = _watchers(config, restore(build_brain(config), MemoryStore()), lines, clock)
+    store = MemoryStore()
+    watchers = _watchers(config, restore(build_brain(config), store), store, lines, clock)
     assert watchers.status.snapshot()["learning_rates"] == {"inner": 0.01, "meta": 0.001}
     for outcome in (turned(), learned(), refused(), checkpointed()):
         for observer in watchers.observers:

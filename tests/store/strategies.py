@@ -29,5 +29,10 @@ rows = st.builds(
     buffer=st.binary(max_size=500),
     waiting=waitings,
 )
-metas = st.builds(Meta, tensors=st.binary(max_size=3000), document=st.binary(max_size=200))
+metas = st.builds(
+    Meta,
+    tensors=st.binary(max_size=3000),
+    document=st.binary(max_size=200),
+    history=st.binary(max_size=3000),
+)
 commits = st.tuples(metas, st.dictionaries(task_ids, st.none() | rows, max_size=6))

@@ -1,47 +1,21 @@
 """The HTTP interface through a real server on loopback."""
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 import streammeta.web
 from streammeta.errors import ConfigError
-from streammeta.observe.health import Health
-from streammeta.observe.metrics import Metrics
-from streammeta.observe.status import Status
-from streammeta.web.app import make_app
-from streammeta.web.server import HttpServer
-from tests.observe.outcomes import Clock, learned, turned
+from tests.observe.outcomes import learned, turned
+from tests.web.shown import Daemon
 
 STATIC = Path(streammeta.web.__file__).parent / "static"
 TOKEN = "correct horse battery staple"  # noqa: S105 (made up here)
-
-
-class Daemon:
-    """Observers, a clock that the test moves, and the address of a server that shows them."""
-
-    def __init__(self, token: str | None) -> None:
-        self.clock = Clock()
-        self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry, topic="t", algorithm="moml", version="1", torch_version="2")
-        self.health = Health(self.clock)
-        self.status = Status(
-            topic="t",
-            algorithm="moml",
-            version="1",
-            torch_version="2",
-            clock=self.clock,
-            started_at_seconds=time.time(),
-        )
-        app = make_app(registry=self.registry, status=self.status, health=self.health, token=token)
-        self.server = HttpServer(app, "127.0.0.1", 0)
 
 
 @pytest.fixture
@@ -108,7 +82,7 @@ def test_status_is_the_snapshot(daemon: Daemon, http: httpx.Client) -> None:
     daemon.status(learned(gradient_norm=float("nan")))
     answer = http.get("/api/v1/status")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == daemon.status.snapshot()
+    assert answer.json() == {**daemon.status.snapshot(), "troubles": []}
     assert answer.json()["gradient_norm"] is None
 
 
@@ -116,19 +90,21 @@ def test_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
     """All that the page refers to is served here, and nothing refers to another host or holds inline code."""
     page = http.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    targets = set(re.findall(r'(?:src|href)="([^"]+)"', page.text))
-    assert {"static/page.css", "static/page.js", "metrics", "api/v1/status"} <= targets
-    for target in targets:
+    targets = set(re.findall(r'(?:src|href)="([^"#]+)"', page.text))
+    assert {"static/page.css", "static/js/main.js", "metrics", "api/v1/status"} <= targets
+    modules = {f"static/js/{file.name}" for file in (STATIC / "js").iterdir()}
+    assert len(modules) > 5
+    for target in targets | modules:
         assert http.get("/" + target).status_code in {200, 503}, target
-    for file in STATIC.iterdir():
+    for file in [file for file in STATIC.rglob("*") if file.is_file()]:
         addresses = set(re.findall(r"https?://[^\s\"']+", file.read_text()))
-        assert addresses <= {"http://www.w3.org/2000/svg"}
+        assert addresses <= {"http://www.w3.org/2000/svg", "https://github.com/leeoniya/uPlot"}
     assert not re.search(r"<script(?![^>]*src)|<style| style=| on\w+=", page.text)
 
 
 def test_security_headers_on_every_answer(http: httpx.Client) -> None:
     """Pages, data, and refusals forbid sniffing, framing and code from elsewhere."""
-    for path in ("/", "/metrics", "/api/v1/status", "/static/page.js", "/nothing"):
+    for path in ("/", "/metrics", "/api/v1/status", "/static/page.css", "/nothing"):
         headers = http.get(path).headers
         assert headers["x-content-type-options"] == "nosniff", path
         assert headers["content-security-policy"].startswith("default-src 'self'"), path
@@ -137,7 +113,7 @@ def test_security_headers_on_every_answer(http: httpx.Client) -> None:
 
 def test_methods(http: httpx.Client) -> None:
     """HEAD answers without a body, anything that would write is 405, an unknown path 404."""
-    for path in ("/", "/metrics", "/livez", "/api/v1/status"):
+    for path in ("/", "/metrics", "/livez", "/api/v1/status", "/api/v1/history"):
         head = http.head(path)
         assert (head.status_code, head.content) == (200, b""), path
         refused = http.post(path)
@@ -154,7 +130,7 @@ def test_token_guards_all_but_probes_and_metrics(http: httpx.Client) -> None:
     for path in ("/livez", "/metrics"):
         assert http.get(path).status_code == 200
     assert http.get("/readyz").status_code == 503
-    for path in ("/", "/static/page.js", "/api/v1/status", "/nothing", "/metrics/", "//metrics"):
+    for path in ("/", "/static/page.css", "/api/v1/status", "/nothing", "/metrics/", "//metrics"):
         for given in (None, "Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN):
             answer = http.get(path, headers={} if given is None else {"authorization": given})
             assert answer.status_code == 401, (path, given)

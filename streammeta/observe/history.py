@@ -1,0 +1,261 @@
+"""What the curves are drawn from: the whole life of a state in bounded memory, and its last minutes in full.
+
+Two tracks: one over events (so that a fast beginning is not lost in a long life), one over time, a row a
+second. Both are part of the state's commit, so curves go on after a restart, and exactly as the state does:
+what a crash takes from one it takes from the other.
+
+The loop folds; other threads read `view()`, one value that is replaced whole.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from streammeta.errors import Reason
+from streammeta.observe.track import Numbers, Track
+from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+
+CAPACITY: Final = 512
+"""Most buckets of a track."""
+RECENT: Final = 600
+"""Rows kept in full: the last events, and the last seconds."""
+ROW_SECONDS: Final = 1.0
+
+_SOURCES: Final = (
+    *("events", "seconds", "loss_meta", "loss_adapted", "loss_memory"),
+    *("fading_meta", "fading_adapted", "fading_memory", "gradient_norm", "update_norm"),
+    *("tracking_error", "fading_tracking_error", "inner_lr", "meta_lr"),
+)
+"""What is taken from an event; `fading_` are fading means, the others the event's own numbers."""
+
+LEARNING: Final[dict[str, str]] = {
+    **{
+        name: "last" for name in _SOURCES if name.startswith(("fading", "events", "seconds")) or "_lr" in name
+    },
+    **{
+        f"{name}{end}": how
+        for name in ("loss_meta", "loss_adapted", "loss_memory")
+        for end, how in (("", "mean"), ("_min", "min"), ("_max", "max"))
+    },
+    **dict.fromkeys(("gradient_norm", "update_norm", "tracking_error"), "mean"),
+}
+"""Columns of the track over events."""
+
+DEAD: Final = "dead_letters_"
+OPERATION: Final[dict[str, str]] = {
+    "learned": "sum",
+    "duplicates": "sum",
+    "covered_seconds": "sum",
+    "lag": "mean",
+    "lag_max": "max",
+    "checkpoint_age_seconds": "max",
+    "connected": "min",
+    **{f"{DEAD}{reason}": "sum" for reason in Reason},
+}
+"""Columns that the track over time has beside those of learning."""
+
+_TAKEN: Final = [_SOURCES.index(name.removesuffix("_min").removesuffix("_max")) for name in LEARNING]
+
+
+class Curve(NamedTuple):
+    """A track as a reader sees it.
+
+    Attributes:
+        columns: Names, in the order of the numbers.
+        buckets: The whole life, coarse.
+        weights: Rows in each bucket.
+        width: Rows in a full bucket.
+        recent: The last rows, each as it was.
+    """
+
+    columns: tuple[str, ...]
+    buckets: Numbers
+    weights: Numbers
+    width: int
+    recent: Numbers
+
+    def column(self, name: str) -> Numbers:
+        """The whole curve of one name: buckets, and rows of their own where those are kept."""
+        return self.merged()[:, self.columns.index(name)]
+
+    def merged(self) -> Numbers:
+        """Buckets up to where the recent rows begin, then those."""
+        if not len(self.recent):
+            return self.buckets
+        seconds = self.columns.index("seconds")
+        older = self.buckets[:, seconds] < self.recent[0, seconds]
+        return np.concatenate([self.buckets[older], self.recent])
+
+
+class Kept(NamedTuple):
+    """A track as it is stored: `Curve` without its recent rows."""
+
+    columns: tuple[str, ...]
+    buckets: Numbers
+    weights: Numbers
+    width: int
+
+
+class View(NamedTuple):
+    """The history at one moment.
+
+    Attributes:
+        rows: Seconds folded in this process: the number of the last row over time.
+        events, time: The two tracks.
+    """
+
+    rows: int
+    events: Curve
+    time: Curve
+
+
+class History:
+    """Observer: folds outcomes into the two tracks; some 2 µs an event.
+
+    Args:
+        now: Unix time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.events = Track(dict(LEARNING), CAPACITY)
+        self.time = Track({**LEARNING, **OPERATION}, CAPACITY)
+        self._recent_events: deque[Numbers] = deque()
+        self._recent_time: deque[Numbers] = deque(maxlen=RECENT)
+        self._learned: list[tuple[float, ...]] = []
+        self._counts = dict.fromkeys(("duplicates", *(f"{DEAD}{reason}" for reason in Reason)), 0)
+        self._turned: Turned | None = None
+        self._saved_at = math.nan
+        self._began = self._latest = now()
+        self._rows = 0
+        self._view = self._seen()
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Fold one outcome."""
+        now = self._time()
+        match outcome:
+            case Learned():
+                self._learned.append(_taken(outcome, now))
+            case Turned():
+                self._turned = outcome
+            case Refused():
+                self._counts[f"{DEAD}{outcome.reason}"] += 1
+            case Duplicate():
+                self._counts["duplicates"] += 1
+            case Checkpointed():
+                self._saved_at = outcome.timestamp_seconds if outcome.ok else self._saved_at
+        if now - self._began >= ROW_SECONDS:
+            self.close_row()
+
+    def settle(self) -> None:
+        """Fold what was learned since the last full second: the history is then that of the state."""
+        if self._learned or any(self._counts.values()):
+            self.close_row()
+
+    def close_row(self) -> None:
+        """Fold what is pending, however short the row."""
+        now = self._time()
+        learned, self._learned = self._learned, []
+        row = np.full((1, len(self.time.columns)), np.nan)
+        row[0, :2] = self._last_events(), now
+        if learned:
+            rows = np.array(learned)[:, _TAKEN]
+            rows[~np.isfinite(rows)] = np.nan
+            self.events.extend(rows)
+            self._keep_recent(rows[-RECENT:])
+            row[:, : len(LEARNING)] = self.events.reduce(rows)
+        row[0, len(LEARNING) :] = self._operation(len(learned), now)
+        self.time.extend(row)
+        self._recent_time.append(row)
+        self._began = now
+        self._rows += 1
+        self._view = self._seen()
+
+    def view(self) -> View:
+        """The history up to the last full second; from any thread."""
+        return self._view
+
+    def resume(self, events: Kept, time: Kept) -> None:
+        """Continue curves that were kept; a column that they lack is unknown.
+
+        Raises:
+            ValueError: they are not what a history keeps.
+        """
+        self.events.restore(*_fitted(events, self.events))
+        self.time.restore(*_fitted(time, self.time))
+        self._view = self._seen()
+
+    def _time(self) -> float:
+        """Unix time that never goes back, as an axis needs it."""
+        self._latest = max(self._latest, self._now())
+        return self._latest
+
+    def _last_events(self) -> float:
+        return float(self.time.buckets[-1, 0]) if len(self.time.buckets) else 0.0
+
+    def _keep_recent(self, rows: Numbers) -> None:
+        self._recent_events.append(rows)
+        while sum(map(len, self._recent_events)) - len(self._recent_events[0]) >= RECENT:
+            self._recent_events.popleft()
+
+    def _operation(self, learned: int, now: float) -> list[float]:
+        turned = self._turned
+        connected = turned is not None and turned.connected
+        lag = float(sum(turned.lag.values())) if turned is not None and connected else math.nan
+        counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
+        values = {
+            **counts,
+            "learned": learned,
+            "covered_seconds": now - self._began,
+            "lag": lag,
+            "lag_max": lag,
+            "checkpoint_age_seconds": now - self._saved_at,
+            "connected": float(connected),
+        }
+        return [values[name] for name in OPERATION]
+
+    def _seen(self) -> View:
+        recent_events = _joined(self._recent_events, len(LEARNING))[-RECENT:]
+        recent_time = _joined(self._recent_time, len(self.time.columns))
+        return View(self._rows, _curve(self.events, recent_events), _curve(self.time, recent_time))
+
+
+def _taken(outcome: Learned, now: float) -> tuple[float, ...]:
+    """The numbers of `_SOURCES`."""
+    means = outcome.prequential
+    return (
+        outcome.events,
+        now,
+        outcome.loss_meta,
+        outcome.loss_adapted,
+        outcome.loss_memory,
+        means.meta.mean,
+        means.adapted.mean,
+        means.memory.mean,
+        outcome.gradient_norm,
+        outcome.update_norm,
+        outcome.tracking_error,
+        means.tracking_error.mean,
+        outcome.inner_lr,
+        outcome.meta_lr,
+    )
+
+
+def _joined(blocks: deque[Numbers], columns: int) -> Numbers:
+    return np.concatenate(blocks) if blocks else np.empty((0, columns))
+
+
+def _curve(track: Track, recent: Numbers) -> Curve:
+    return Curve(tuple(track.columns), track.buckets, track.weights, track.width, recent)
+
+
+def _fitted(kept: Kept, track: Track) -> tuple[Numbers, Numbers, int]:
+    """Its buckets with the columns of this version, in their order."""
+    buckets = np.full((len(kept.weights), len(track.columns)), np.nan)
+    for place, name in enumerate(track.columns):
+        if name in kept.columns:
+            buckets[:, place] = kept.buckets[:, kept.columns.index(name)]
+    return buckets, kept.weights, kept.width

@@ -1,0 +1,101 @@
+"""Who may read, and what a browser may do with it: the token, and the headers of every answer.
+
+A browser sends no `Authorization` header by itself. It opens `/?token=…` once and gets a cookie that proves
+the token without containing it; the address is then replaced by one without the token.
+"""
+
+import hashlib
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
+"""Answered without a token, for orchestrators and Prometheus."""
+COOKIE: Final = "streammeta"
+
+_POLICY: Final = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_SECURITY_HEADERS: Final = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+_COOKIE_SECONDS: Final = 30 * 86400
+_REFUSAL: Final = (
+    "a bearer token is needed: open /?token=<token> once in a browser, or send the header "
+    "'Authorization: Bearer <token>'\n"
+)
+
+
+class SecurityHeaders:
+    """Middleware: headers that keep a browser from being talked into anything."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Add them to every answer."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+class Token:
+    """Middleware: 401 for all but the open paths, unless the request proves that it knows the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.strip().encode()
+        self._proof = hmac.new(self._token, b"streammeta page", hashlib.sha256).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, take the token from its address, or refuse it."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self._allowed(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+            return
+        given = QueryParams(scope.get("query_string", b"")).get("token", "")
+        right = scope["path"] == "/" and hmac.compare_digest(given.strip().encode(), self._token)
+        await (self._admission(scope) if right else _refused())(scope, receive, send)
+
+    def _allowed(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token):
+            return True
+        return hmac.compare_digest(_cookie(headers).encode(), self._proof.encode())
+
+    def _admission(self, scope: Scope) -> Response:
+        answer = RedirectResponse("./", status_code=303)
+        answer.set_cookie(
+            COOKIE,
+            self._proof,
+            max_age=_COOKIE_SECONDS,
+            httponly=True,
+            samesite="strict",
+            secure=scope.get("scheme") == "https",
+        )
+        return answer
+
+
+def _cookie(headers: Headers) -> str:
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return ""
+    return cookies[COOKIE].value if COOKIE in cookies else ""
+
+
+def _refused() -> Response:
+    return PlainTextResponse(
+        _REFUSAL, status_code=401, headers={"www-authenticate": 'Bearer realm="streammeta"'}
+    )

@@ -1,0 +1,259 @@
+/* global uPlot */
+// One panel: a chart with its title, readings, zoom, and its files (PNG, CSV).
+
+import { element, put, save } from "./dom.js";
+import { clock, short, tick } from "./format.js";
+import { color } from "./theme.js";
+
+const HEIGHTS = { wide: 300, small: 168 };
+const AXIS_WIDTH = 50;
+const DOT_GAP = 3; // pixels
+const SMOOTHING = 0.9; // weight that a smoothed line keeps per point
+const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
+
+export class Chart {
+  /**
+   * `frame` is what all charts of a page share: `axis` ("events" or "seconds") of this chart, `log`, `raw`,
+   * `zoom` ({axis: [from, to]}), `outages`, and `setZoom(axis, range)`.
+   */
+  constructor(definition, frame) {
+    this.definition = definition;
+    this.frame = frame;
+    this.columns = null;
+    this.plot = null;
+    this.shape = "";
+    this.readings = element("ul", { class: "readings" });
+    this.canvas = element("div", { class: "plot" });
+    this.nothing = element("p", { class: "nothing", text: definition.empty || "waiting for events" });
+    this.panel = element("figure", { class: definition.wide ? "card chart wide" : "card chart", "data-chart": definition.id },
+      element("figcaption", {},
+        element("h3", { text: definition.title, title: definition.help }),
+        this.readings,
+        element("span", { class: "files" },
+          element("button", { type: "button", class: "quiet", text: "PNG", title: "Save this chart as a picture", onclick: () => this.savePicture() }),
+          element("button", { type: "button", class: "quiet", text: "CSV", title: "Save these numbers", onclick: () => this.saveNumbers() }))),
+      this.canvas, this.nothing);
+    new ResizeObserver(() => this.#resize()).observe(this.canvas);
+  }
+
+  /** Show these columns; rebuilds what does not fit them any more. */
+  show(columns) {
+    this.columns = columns;
+    const x = columns[this.frame.axis(this.definition)] || [];
+    const all = typeof this.definition.series === "function" ? this.definition.series(columns) : this.definition.series;
+    this.series = all.filter((series) => this.frame.raw || !series.raw);
+    const values = this.series.map((series) => (series.smooth ? smoothed(series.from(columns)) : series.from(columns)));
+    const known = x.length > 0 && values.some((column) => column.some((value) => value !== null));
+    this.panel.classList.toggle("empty", !known);
+    if (!known) { this.#drop(); return; }
+    const log = this.#log();
+    const data = [x, ...values.map((column) => (log ? column.map((value) => (value > 0 ? value : null)) : column))];
+    const shape = JSON.stringify([this.frame.axis(this.definition), log, this.series.map((series) => series.label)]);
+    if (shape !== this.shape || !this.plot) this.#build(data, shape);
+    else this.plot.setData(data);
+    this.#read(null);
+  }
+
+  /** Draw anew, in other colours. */
+  rebuild() {
+    this.#drop();
+    if (this.columns) this.show(this.columns);
+  }
+
+  #log() {
+    return this.definition.always === "log" || Boolean(this.definition.scalable && this.frame.log);
+  }
+
+  #drop() {
+    this.plot?.destroy();
+    this.plot = null;
+    this.shape = "";
+    this.readings.replaceChildren();
+  }
+
+  #size() {
+    return { width: Math.max(120, this.canvas.clientWidth), height: this.definition.wide ? HEIGHTS.wide : HEIGHTS.small };
+  }
+
+  #resize() {
+    const size = this.#size();
+    if (this.plot && this.plot.width !== size.width) this.plot.setSize(size);
+  }
+
+  #build(data, shape) {
+    this.#drop();
+    this.shape = shape;
+    this.plot = new uPlot(this.#options(), data, this.canvas);
+    followTouch(this.plot);
+    this.readings.replaceChildren(...this.series.filter((series) => !series.raw).map((series) => {
+      const mark = element("i", {});
+      mark.style.background = color(series.color);
+      return element("li", { title: series.label }, mark, element("span", { text: series.label }), element("b", { text: "–" }));
+    }));
+    const reading = element("li", { class: "at" }, element("b", { text: "" }));
+    this.readings.append(reading);
+  }
+
+  #options() {
+    const axis = this.frame.axis(this.definition);
+    const log = this.#log();
+    const [grid, ink] = [color("grid"), color("muted")];
+    const common = { stroke: ink, font: FONT, ticks: { show: false }, grid: { stroke: grid, width: 1 } };
+    return {
+      ...this.#size(),
+      padding: [8, 12, 0, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: false, range: (_, low, high) => this.frame.zoom[axis] || [low, high > low ? high : low + 1] },
+        y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog(low ?? 0.1, high ?? 1, 10, false) } : { range: (_, low, high) => linearRange(low, high, this.definition.zero) },
+      },
+      axes: [
+        { ...common, size: 26, gap: 4, space: axis === "seconds" ? 76 : 64, values: (_, splits) => (axis === "seconds" ? timeTicks(splits) : splits.map(tick)) },
+        { ...common, size: AXIS_WIDTH, gap: 6, space: this.definition.wide ? 36 : 28, values: (_, splits) => splits.map(tick) },
+      ],
+      series: [{}, ...this.series.map((series) => look(series, this.definition))],
+      cursor: {
+        y: false,
+        points: { size: 7, width: 2 },
+        sync: { key: axis, scales: ["x", null], setSeries: false },
+        drag: { x: true, y: false, setScale: false },
+        bind: { dblclick: () => () => { this.frame.setZoom(axis, null); return null; } },
+      },
+      hooks: {
+        drawClear: [(plot) => this.#shade(plot, axis)],
+        setCursor: [(plot) => this.#read(plot.cursor.idx)],
+        setSelect: [(plot) => this.#zoom(plot, axis)],
+      },
+    };
+  }
+
+  #zoom(plot, axis) {
+    const { left, width } = plot.select;
+    if (width < 4) return;
+    const range = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    if (plot.cursor.event) this.frame.setZoom(axis, range); // of this chart, not mirrored from another
+  }
+
+  #shade(plot, axis) {
+    if (axis !== "seconds") return;
+    const { left, top, width, height } = plot.bbox;
+    plot.ctx.save();
+    plot.ctx.fillStyle = color("outage");
+    for (const [from, to] of this.frame.outages) {
+      const begin = Math.max(left, plot.valToPos(from, "x", true));
+      const end = Math.min(left + width, plot.valToPos(to, "x", true));
+      if (end > begin) plot.ctx.fillRect(begin, top, Math.max(1, end - begin), height);
+    }
+    plot.ctx.restore();
+  }
+
+  /** Write the values under the pointer, or the last ones. */
+  #read(place) {
+    if (!this.plot) return;
+    const [x, ...values] = this.plot.data;
+    const items = [...this.readings.children];
+    const shown = values.filter((_, number) => !this.series[number].raw);
+    shown.forEach((column, number) => {
+      const value = place === null || place === undefined ? lastKnown(column) : column[place];
+      put(items[number].lastChild, short(value));
+    });
+    const at = place === null || place === undefined ? "" : this.#where(x[place]);
+    put(items.at(-1).lastChild, at);
+  }
+
+  #where(x) {
+    return this.frame.axis(this.definition) === "seconds" ? clock(x) : `event ${short(x, 9)}`;
+  }
+
+  saveNumbers() {
+    const axis = this.frame.axis(this.definition);
+    if (!this.plot) return;
+    const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
+    const names = [axis === "seconds" ? "unix_seconds" : "events", ...this.series.map((series) => series.label)];
+    const lines = this.plot.data[0].map((_, row) => this.plot.data.map((column) => column[row] ?? "").join(","));
+    save(`streammeta-${this.definition.id}.csv`, new Blob([`${names.map(quoted).join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" }));
+  }
+
+  savePicture() {
+    if (!this.plot) return;
+    const source = this.plot.ctx.canvas;
+    const ratio = devicePixelRatio || 1;
+    const head = 44 * ratio;
+    const canvas = element("canvas", { width: source.width, height: source.height + head });
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = color("card");
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(source, 0, head);
+    pen.fillStyle = color("ink");
+    pen.font = `600 ${13 * ratio}px system-ui, sans-serif`;
+    pen.fillText(this.definition.title, 12 * ratio, 18 * ratio);
+    pen.font = `${11 * ratio}px system-ui, sans-serif`;
+    let left = 12 * ratio;
+    for (const series of this.series.filter((each) => !each.raw)) {
+      pen.fillStyle = color(series.color);
+      pen.fillRect(left, 30 * ratio, 12 * ratio, 3 * ratio);
+      pen.fillStyle = color("muted");
+      pen.fillText(series.label, left + 17 * ratio, 35 * ratio);
+      left += pen.measureText(series.label).width + 34 * ratio;
+    }
+    canvas.toBlob((blob) => save(`streammeta-${this.definition.id}.png`, blob), "image/png");
+  }
+}
+
+function look(series, definition) {
+  const stroke = color(series.color);
+  const made = { label: series.label, stroke, width: 1.75, spanGaps: false, points: { show: Boolean(definition.dots), size: 6 } };
+  if (series.raw) return { ...made, auto: false, paths: () => null, points: { show: true, size: 2.5, width: 0, fill: `${stroke}66`, stroke: "transparent", filter: thinned } };
+  if (series.fill) made.fill = `${stroke}22`;
+  if (series.bars) return { ...made, width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.9, 24], align: -1 }) };
+  return made;
+}
+
+/** The dots that are far enough from one another to be told apart: as dense everywhere, all of them when zoomed. */
+function thinned(plot, number) {
+  const [x, values] = [plot.data[0], plot.data[number]];
+  const shown = [];
+  let last = -Infinity;
+  for (let row = 0; row < x.length; row += 1) {
+    if (values[row] === null || values[row] === undefined) continue;
+    const left = plot.valToPos(x[row], "x");
+    if (left - last >= DOT_GAP) { shown.push(row); last = left; }
+  }
+  return shown;
+}
+
+/** A fading mean over the points, for numbers of which the daemon keeps none. */
+function smoothed(values) {
+  let [total, weight] = [0, 0];
+  return values.map((value) => {
+    if (value === null || value === undefined) return null;
+    [total, weight] = [value + SMOOTHING * total, 1 + SMOOTHING * weight];
+    return total / weight;
+  });
+}
+
+function linearRange(low, high, zero) {
+  if (low === null || low === undefined) return [0, 1];
+  const bottom = zero ? Math.min(0, low) : low;
+  const span = high - bottom || Math.abs(high) || 1;
+  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, high + 0.06 * span];
+}
+
+function timeTicks(splits) {
+  const step = splits.length > 1 ? splits[1] - splits[0] : 1;
+  return splits.map((second) => (step >= 86400 ? clock(second, { date: true }).slice(5, 10) : clock(second, { exact: step < 60 })));
+}
+
+function lastKnown(column) {
+  for (let row = column.length - 1; row >= 0; row -= 1) if (column[row] !== null && column[row] !== undefined) return column[row];
+  return null;
+}
+
+/** Let a finger read values; vertical swipes still scroll the page. */
+function followTouch(plot) {
+  plot.over.addEventListener("touchmove", (event) => {
+    const box = plot.over.getBoundingClientRect();
+    plot.setCursor({ left: event.touches[0].clientX - box.left, top: event.touches[0].clientY - box.top });
+  }, { passive: true });
+}

@@ -1,0 +1,77 @@
+// The top of the page: names, state, troubles, and the row of numbers.
+
+import { byId, element, put, spark, sparkPath } from "./dom.js";
+import { perSecond } from "./panels.js";
+import { bytes, change, count, duration, short } from "./format.js";
+
+const WORDS = { learning: "learning", disconnected: "no broker", restoring: "restoring", starting: "starting", stopped: "stopped", recorded: "report" };
+
+/** State of the daemon, and of this page's connection to it. */
+export function showState(state) {
+  put(byId("state"), WORDS[state] || state);
+  byId("state").dataset.state = state;
+}
+
+export function showNames(status) {
+  put(byId("names"), `${status.algorithm} · topic ${status.topic}`);
+  put(byId("uptime"), status.uptime_seconds === null ? "" : `up ${duration(status.uptime_seconds)}`);
+  put(byId("versions"), `streammeta ${status.version} · torch ${status.torch}`);
+  document.title = `${short(status.losses.adapted.now, 3)} · ${status.topic} · streammeta`;
+}
+
+/** What is wrong and what to do; nothing when nothing is. */
+export function showTroubles(troubles) {
+  const banner = byId("banner");
+  const key = JSON.stringify(troubles);
+  if (banner.dataset.key === key) return;
+  banner.dataset.key = key;
+  banner.replaceChildren(...troubles.map((trouble) => element("div", { class: `trouble ${trouble.level}`, "data-code": trouble.code },
+    element("b", { text: trouble.text }), element("p", { text: trouble.remedy }))));
+}
+
+/** The page cannot reach the daemon. */
+export const UNREACHABLE = {
+  code: "unreachable", level: "error", text: "The daemon does not answer: reconnecting",
+  remedy: "The numbers below are the last that it told. It may be restarting; this page goes on by itself when it is back.",
+};
+
+const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
+
+const TILES = [
+  { id: "loss", title: "Loss after adaptation", curve: (time) => time.fading_adapted, of: (s) => [short(s.losses.adapted.now), `${change(s.losses.adapted.now, s.losses.adapted.first)} ${s.losses.adapted.first === null ? "" : `from ${short(s.losses.adapted.first, 3)}`}`] },
+  { id: "gain", title: "Adaptation gain", of: (s) => [short(s.adaptation_gain), s.adaptation_gain === null ? "" : s.adaptation_gain > 0 ? "adapting helps" : "adapting does not help"] },
+  { id: "events", title: "Events", curve: perSecond, of: (s) => [count(s.events), s.events_per_second === null ? "" : `${short(s.events_per_second, 3)} per second`] },
+  { id: "lag", title: "Lag", curve: (time) => time.lag, of: (s) => (s.lag ? [count(s.lag.total), `records, ${plural(Object.keys(s.lag.partitions).length, "partition")}`] : ["–", ""]) },
+  { id: "tasks", title: "Tasks", of: (s) => (s.tasks ? [count(s.tasks.stored), s.tasks.cached === null ? "" : `${count(s.tasks.cached)} in memory`] : ["–", "after the first checkpoint"]) },
+  { id: "letters", title: "Dead letters", of: (s) => [count(s.outcomes.dead_letter), worst(s.dead_letters)] },
+  { id: "checkpoint", title: "Checkpoint", of: (s) => checkpoint(s.checkpoint) },
+];
+
+function worst(counts) {
+  const reasons = Object.entries(counts).filter(([, number]) => number).sort((one, other) => other[1] - one[1]);
+  if (!reasons.length) return "every record was used";
+  return reasons.slice(0, 2).map(([reason, number]) => `${reason.replaceAll("_", " ")} ${count(number)}`).join(", ");
+}
+
+function checkpoint(saved) {
+  if (!saved) return ["–", "none yet"];
+  if (!saved.ok) return ["failed", ""];
+  const size = saved.bytes === null ? "" : `${bytes(saved.bytes)} in ${short(saved.duration_seconds * 1000, 2)} ms`;
+  return [saved.age_seconds === null ? "written" : `${duration(saved.age_seconds)} ago`, size];
+}
+
+/** The row of numbers; made once, then only its texts change. */
+export function showTiles(status, time) {
+  const host = byId("tiles");
+  if (!host.children.length) {
+    host.append(...TILES.map((tile) => element("div", { class: "card tile", "data-tile": tile.id },
+      element("h3", { text: tile.title }), element("b", {}), element("small", {}), tile.curve ? spark([]) : null)));
+  }
+  TILES.forEach((tile, place) => {
+    const [, value, detail, curve] = host.children[place].children;
+    const [now, more] = tile.of(status);
+    put(value, now);
+    put(detail, more);
+    if (curve) curve.firstChild.setAttribute("d", sparkPath((tile.curve(time) || []).slice(-120), 96, 24));
+  });
+}

@@ -1,0 +1,106 @@
+// Wires the page: source -> curves -> panels; what the reader chose; which view is open.
+
+import { Chart } from "./chart.js";
+import { Curves } from "./curves.js";
+import { byId, element } from "./dom.js";
+import { UNREACHABLE, showNames, showState, showTiles, showTroubles } from "./head.js";
+import { LEARNING, OPERATION } from "./panels.js";
+import { showSettings } from "./settings.js";
+import { findSource } from "./source.js";
+import { TaskPage } from "./task.js";
+import { TaskTable } from "./tasks.js";
+import { startTheme } from "./theme.js";
+
+const TASKS_EVERY_MS = 3000;
+
+const source = findSource();
+const curves = new Curves();
+const frame = { over: "events", log: false, raw: true, zoom: {}, outages: [], axis: (definition) => (OPERATION.includes(definition) ? "seconds" : frame.over), setZoom };
+const learning = LEARNING.map((definition) => new Chart(definition, frame));
+const operation = OPERATION.map((definition) => new Chart(definition, frame));
+const table = new TaskTable(byId("tasks"), source);
+const taskPage = new TaskPage(byId("task"), source, frame);
+let fetching = null;
+let status = null;
+
+function setZoom(axis, range) {
+  if (range) frame.zoom[axis] = range;
+  else delete frame.zoom[axis];
+  drawCharts();
+}
+
+function drawCharts() {
+  byId("reset-zoom").hidden = !Object.keys(frame.zoom).length;
+  if (byId("overview").hidden) return;
+  frame.outages = curves.outages();
+  const [learned, operated] = [curves.learning(frame.over), curves.operation()];
+  for (const chart of learning) chart.show(learned);
+  for (const chart of operation) chart.show(operated);
+}
+
+async function fetchHistory() {
+  fetching ??= source.history();
+  try { curves.load(await fetching); } catch { /* the stream tells that the daemon is away */ } finally { fetching = null; }
+}
+
+async function onMessage(message) {
+  if (status && message.status.started_at_seconds !== status.started_at_seconds) curves.rows = -1;
+  status = message.status;
+  showState(status.state);
+  showNames(status);
+  showTroubles(status.troubles);
+  if (message.rows && !curves.append(message.rows)) await fetchHistory();
+  showTiles(status, curves.time);
+  if (!document.hidden) drawCharts();
+}
+
+function onLost() {
+  showState("reconnecting");
+  showTroubles([UNREACHABLE]);
+}
+
+function choice(name, options, chosen, onChange) {
+  const buttons = options.map(([value, title]) => element("button", { type: "button", text: title, "aria-pressed": String(value === chosen), onclick: () => {
+    buttons.forEach((button, place) => button.setAttribute("aria-pressed", String(options[place][0] === value)));
+    onChange(value);
+    drawCharts();
+  } }));
+  return element("div", { class: "choice", role: "group", "aria-label": name }, ...buttons);
+}
+
+function addControls() {
+  byId("controls").append(
+    element("button", { id: "reset-zoom", type: "button", class: "quiet", text: "Reset zoom", hidden: true, onclick: () => { frame.zoom = {}; drawCharts(); } }),
+    choice("Raw losses", [[true, "Raw"], [false, "Means only"]], frame.raw, (value) => { frame.raw = value; }),
+    choice("Scale", [[false, "Linear"], [true, "Log"]], frame.log, (value) => { frame.log = value; }),
+    choice("Axis", [["events", "Events"], ["seconds", "Time"]], frame.over, (value) => { frame.over = value; }));
+}
+
+function route() {
+  const match = /^#\/tasks\/(.+)$/.exec(location.hash);
+  let name = null;
+  try { name = match && decodeURIComponent(match[1]); } catch { /* not an address of ours */ }
+  byId("overview").hidden = name !== null;
+  byId("task").hidden = name === null;
+  if (name === null) drawCharts();
+  else { taskPage.open(name); scrollTo(0, 0); }
+}
+
+function everyNowAndThen() {
+  if (document.hidden) return;
+  if (byId("overview").hidden) taskPage.refresh();
+  else table.refresh();
+}
+
+byId("learning").append(...learning.map((chart) => chart.panel));
+byId("operation").append(...operation.map((chart) => chart.panel));
+addControls();
+startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, taskPage.chart]) chart.rebuild(); });
+addEventListener("hashchange", route);
+byId("settings").addEventListener("toggle", async (event) => {
+  if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());
+});
+fetchHistory().then(() => { drawCharts(); source.listen(onMessage, onLost); });
+table.refresh();
+route();
+setInterval(everyNowAndThen, TASKS_EVERY_MS);

@@ -1,0 +1,93 @@
+// What is drawn: one entry a chart. `from` gives the values of a series from the columns of the history.
+
+const column = (name) => (columns) => columns[name] || [];
+const difference = (one, other) => (columns) =>
+  (columns[one] || []).map((value, row) => (value === null || columns[other][row] === null ? null : value - columns[other][row]));
+
+const phase = (name, label) => ({ label, color: name, from: column(`fading_${name}`) });
+const raw = (name, label) => ({ label: `${label}, raw`, color: name, from: column(`loss_${name}`), raw: true });
+
+export const LEARNING = [
+  {
+    id: "loss", title: "Prequential loss", wide: true, scalable: true, unit: "loss",
+    help: "Each event is predicted before it is learned from. Lines: fading means over the last 100 events or so; dots: the losses themselves.",
+    series: [
+      raw("meta", "at the meta-parameters"), raw("adapted", "after one adaptation"), raw("memory", "at the task's memory"),
+      phase("meta", "at the meta-parameters"), phase("adapted", "after one adaptation"), phase("memory", "at the task's memory"),
+    ],
+  },
+  {
+    id: "gain", title: "Adaptation gain", unit: "loss",
+    help: "Loss at the meta-parameters minus loss after one adaptation. Above 0, adapting helps.",
+    zero: true,
+    series: [{ label: "gain", color: "adapted", from: difference("fading_meta", "fading_adapted") }],
+  },
+  {
+    id: "norms", title: "Meta-gradient and update", scalable: true, always: "log",
+    help: "Euclidean norms: the meta-gradient of an event, and how far it moved the meta-parameters. Lines are smoothed.",
+    series: [
+      { label: "gradient, raw", color: "first", from: column("gradient_norm"), raw: true },
+      { label: "update, raw", color: "second", from: column("update_norm"), raw: true },
+      { label: "gradient", color: "first", from: column("gradient_norm"), smooth: true },
+      { label: "update", color: "second", from: column("update_norm"), smooth: true },
+    ],
+  },
+  {
+    id: "tracking", title: "Memory tracking error", scalable: true,
+    help: "Distance between a task's memory and the model freshly adapted to it: what the convergence theory bounds.",
+    series: [
+      { label: "raw", color: "memory", from: column("tracking_error"), raw: true },
+      { label: "fading mean", color: "memory", from: column("fading_tracking_error") },
+    ],
+  },
+  {
+    id: "rates", title: "Learning rates", always: "log",
+    help: "The rates in force, in the inner loop (adaptation) and the meta loop.",
+    series: [
+      { label: "inner", color: "first", from: column("inner_lr") },
+      { label: "meta", color: "second", from: column("meta_lr") },
+    ],
+  },
+];
+
+export const perSecond = (columns) =>
+  (columns.learned || []).map((value, row) => (value === null || !columns.covered_seconds[row] ? null : value / columns.covered_seconds[row]));
+
+const REASON_COLORS = ["meta", "adapted", "memory", "first", "second", "third", "fourth", "faint"];
+
+export const OPERATION = [
+  {
+    id: "throughput", title: "Throughput", unit: "events/s", zero: true,
+    help: "Events learned from each second.",
+    series: [{ label: "events/s", color: "adapted", from: perSecond, fill: true }],
+  },
+  {
+    id: "lag", title: "Lag", unit: "records", zero: true,
+    help: "Records between the learner and the end of the topic. Shaded: no broker.",
+    series: [{ label: "records", color: "meta", from: column("lag"), fill: true }],
+  },
+  {
+    id: "checkpoint", title: "Checkpoint age", unit: "s", zero: true,
+    help: "Seconds since the last checkpoint. It grows while there is nothing new to write.",
+    series: [{ label: "seconds", color: "first", from: column("checkpoint_age_seconds") }],
+  },
+  {
+    id: "letters", title: "Dead letters", unit: "records", zero: true, empty: "none in this history",
+    help: "Records that could not be used, by reason, in each interval of the history.",
+    series: (columns) => Object.keys(columns).filter((name) => name.startsWith("dead_letters_")).map((name, place) => ({
+      label: name.slice("dead_letters_".length).replaceAll("_", " "),
+      color: REASON_COLORS[place % REASON_COLORS.length],
+      from: column(name), bars: true,
+    })),
+  },
+];
+
+export const VISITS = {
+  id: "visits", title: "Last visits", wide: true, scalable: true, dots: true,
+  help: "The losses of the task's last visits, each before it was learned from.",
+  series: [
+    { label: "at the meta-parameters", color: "meta", from: column("meta") },
+    { label: "after one adaptation", color: "adapted", from: column("adapted") },
+    { label: "at the task's memory", color: "memory", from: column("memory") },
+  ],
+};

@@ -1,0 +1,71 @@
+// Where the numbers come from: a running daemon, or a report that carries them along.
+
+const LIVE = "api/v1/";
+const PATIENCE_MS = 5000; // without a message for so long, the daemon counts as gone
+
+async function ask(path) {
+  const answer = await fetch(LIVE + path, { cache: "no-store" });
+  if (answer.status === 401) throw new Error("the token is missing or wrong: open /?token=… once");
+  if (answer.status === 404) return null;
+  if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+  return answer.json();
+}
+
+/** A daemon at this address. */
+export class LiveSource {
+  history() { return ask("history"); }
+  configuration() { return ask("config"); }
+  task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
+  tasks({ sort, limit, search }) {
+    return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
+  }
+
+  /** Call `onMessage` for each message, `onLost` when none comes any more; tries again for ever. */
+  listen(onMessage, onLost) {
+    let stream = null;
+    let heard = 0;
+    const open = () => {
+      heard = Date.now();
+      stream = new EventSource(`${LIVE}stream`);
+      stream.addEventListener("state", (event) => { heard = Date.now(); onMessage(JSON.parse(event.data)); });
+    };
+    const again = () => {
+      const broken = stream.readyState === EventSource.CLOSED || Date.now() - heard > PATIENCE_MS;
+      if (stream.readyState !== EventSource.OPEN || broken) onLost();
+      if (broken) { stream.close(); open(); }
+    };
+    open();
+    setInterval(again, 1000);
+    addEventListener("pagehide", () => stream.close());
+    addEventListener("pageshow", (event) => { if (event.persisted) open(); });
+  }
+}
+
+const SORTS = {
+  loss: (task) => task.loss ?? -Infinity,
+  events: (task) => task.events,
+  staleness: (task) => task.staleness_events,
+};
+
+/** A report: everything is in the page. */
+export class ReportSource {
+  constructor(data) { this.data = data; }
+
+  async history() { return this.data.history; }
+  async configuration() { return this.data.settings; }
+  async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
+  async tasks({ sort, limit, search }) {
+    const wanted = search.toLowerCase();
+    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted));
+    found.sort((one, other) => SORTS[sort](other) - SORTS[sort](one));
+    return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
+  }
+
+  listen(onMessage) { onMessage({ status: this.data.status, rows: null }); }
+}
+
+/** What this page shows. */
+export function findSource() {
+  const report = document.getElementById("report-data");
+  return report ? new ReportSource(JSON.parse(report.textContent)) : new LiveSource();
+}

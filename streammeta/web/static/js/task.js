@@ -1,0 +1,48 @@
+// The page of one task.
+
+import { Chart } from "./chart.js";
+import { element, put } from "./dom.js";
+import { clock, count, short } from "./format.js";
+import { VISITS } from "./panels.js";
+
+const FACTS = [
+  ["Loss", (task) => short(task.loss), "fading mean, before each event is learned from"],
+  ["Events", (task) => count(task.events), "learned from"],
+  ["Events since", (task) => count(task.staleness_events), "events of other tasks since its last one"],
+  ["Last seen", (task) => (task.last_seen === null ? "–" : clock(Date.parse(task.last_seen) / 1000, { date: true })), "event time"],
+  ["Memory", (task) => short(task.memory_norm ?? null), "norm at the last checkpoint"],
+];
+
+export class TaskPage {
+  constructor(host, source, frame) {
+    this.host = host;
+    this.source = source;
+    this.name = null;
+    this.title = element("h1");
+    this.values = FACTS.map(([title, , detail]) => element("div", { class: "card tile" }, element("h3", { text: title }), element("b", { text: "–" }), element("small", { text: detail })));
+    this.chart = new Chart(VISITS, { ...frame, raw: true, log: false, zoom: {}, axis: () => "events", setZoom: () => {} });
+    this.unknown = element("p", { class: "nothing", text: "This task is not known.", hidden: true });
+    this.known = element("div", {}, element("section", { class: "tiles" }, ...this.values), element("section", { class: "grid" }, this.chart.panel));
+    host.append(element("p", {}, element("a", { class: "back", href: "#/", text: "← All tasks" })), this.title, this.unknown, this.known);
+  }
+
+  /** Show the task of this name. */
+  open(name) {
+    this.name = name;
+    put(this.title, name);
+    return this.refresh();
+  }
+
+  async refresh() {
+    const name = this.name;
+    let task;
+    try { task = await this.source.task(name); } catch { return; }
+    if (name !== this.name) return;
+    this.unknown.hidden = Boolean(task);
+    this.known.hidden = !task;
+    if (!task) return;
+    FACTS.forEach(([, of], place) => put(this.values[place].children[1], of(task)));
+    const visits = task.visits || { at: [], meta: [], adapted: [], memory: [] };
+    this.chart.show({ ...visits, events: visits.at });
+  }
+}

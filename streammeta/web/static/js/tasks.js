@@ -1,0 +1,71 @@
+// The table of tasks: search, sort, a sparkline each.
+
+import { element, put, spark } from "./dom.js";
+import { count, duration, short } from "./format.js";
+
+const COLUMNS = [
+  { title: "Task" },
+  { title: "Loss", sort: "loss", help: "Fading mean of the task's loss, at its memory; the worst first" },
+  { title: "Last visits", help: "The loss at each of the last visits" },
+  { title: "Events", sort: "events", help: "Events learned from; the most first" },
+  { title: "Last seen", minor: true },
+  { title: "Events since", sort: "staleness", help: "Events of other tasks since then; the stalest first" },
+];
+const FIRST = 25;
+const MOST = 1000;
+
+export class TaskTable {
+  constructor(host, source) {
+    this.source = source;
+    this.query = { sort: "loss", limit: FIRST, search: "" };
+    this.asked = 0;
+    this.count = element("span", { class: "count" });
+    this.body = element("tbody");
+    this.more = element("button", { type: "button", class: "quiet", text: "Show more", hidden: true, onclick: () => this.#change({ limit: Math.min(MOST, this.query.limit * 4) }) });
+    this.heads = COLUMNS.map((column) => this.#head(column));
+    const search = element("input", { type: "search", placeholder: "Search tasks", "aria-label": "Search tasks", spellcheck: "false", autocomplete: "off", oninput: (event) => this.#change({ search: event.target.value, limit: FIRST }) });
+    host.append(
+      element("div", { class: "bar" }, element("h2", { text: "Tasks" }), this.count, search),
+      element("table", {}, element("thead", {}, element("tr", {}, ...this.heads)), this.body),
+      this.more);
+  }
+
+  #head({ title, sort, help, minor }) {
+    const content = sort ? element("button", { type: "button", class: "quiet", text: title, title: help, onclick: () => this.#change({ sort }) }) : element("span", { text: title, title: help });
+    return element("th", { scope: "col", class: minor ? "minor" : null }, content);
+  }
+
+  #change(changes) {
+    this.query = { ...this.query, ...changes };
+    this.refresh();
+  }
+
+  /** Ask again; an answer that a later question has overtaken is dropped. */
+  async refresh() {
+    const number = (this.asked += 1);
+    let answer;
+    try { answer = await this.source.tasks(this.query); } catch { return; }
+    if (number !== this.asked || !answer) return;
+    COLUMNS.forEach((column, place) => {
+      if (column.sort) this.heads[place].setAttribute("aria-sort", column.sort === this.query.sort ? "descending" : "none");
+    });
+    put(this.count, answer.matching === answer.known ? count(answer.known) : `${count(answer.matching)} of ${count(answer.known)}`);
+    this.more.hidden = answer.tasks.length >= answer.matching || this.query.limit >= MOST;
+    this.#fill(answer.tasks);
+  }
+
+  #fill(tasks) {
+    const rows = tasks.map((task) => {
+      const seen = task.last_seen === null ? null : Date.now() / 1000 - Date.parse(task.last_seen) / 1000;
+      return element("tr", {},
+        element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task })),
+        element("td", { class: "number strong", text: short(task.loss) }),
+        element("td", { class: "curve" }, spark(task.recent || [], 96, 20)),
+        element("td", { class: "number", text: count(task.events) }),
+        element("td", { class: "number minor", text: seen === null ? "–" : `${duration(Math.max(0, seen))} ago` }),
+        element("td", { class: "number", text: count(task.staleness_events) }));
+    });
+    const nothing = element("tr", {}, element("td", { colspan: "6", class: "none", text: this.query.search ? "no task matches" : "no task yet" }));
+    this.body.replaceChildren(...(rows.length ? rows : [nothing]));
+  }
+}

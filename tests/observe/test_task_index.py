@@ -1,0 +1,124 @@
+"""The list of tasks, against a list that is sorted the plain way."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streammeta.observe.task_index import VISITS, TaskIndex
+from streammeta.store.base import TaskStats
+from tests.observe.outcomes import Clock, learned, turned
+
+events = st.lists(
+    st.tuples(st.sampled_from("abcdefgh"), st.one_of(st.floats(0, 100), st.just(float("nan")))), max_size=60
+)
+
+
+@given(events)
+def test_lists_are_sorted(stream: list[tuple[str, float]]) -> None:
+    """Worst loss first (unknown last), most events first, stalest first, for any stream."""
+    index = TaskIndex(Clock())
+    losses, counts, last = {}, dict.fromkeys("abcdefgh", 0), {}
+    for number, (task, loss) in enumerate(stream, 1):
+        counts[task] += 1
+        losses[task], last[task] = loss, number
+        index(learned(task=task, events=number, task_events=counts[task], task_loss=loss))
+    for sort, key in (
+        ("loss", lambda task: -losses[task] if losses[task] == losses[task] else float("inf")),
+        ("events", lambda task: -counts[task]),
+        ("staleness", lambda task: last[task]),
+    ):
+        matching, rows = index.top(sort, 100)
+        assert matching == len(losses)
+        assert [key(row.task) for row in rows] == sorted(map(key, losses))
+        assert index.top(sort, 3)[1] == rows[:3]
+    for row in index.top("loss", 100)[1]:
+        assert (row.events, row.staleness_events) == (counts[row.task], len(stream) - last[row.task])
+
+
+def test_search_ignores_case() -> None:
+    """Any part of the id; the count is that of the matches."""
+    index = TaskIndex(Clock())
+    for task in ("Customer-17", "customer-2", "sensor"):
+        index(learned(task=task))
+    assert index.top("loss", 1, "CUSTOMER")[0] == 2
+    assert [row.task for row in index.top("loss", 10, "17")[1]] == ["Customer-17"]
+    assert index.top("loss", 10, "none") == (0, [])
+
+
+def test_last_visits_oldest_first() -> None:
+    """The last 16 losses: at memory where there is one, else after adaptation."""
+    index = TaskIndex(Clock())
+    for number in range(1, 41):
+        at_memory = float("nan") if number == 40 else 2.0 * number
+        index(learned(task="a", events=10 * number, loss_adapted=float(number), loss_memory=at_memory))
+    found = index.get("a")
+    assert found is not None
+    row, visits = found
+    assert row.recent == [*(2.0 * number for number in range(40 - VISITS + 1, 40)), 40.0]
+    assert visits.at == [10 * number for number in range(40 - VISITS + 1, 41)]
+    assert visits.memory[-1] is None
+    assert visits.adapted[-1] == 40.0
+    assert index.get("b") is None
+
+
+def test_begins_with_what_is_stored() -> None:
+    """Tasks of the state are listed before they are seen again, with event time and staleness."""
+    index = TaskIndex(Clock())
+    index.begin(100, [("a", TaskStats(3, 90, 5_000, 4.0, 2.0, 1.0, 0.5)), ("b", TaskStats())])
+    _, (first, second) = index.top("loss", 10)
+    assert (first.task, first.events, first.staleness_events, first.loss) == ("a", 3, 10, 1.0)
+    assert (first.last_seen_seconds, first.recent) == (5.0, [])
+    assert (second.task, second.loss) == ("b", None)
+
+
+def test_memory_is_bounded() -> None:
+    """Beyond the capacity the task seen longest ago goes, and comes back with its next event."""
+    index = TaskIndex(Clock(), capacity=3)
+    index.begin(0, [(task, TaskStats()) for task in "pqrs"])
+    assert len(index) == 3
+    for number, task in enumerate("abcad", 1):
+        index(learned(task=task, events=number, task_events=number))
+    assert len(index) == 3
+    assert {row.task: row.events for row in index.top("loss", 9)[1]} == {"c": 3, "a": 4, "d": 5}
+
+
+def test_other_outcomes_are_not_its_business() -> None:
+    """A turn of the loop adds no task."""
+    index = TaskIndex(Clock())
+    index(turned())
+    assert index.top("loss", 9) == (0, [])
+
+
+def test_the_time_of_an_event_is_its_own() -> None:
+    """Now minus age, not now."""
+    index = TaskIndex(Clock())
+    index(learned(task="a", age_seconds=400.0))
+    assert index.top("loss", 1)[1][0].last_seen_seconds == pytest.approx(600.0)
+
+
+def test_can_be_read_while_it_is_written() -> None:
+    """A reader in another thread always gets a whole list, also while the index grows."""
+    index, done, problems = TaskIndex(Clock()), threading.Event(), []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                index.top("loss", 50)
+                index.get("task-7")
+            except Exception as error:  # noqa: BLE001 (any of them is the failure looked for)
+                problems.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(1, 20_001):
+            index(learned(task=f"task-{number % 3000}", events=number))
+    finally:
+        done.set()
+    for reader in readers:
+        reader.join(10)
+    assert len(index) == 3000
+    assert problems == []
