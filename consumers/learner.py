@@ -21,6 +21,7 @@ from streammeta.network import Network, load_network
 from streammeta.outcomes import Observer
 from streammeta.store.base import Store
 from streammeta.stream.base import DeadLetters, Source
+from streammeta.tape import NoTape, Tape
 from streammeta.tracing import Steps
 
 
@@ -72,6 +73,7 @@ def assemble(
     controls: Controls | None = None,
     reload: Callable[[], Rates | None] = lambda: None,
     clock: Clock | None = None,
+    tape: Tape | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
@@ -92,6 +94,7 @@ def assemble(
         ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id),
         observers=observers,
         clock=clock,
+        tape=tape or NoTape(),
     )
     return Loop(
         source=source,

@@ -7,7 +7,7 @@ fit the configuration is refused with each difference named.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import safetensors.torch
 import torch
@@ -44,6 +44,20 @@ class Origin:
         return str(self.fit["algorithm"]["name"])
 
 
+class RecordingMark(NamedTuple):
+    """Where a state stands in a recording.
+
+    Attributes:
+        id: The recording's.
+        rows: The state contains its first rows, so many, in their order.
+        replayed: They were replayed into the state; else they were recorded while it learned.
+    """
+
+    id: str
+    rows: int
+    replayed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The meta state: everything that the next event needs but the tasks.
@@ -55,6 +69,7 @@ class Checkpoint:
         positions: Partition -> next offset.
         refused: Reason -> records set aside.
         topic_id: What tells the topic from a later one of the same name; "" while unknown.
+        recording: Where the state stands in a recording; None when it belongs to none.
     """
 
     origin: Origin
@@ -63,6 +78,7 @@ class Checkpoint:
     positions: Mapping[int, int]
     refused: Mapping[str, int]
     topic_id: str = ""
+    recording: RecordingMark | None = None
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -88,6 +104,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "positions": {str(partition): offset for partition, offset in checkpoint.positions.items()},
         "refused": dict(checkpoint.refused),
         "topic_id": checkpoint.topic_id,
+        "recording": checkpoint.recording,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -131,6 +148,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),
+        recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
     )
 
 

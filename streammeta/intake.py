@@ -15,6 +15,7 @@ from streammeta.events import Positions, Record, TaskEvent
 from streammeta.iteration import Learnt, Result, iterate
 from streammeta.outcomes import Duplicate, Learned, Observer, Outcome, Refused
 from streammeta.stream.base import DeadLetters
+from streammeta.tape import NoTape, Tape
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Intake:
         decode: Reads a record, or raises BadEvent.
         gathering: The iteration that is being gathered.
         observers: Told what happened.
+        tape: Keeps what the state contains, in its order.
     """
 
     topic: str
@@ -53,6 +55,7 @@ class Intake:
     ledger: Ledger
     observers: Sequence[Observer]
     clock: Clock
+    tape: Tape = field(default_factory=NoTape)
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
 
@@ -73,6 +76,7 @@ class Intake:
     def start(self, positions: Positions) -> None:
         """Go on from here; what waits in an open iteration is no more."""
         self.gathering.close()
+        self.tape.cut()
         self.ledger.positions, self._taken = dict(positions), dict(positions)
 
     def move(self, positions: Positions) -> None:
@@ -81,6 +85,7 @@ class Intake:
         What waits of other partitions is gathered again, as by a restart now.
         """
         waiting = [taken for taken in self.gathering.close() if taken.record.partition not in positions]
+        self.tape.cut()
         reached = {**self._taken, **positions}
         self.ledger.positions |= positions
         self._taken = dict(self.ledger.positions)
@@ -121,6 +126,7 @@ class Intake:
     def close(self) -> None:
         """Apply what was gathered, if anything was, as one iteration, then tell of it."""
         gathered = self.gathering.close()
+        self.tape.keep([taken.record for taken in gathered])
         results = iterate(self.engine, [taken.read for taken in gathered], self.clock.monotonic)
         outcomes = [self._settled(taken, result) for taken, result in zip(gathered, results, strict=True)]
         self.ledger.positions.update(self._taken)

@@ -6,8 +6,8 @@ One event, six hops:
     3. Events are gathered into an iteration (`batching`; of one event by default); `engine` loads the tasks'
        entries, updates, puts them back as dirty.
     4. Observers fold the outcomes.
-    5. When due: dead letters are acknowledged, then `store.commit` writes dirty rows, meta state and next
-       offsets in one transaction, then the order log forgets what the state contains.
+    5. When due: dead letters are acknowledged and a recording is on the disk, then `store.commit` writes dirty
+       rows, meta state and next offsets in one transaction, then the order log forgets what the state contains.
     6. The broker is told the offsets, for lag tools only.
 
 Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order and
@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from streammeta.checkpoint import Checkpoint, Origin, pack
+from streammeta.checkpoint import Checkpoint, Origin, RecordingMark, pack
 from streammeta.clock import Clock
 from streammeta.events import Cut, Positions, Record, Run
 from streammeta.intake import Intake
@@ -161,7 +161,7 @@ class Loop:
             if self.controls.stop:
                 return
             if isinstance(entry, Cut):
-                self.intake.close()
+                self._close()
             elif entry.partition not in ended and not self._repeat(entry):
                 ended.add(entry.partition)
                 self._drop_runs(ended)
@@ -185,7 +185,7 @@ class Loop:
 
     def _turn(self, records: Iterable[Record]) -> None:
         """Apply what a poll brought, behind an iteration that is due."""
-        if self.intake.left_seconds() <= 0:
+        if self.source.cut() or self.intake.left_seconds() <= 0:
             self._cut()
         self._apply(records)
         self._tell_turned()
@@ -210,7 +210,11 @@ class Loop:
         """Close the open iteration where the records do not say so; logged, so that a replay does it too."""
         if self.intake.open:
             self.order_log.append([Cut()])
-            self.intake.close()
+            self._close()
+
+    def _close(self) -> None:
+        self.intake.close()
+        self.intake.tape.cut()
 
     def _attend(self) -> None:
         """Do what signals asked for, and checkpoint when due."""
@@ -230,20 +234,22 @@ class Loop:
         """Hops 5 and 6."""
         self.controls.checkpoint = False
         began = self.clock.monotonic()
+        ledger, tape = self.intake.ledger, self.intake.tape
         self.intake.dead_letters.flush(self._tell_cut_off)
-        meta = pack(self._snapshot())
+        meta = pack(self._snapshot(tape.sync(ledger.positions, ledger.topic_id)))
         try:
             written = self.store.commit(meta, self.intake.engine.dirty())
         except Exception:
             self._tell_checkpointed(ok=False, began=began, written=0)
             raise
         self.intake.engine.memories.cleaned()
-        self.order_log.forget(self.intake.ledger.positions)
-        self.source.committed(self.intake.ledger.positions)
-        self.intake.ledger.since_checkpoint = 0
+        self.order_log.forget(ledger.positions)
+        tape.committed()
+        self.source.committed(ledger.positions)
+        ledger.since_checkpoint = 0
         self._tell_checkpointed(ok=True, began=began, written=written)
 
-    def _snapshot(self) -> Checkpoint:
+    def _snapshot(self, mark: RecordingMark | None) -> Checkpoint:
         return Checkpoint(
             origin=self.origin,
             state=self.intake.engine.state,
@@ -251,6 +257,7 @@ class Loop:
             positions=self.intake.ledger.positions,
             refused=self.intake.ledger.refused,
             topic_id=self.intake.ledger.topic_id,
+            recording=mark,
         )
 
     def _reached(self, ends: Positions | None) -> bool:
@@ -262,7 +269,15 @@ class Loop:
     def _tell_turned(self) -> None:
         connected = self.source.connected()
         lag = self.source.lag() if connected else {}
-        self.intake.tell(Turned(self.intake.topic, connected=connected, restoring=self._restoring, lag=lag))
+        self.intake.tell(
+            Turned(
+                self.intake.topic,
+                connected=connected,
+                restoring=self._restoring,
+                lag=lag,
+                replayed=self.source.replayed(),
+            )
+        )
 
     def _tell_cut_off(self) -> None:
         """The loop lives, and waits for a broker that does not acknowledge."""

@@ -92,12 +92,14 @@ class Turned:
         connected: The broker answered lately.
         restoring: Events before the crash are being applied again.
         lag: Partition -> records behind the end. Its keys are the assigned partitions.
+        replayed: The share of a recording that was read, 0 to 1; None when none is replayed.
     """
 
     topic: str
     connected: bool
     restoring: bool
     lag: Mapping[int, int]
+    replayed: float | None = None
 
 
 Outcome = Learned | Refused | Duplicate | Checkpointed | Turned

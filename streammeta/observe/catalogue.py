@@ -157,6 +157,12 @@ CATALOGUE = (
         (),
         "Unix time at which the last successful checkpoint ended.",
     ),
+    Spec(
+        "streammeta_replay_progress_ratio",
+        "gauge",
+        (),
+        "The share of the recording that was replayed; absent where a topic is read.",
+    ),
 )
 
 CLOSED_LABELS = MappingProxyType(

@@ -162,12 +162,17 @@ class _Latest(Collector):
             yield "streammeta_task_loss", (task,), loss
         if turned is not None:
             yield from _of_lag(turned.topic, turned.lag)
+            yield "streammeta_replay_progress_ratio", (), _or_nan(turned.replayed)
         if saved is not None:
             yield from _of_checkpoint(saved)
 
 
 def _family(spec: Spec) -> GaugeMetricFamily:
     return GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _of_losses(learned: Learned) -> Iterator[Reading]:

@@ -49,7 +49,7 @@ class Snapshot(TypedDict):
 
     `state` is starting, restoring, disconnected, learning or stopped. `events` counts the life of the state;
     `outcomes` and `dead_letters` count since the start of the process. `tasks` is None before the first
-    checkpoint.
+    checkpoint. `replayed` is the share of a recording that was replayed, None where a topic is read.
     """
 
     version: str
@@ -74,6 +74,7 @@ class Snapshot(TypedDict):
     lag: Lag
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
+    replayed: float | None
 
 
 class Status:
@@ -165,6 +166,7 @@ class Status:
             "lag": _lag(turned),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
+            "replayed": turned.replayed if turned is not None else None,
         }
 
     def _fold_learned(self, outcome: Learned) -> None:
