@@ -75,7 +75,7 @@ class Recorder:
     def __init__(self, source: Source, writer: Writer, wanted: Range, clock: Clock) -> None:
         self._source, self._writer, self._range, self._clock = source, writer, wanted, clock
         self._began = self._synced_at = clock.monotonic()
-        self._new_rows = self._new_bytes = 0
+        self._new_rows = self._new_bytes = self._lag = 0
         self._at: dict[int, int] = {}
 
     def run(
@@ -104,6 +104,7 @@ class Recorder:
             records = self._source.poll(POLL_SECONDS)
             self._follow()
             self._keep(list(self._new(records)))
+            self._lag = sum(self._source.lag().values())
             ends = ends or self._ends(until_end=until_end)
             tell(self.recorded())
         self._writer.sync()
@@ -118,7 +119,7 @@ class Recorder:
             new_rows=self._new_rows,
             new_bytes=self._new_bytes,
             seconds=self._clock.monotonic() - self._began,
-            lag=sum(self._source.lag().values()),
+            lag=self._lag,
         )
 
     def _start(self, begin: Positions) -> None:

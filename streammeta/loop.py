@@ -6,8 +6,9 @@ One event, six hops:
     3. Events are gathered into an iteration (`batching`; of one event by default); `engine` loads the tasks'
        entries, updates, puts them back as dirty.
     4. Observers fold the outcomes.
-    5. When due: dead letters are acknowledged and a recording is on the disk, then `store.commit` writes dirty
-       rows, meta state and next offsets in one transaction, then the order log forgets what the state contains.
+    5. When due: dead letters are acknowledged and the recording, if any, is on the disk, then `store.commit`
+       writes dirty rows, meta state and next offsets in one transaction, then the order log forgets what the
+       state contains.
     6. The broker is told the offsets, for lag tools only.
 
 Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order and
@@ -185,7 +186,7 @@ class Loop:
 
     def _turn(self, records: Iterable[Record]) -> None:
         """Apply what a poll brought, behind an iteration that is due."""
-        if self.source.cut() or self.intake.left_seconds() <= 0:
+        if self.source.is_cut() or self.intake.left_seconds() <= 0:
             self._cut()
         self._apply(records)
         self._tell_turned()

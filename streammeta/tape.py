@@ -17,10 +17,10 @@ class Tape(Protocol):
         """These were applied, as one iteration."""
 
     def cut(self) -> None:
-        """What comes next is another iteration than what was kept last: the records alone may not say so."""
+        """What comes next is another iteration than what was kept last; the records may not say so."""
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
-        """What was kept is on the disk when this returns; what the state that is now committed contains of it.
+        """Put what was kept on the disk; where the state that is committed next stands in it.
 
         Raises:
             RecordingError: the disk is full or fails; nothing must be committed.
@@ -39,7 +39,7 @@ class NoTape:
     def cut(self) -> None:
         """Nothing."""
 
-    def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:  # noqa: ARG002 (the protocol's)
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:  # noqa: ARG002 (unused)
         """The state belongs to no recording."""
         return None
 

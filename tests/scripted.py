@@ -137,7 +137,7 @@ class ScriptedSource:
             self.at[record.partition] = record.offset + 1
         return [*self.script[max(0, first - self.redeliver()) : first], *new]
 
-    def cut(self) -> bool:
+    def is_cut(self) -> bool:
         """None is known."""
         return False
 

@@ -20,7 +20,7 @@ from streammeta.loop import Controls
 from streammeta.outcomes import Observer
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
-from streammeta.recording.selection import Selection
+from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.source import ReplaySource
 from streammeta.store.base import TaskRow
 from streammeta.store.memory import MemoryStore
@@ -127,7 +127,11 @@ class World:
         return FlightRecorder(self.recording, "tasks", begun, part_bytes=self.part_bytes)
 
     def replayed(
-        self, selection: Selection = Selection(), *, fuse: Fuse | None = None, into: "World | None" = None  # noqa: B008 (frozen)
+        self,
+        selection: Selection = ALL,
+        *,
+        fuse: Fuse | None = None,
+        into: "World | None" = None,
     ) -> "World":
         """Another world, into which the recording of this one was replayed, as far as the fuse lets it."""
         world = into or World([], self.base, self.config)

@@ -26,7 +26,12 @@ EVERY_SECONDS = 10.0
 @click.command()
 @config_sources
 @click.option(
-    "--output", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="The recording."
+    "--output",
+    "directory",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The recording.",
 )
 @FROM
 @TO
@@ -43,7 +48,8 @@ def record(
 ) -> None:
     """Record a topic, bytes untouched, until Ctrl-C; started again it goes on where it was.
 
-    --to ends it: at that offset of every partition, or once that time has passed and the topic was read to its end.
+    --to ends it: at that offset of every partition, or when that time has passed and the topic was read up
+    to its end.
     """
     config = load_config(path, overrides)
     with _progress() as tell:
@@ -76,6 +82,8 @@ def _progress() -> Iterator[Callable[[Recorded], None]]:
     def tell(now: Recorded) -> None:
         if now.seconds - told_at[0] >= EVERY_SECONDS:
             told_at[0] = now.seconds
-            structlog.get_logger().info("recording", **asdict(now), rows_per_second=round(now.rows_per_second, 1))
+            structlog.get_logger().info(
+                "recording", **asdict(now), rows_per_second=round(now.rows_per_second, 1)
+            )
 
     yield tell

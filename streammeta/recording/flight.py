@@ -1,4 +1,4 @@
-"""The daemon's flight recorder: what the state contains is in the recording, and after a restart nothing more.
+"""The daemon's flight recorder: what the state contains is in the recording, and after a restart no more.
 
 Rows are put on the disk before the commit whose document says how many of them the state contains. A crash
 between the two leaves rows too many, which the next start takes away; they are learned, and kept, again.
@@ -18,7 +18,9 @@ from streammeta.recording.writer import PART_BYTES, Writer
 class FlightRecorder:
     """A `Tape` that writes."""
 
-    def __init__(self, directory: Path, topic: str, begun: Checkpoint, *, part_bytes: int = PART_BYTES) -> None:
+    def __init__(
+        self, directory: Path, topic: str, begun: Checkpoint, *, part_bytes: int = PART_BYTES
+    ) -> None:
         """Go on where the state stands.
 
         Raises:
@@ -43,7 +45,8 @@ class FlightRecorder:
             writer.truncate(mark.rows)
         elif writer.rows:
             raise RecordingError(
-                f"the recording in {writer.directory} was not made with this state; record into a new directory"
+                f"the recording in {writer.directory} was not made with this state; "
+                "record into a new directory"
             )
         self._committed = writer.rows
 
@@ -71,7 +74,7 @@ class FlightRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Make a part of what the last commit contains; after an error leave all to the next start. Unlock."""
+        """Make a part of what the last commit contains; after an error leave that to the next start."""
         if kind is None:
             self._writer.truncate(self._committed)
             self._writer.close()

@@ -116,7 +116,7 @@ def read_manifest(directory: Path) -> Manifest:
         raise RecordingError(f"{path}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
         raise RecordingError(
-            f"{path} is damaged ({error}); restore it from a copy. The parts beside it can be opened as they are"
+            f"{path} is damaged ({error}); restore it from a copy. The parts beside it can be opened alone"
         ) from error
     raise RecordingError(
         f"{path} has format {written}, this version reads format {FORMAT}; use the version that wrote it"
@@ -174,6 +174,6 @@ def check_size(directory: Path, part: Part) -> None:
 
 def _damaged(directory: Path, part: Part, why: str) -> RecordingError:
     return RecordingError(
-        f"recording {directory}: {part.name} cannot be used ({why}). Restore it from a copy, or leave it out: "
-        f"--without {part.name}"
+        f"recording {directory}: {part.name} cannot be used ({why}). Restore it from a copy, or leave it "
+        f"out: --without {part.name}"
     )

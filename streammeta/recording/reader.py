@@ -5,6 +5,7 @@ A recording can be read while it is written: what is seen is that of the moment 
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,8 +14,8 @@ import pyarrow.parquet as pq
 
 from streammeta.errors import RecordingError
 from streammeta.recording import spool as spooling
-from streammeta.recording.manifest import Part, check_size, checked, read_manifest
-from streammeta.recording.selection import Selection
+from streammeta.recording.manifest import Manifest, Part, Span, check_size, checked, read_manifest
+from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.spool import Frame, first_row_of, frames_of
 from streammeta.recording.table import SCHEMA, Tally
 from streammeta.recording.writer import CUTS
@@ -73,6 +74,12 @@ class Recording:
         """No other recording has it."""
         return self.manifest.id
 
+    @property
+    def time_ms(self) -> Span | None:
+        """The range of the records' timestamps; None where there is no record."""
+        spans = [span for span in (self.manifest.time_ms, self.spooled.time_ms) if span is not None]
+        return reduce(Span.with_span, spans) if spans else None
+
     def parts(self, selection: Selection) -> list[Part]:
         """The parts that may have wanted rows."""
         unknown = selection.without - {part.name for part in self.manifest.parts}
@@ -91,7 +98,7 @@ class Recording:
             if whole:
                 checked(self.directory, part)
 
-    def chunks(self, first_row: int = 0, selection: Selection = Selection()) -> Iterator[Chunk]:  # noqa: B008 (frozen)
+    def chunks(self, first_row: int = 0, selection: Selection = ALL) -> Iterator[Chunk]:
         """The wanted rows from `first_row` on, up to `CHUNK_ROWS` at a time.
 
         Raises:
@@ -116,10 +123,12 @@ class Recording:
                 batches = file.iter_batches(CHUNK_ROWS)
                 yield from _chosen(batches, part.first_row, first_row, places, selection)
         except (pa.ArrowException, ValueError) as error:
-            raise RecordingError(f"recording {self.directory}: {part.name} cannot be read: {error}") from error
+            raise RecordingError(
+                f"recording {self.directory}: {part.name} cannot be read: {error}"
+            ) from error
 
 
-def _together(directory: Path) -> tuple[Any, list[Frame]]:
+def _together(directory: Path) -> tuple[Manifest, list[Frame]]:
     """A manifest and the spool that follows it, also while a writer makes a part."""
     path = directory / spooling.NAME
     for _ in range(_ATTEMPTS):

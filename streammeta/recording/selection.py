@@ -89,5 +89,8 @@ class Selection:
         return column
 
 
+ALL = Selection()
+
+
 def _hull(spans: Mapping[int, Span]) -> Span:
     return Span(min(span.first for span in spans.values()), max(span.end for span in spans.values()))

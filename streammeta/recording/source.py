@@ -53,8 +53,8 @@ class ReplaySource:
             self._first_row = self._kept_rows = mark.rows
         elif begun.positions and self._recording.rewinds:
             raise RecordingError(
-                f"the recording in {self._recording.directory} holds a topic that was made anew or truncated, so the "
-                "positions of a state that was not recorded with it do not say where to go on; replay it whole"
+                f"the recording in {self._recording.directory} holds a topic that was made anew or truncated, "
+                "and the state was not recorded with it: its positions do not say where to go on; replay it whole"
             )
         if not self._recording.rewinds:
             self._selection = replace(self._selection, after=begun.positions)
@@ -111,7 +111,7 @@ class ReplaySource:
         return passed
 
     def _before_rewind(self, end: int) -> int:
-        """Where offsets go back: a poll of nothing ends the iteration there, and with the next the partition moves."""
+        """Where offsets go back: a poll of nothing ends the iteration, with the next the partition moves."""
         at = dict(self._at)
         for place in range(self._place, end):
             record = self._records[place]
@@ -133,8 +133,8 @@ class ReplaySource:
         self._place = end
         return records
 
-    def cut(self) -> bool:
-        """As `Source.cut`."""
+    def is_cut(self) -> bool:
+        """As `Source.is_cut`."""
         is_cut, self._is_cut = self._is_cut, False
         return is_cut
 
@@ -143,9 +143,10 @@ class ReplaySource:
         if self._exhausted or not self._recording.rows:
             return 1.0
         left = len(self._records) - self._place
-        return max(0, self._seen_row - left) / self._recording.rows
+        read: int = max(0, self._seen_row - left)
+        return read / self._recording.rows
 
-    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:  # noqa: ARG002 (nothing is waited for)
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:  # noqa: ARG002 (no waits)
         """The run is what comes next: the recording is in the order that was logged."""
         records: list[Record] = []
         while self._load():
@@ -188,6 +189,9 @@ class ReplaySource:
         """As `Tape.keep`: so many of the polled rows are in the state now."""
         for _ in records:
             self._kept_rows = self._polled_rows.popleft() + 1
+
+    def cut(self) -> None:
+        """As `Tape.cut`: the recording has it already."""
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:  # noqa: ARG002 (the protocol's)
         """As `Tape.sync`."""

@@ -1,4 +1,4 @@
-"""The spool: rows that are in no part yet, appended frame by frame, so that small commits make no small parts.
+"""The spool: rows that are in no part yet, frame by frame, so that small commits make no small parts.
 
     file   = 16 bytes of magic, u64 first row, frames
     frame  = u32 rows, u32 cuts, u32 body bytes, u32 crc32 of the body
@@ -77,7 +77,9 @@ class Spool:
         content = self._path.read_bytes() if self._path.exists() else b""
         begins = first_row_of(content, self._path) if content else -1
         if begins > first_row:
-            raise RecordingError(f"recording {directory}: rows {first_row} to {begins} are missing; restore them")
+            raise RecordingError(
+                f"recording {directory}: rows {first_row} to {begins} are missing; restore them"
+            )
         if begins < first_row:
             replace_durably(self._path, _HEAD.pack(_MAGIC, first_row))
         else:

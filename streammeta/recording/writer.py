@@ -85,15 +85,17 @@ class Writer:
     def _opened(self, kind: Kind, topic: str) -> Manifest:
         if not (self.directory / NAME).exists():
             if any(self.directory.glob("part-*.parquet")) or (self.directory / spooling.NAME).exists():
-                raise RecordingError(f"recording {self.directory}: {NAME} is gone; restore it, or name a new directory")
+                raise RecordingError(
+                    f"recording {self.directory}: {NAME} is gone; restore it, or name a new directory"
+                )
             manifest = Manifest(str(uuid.uuid4()), kind, topic)
             write_manifest(self.directory, manifest)
             return manifest
         manifest = read_manifest(self.directory)
         if (manifest.kind, manifest.topic) != (kind, topic):
             raise RecordingError(
-                f"{self.directory} holds a recording of kind {manifest.kind!r} of topic {manifest.topic!r}, not of "
-                f"kind {kind!r} of topic {topic!r}; name another directory"
+                f"{self.directory} holds a recording of kind {manifest.kind!r} of topic {manifest.topic!r}, "
+                f"not of kind {kind!r} of topic {topic!r}; name another directory"
             )
         for part in manifest.parts:
             check_size(self.directory, part)
@@ -170,8 +172,8 @@ class Writer:
         """
         if not self.manifest.rows <= rows <= self.rows:
             raise RecordingError(
-                f"recording {self.directory} has {self.rows} rows ({self.manifest.rows} in parts), but the state was "
-                f"recorded up to row {rows}: they do not belong together. Name a new directory"
+                f"recording {self.directory} has {self.rows} rows ({self.manifest.rows} in parts), but the "
+                f"state was recorded up to row {rows}: they do not belong together. Name a new directory"
             )
         self.flush()
         with self._explained():
@@ -236,8 +238,8 @@ class Writer:
             yield
         except OSError as error:
             raise RecordingError(
-                f"recording {self.directory}: {error.strerror or error}; make room on the disk, or see that this "
-                "user may write there, and start again: it continues where it stopped"
+                f"recording {self.directory}: {error.strerror or error}; make room on the disk, or see that "
+                "this user may write there, and start again: it goes on where it stopped"
             ) from error
 
 
@@ -258,5 +260,3 @@ def _sync_file(path: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
-
-

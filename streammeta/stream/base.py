@@ -52,8 +52,8 @@ class Source(Protocol):
         Empty when nothing came in time, also while the broker is away: that shows in `connected`.
         """
 
-    def cut(self) -> bool:
-        """Whether an iteration ended before the records of the last poll: a recording knows, a log does not."""
+    def is_cut(self) -> bool:
+        """Whether an iteration ended before the records of the last poll: a recording knows, no log."""
 
     def replayed(self) -> float | None:
         """The share of a recording that was read, 0 to 1; None for a log, which has no end."""

@@ -55,7 +55,7 @@ class GeneratedSource:
         self._next += len(records)
         return records
 
-    def cut(self) -> bool:
+    def is_cut(self) -> bool:
         """None is known."""
         return False
 

@@ -127,8 +127,8 @@ class KafkaSource:
             return []
         return records
 
-    def cut(self) -> bool:
-        """As `Source.cut`: a topic tells of none."""
+    def is_cut(self) -> bool:
+        """As `Source.is_cut`: a topic tells of none."""
         return False
 
     def replayed(self) -> float | None:

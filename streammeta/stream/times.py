@@ -15,7 +15,7 @@ from streammeta.stream.topics import Administration
 def since_offset(
     settings: KafkaSettings, offset: int, keep_going: Callable[[], bool] = always
 ) -> dict[int, int]:
-    """`offset` in every partition; where the log does not hold it, the nearest that it holds. Raises as `held`."""
+    """`offset` in every partition, or the nearest that the log holds. Raises as `held`."""
     partitions = _partitions(settings, keep_going)
     found = held(settings, partitions, keep_going)
     return {number: min(max(offset, log.first), log.end) for number, log in found.items()}

@@ -1,4 +1,4 @@
-"""The flight recorder: its recording holds what the state contains, and a replay of it ends in the same bits."""
+"""The flight recorder: its recording holds what the state contains; a replay ends in the same bits."""
 
 import os
 import random
@@ -34,8 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def no_power_cuts() -> Iterator[None]:
-    """Kills alone are tried here: the operating system keeps what it was given, and need not be waited for."""
-    with mock.patch("os.fsync", lambda _file: None):
+    """Kills alone are tried here: the operating system keeps what it was given."""
+    with mock.patch("os.fsync", return_value=None):
         yield
 
 
@@ -99,7 +99,9 @@ def test_a_replay_ends_in_the_same_bits(seed: int, batch: int, folder: Path) -> 
 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_killed_anywhere_the_recording_holds_what_the_state_contains(data: st.DataObject, folder: Path) -> None:
+def test_killed_anywhere_the_recording_holds_what_the_state_contains(
+    data: st.DataObject, folder: Path
+) -> None:
     """Between any two hops and at any system call, as often as you like: three states with the same bits."""
     seed = data.draw(st.integers(0, 2), label="script")
     batch = data.draw(st.sampled_from([1, 4]), label="batch")
@@ -154,7 +156,7 @@ def test_clean_stops(stops: list[int], batch: int, folder: Path) -> None:
 
 
 def test_a_topic_made_anew_is_replayed(folder: Path) -> None:
-    """Offsets that begin again, with an iteration open: what was dropped is not there, the rest is learned again."""
+    """Offsets that begin again, with an iteration open: what was dropped then is not there."""
     before = make_script(3, partitions=2, tasks=6, events=31)
     after = make_script(4, partitions=2, tasks=6, events=40)
     world = World(before, folder, batches_of(4), part_bytes=PART_BYTES, topic_id="a")
