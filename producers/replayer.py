@@ -172,7 +172,7 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
             "records are older than the topic keeps them",
             topic=target.topic,
             retention_ms=retention_ms,
-            remedy="they keep their timestamps and may be deleted at once: set the topic's retention.ms to -1",
+            remedy="set its retention.ms to -1: they keep their timestamps, and may be deleted at once",
         )
 
 

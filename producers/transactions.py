@@ -160,9 +160,10 @@ class Transactions:
             return missing_right(kafka, *rights[type(error)])
         if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
             return ConfigError(
-                f"a record is larger than topic {topic!r} takes ({error}); raise the topic's max.message.bytes"
+                f"a record is larger than topic {topic!r} takes ({error}); raise its max.message.bytes"
             )
         text = str(error) or type(error).__name__
         return named(error, kafka) or BrokerUnavailable(
-            f"{kafka.bootstrap_servers} did not take all: {text}; check it and start again: nothing is sent twice"
+            f"{kafka.bootstrap_servers} did not take all: {text}; check it and start again: nothing is "
+            "sent twice"
         )

@@ -53,8 +53,8 @@ class ReplaySource:
             self._first_row = self._kept_rows = mark.rows
         elif begun.positions and self._recording.rewinds:
             raise RecordingError(
-                f"the recording in {self._recording.directory} holds a topic that was made anew or truncated, "
-                "and the state was not recorded with it: its positions do not say where to go on; replay it whole"
+                f"recording {self._recording.directory} holds a topic that was made anew or truncated, and "
+                "the state was not recorded with it: its positions do not say where to go on; replay it whole"
             )
         if not self._recording.rewinds:
             self._selection = replace(self._selection, after=begun.positions)

@@ -77,10 +77,10 @@ class Writer:
             try:
                 self.manifest = self._opened(kind, topic)
                 self._spool = Spool(directory, self.manifest.rows)
+                self._tally = self._counted()
             except BaseException:
                 unlock(self._lock)
                 raise
-        self._tally = self._counted()
 
     def _opened(self, kind: Kind, topic: str) -> Manifest:
         if not (self.directory / NAME).exists():
@@ -228,9 +228,11 @@ class Writer:
             self.abandon()
 
     def abandon(self) -> None:
-        """Unlock, and leave what is in the spool to whoever opens the recording next."""
+        """Unlock, and leave what is in the spool to whoever opens it next. May be called twice."""
         self._spool.close()
-        unlock(self._lock)
+        if self._lock >= 0:
+            unlock(self._lock)
+            self._lock = -1
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

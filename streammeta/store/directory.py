@@ -75,8 +75,10 @@ class StateDirectory:
 
 def unlock(lock: int) -> None:
     """Give back what `locked` gave."""
-    os.ftruncate(lock, 0)
-    os.close(lock)
+    try:
+        os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
 
 
 def locked(path: Path, called: str) -> int:
