@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +39,15 @@ from streammeta.store.order_log import OrderLog
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka import KafkaSource
+from streammeta.tape import NoTape, Tape
 from streammeta.web.app import make_app
 from streammeta.web.server import HttpServer
 from streammeta.web.shown import Shown
 
 KeepGoing = Callable[[], bool]
 Connect = Callable[[Config, KeepGoing], tuple[Source, DeadLetters]]
+Taping = Callable[[Checkpoint], AbstractContextManager[Tape]]
+"""Makes the tape for a state; left when the loop has ended, with the error if there was one."""
 
 
 class Watchers(NamedTuple):
@@ -67,11 +70,17 @@ def connect_kafka(config: Config, keep_going: KeepGoing) -> tuple[Source, DeadLe
     )
 
 
+def no_tape(_begun: Checkpoint) -> AbstractContextManager[Tape]:
+    """Nothing is recorded."""
+    return nullcontext(NoTape())
+
+
 def run_daemon(
     config: Config,
     *,
     read_config: Callable[[], Config],
     connect: Connect = connect_kafka,
+    taping: Taping = no_tape,
     until_end: bool = False,
     console: Console | None = None,
     on_serving: Callable[[str], None] = lambda _: None,
@@ -82,6 +91,7 @@ def run_daemon(
         config: The configuration.
         read_config: Reads it again, at SIGHUP.
         connect: Makes the source and the dead letters.
+        taping: Makes what goes along with the loop: a recorder.
         until_end: Stop at the end offsets seen at the start.
         console: A terminal for the live view; None for log lines alone.
         on_serving: Told the HTTP address as soon as it is served.
@@ -101,6 +111,7 @@ def run_daemon(
         order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
         brain = build_brain(config)
         begun = restore(brain, store)
+        tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
@@ -126,6 +137,7 @@ def run_daemon(
                 reload=lambda: _reloaded(config, read_config),
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
+                tape=tape,
             )
             loop.run(until_end=until_end)
         except (BrokerUnavailable, DeadLetterFailed):

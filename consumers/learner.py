@@ -23,6 +23,7 @@ from streammeta.network import Network, load_network
 from streammeta.outcomes import Observer
 from streammeta.store.base import Store
 from streammeta.stream.base import DeadLetters, Source
+from streammeta.tape import NoTape, Tape
 from streammeta.tracing import Steps
 
 
@@ -75,6 +76,7 @@ def assemble(
     reload: Callable[[], Rates | None] = lambda: None,
     clock: Clock | None = None,
     history: Callable[[], bytes] = bytes,
+    tape: Tape | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     engine = _engine(config, brain, begun, store)
@@ -97,6 +99,7 @@ def assemble(
         ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally),
         observers=observers,
         clock=clock,
+        tape=tape or NoTape(),
     )
     return Loop(
         source=source,

@@ -7,7 +7,7 @@ fit the configuration is refused with each difference named.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import safetensors.torch
 import torch
@@ -45,6 +45,20 @@ class Origin:
         return str(self.fit["algorithm"]["name"])
 
 
+class RecordingMark(NamedTuple):
+    """Where a state stands in a recording.
+
+    Attributes:
+        id: The recording's.
+        rows: The state contains its first rows, so many, in their order.
+        replayed: They were replayed into the state; else they were recorded while it learned.
+    """
+
+    id: str
+    rows: int
+    replayed: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """The meta state: everything that the next event needs but the tasks.
@@ -57,6 +71,7 @@ class Checkpoint:
         refused: Reason -> records set aside.
         topic_id: What tells the topic from a later one of the same name; "" while unknown.
         tally: Records taken, and what expired of examples.
+        recording: Where the state stands in a recording; None when it belongs to none.
     """
 
     origin: Origin
@@ -66,6 +81,7 @@ class Checkpoint:
     refused: Mapping[str, int]
     topic_id: str = ""
     tally: Tally = NOTHING
+    recording: RecordingMark | None = None
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -92,6 +108,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "refused": dict(checkpoint.refused),
         "topic_id": checkpoint.topic_id,
         "tally": checkpoint.tally,
+        "recording": checkpoint.recording,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -136,6 +153,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),
         tally=Tally(*document.get("tally", ())),
+        recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
     )
 
 

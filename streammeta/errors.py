@@ -4,6 +4,7 @@
       ConfigError                exit 78   a setting is wrong; names field, value, remedy
       StateError                 exit 65   the state does not fit, or cannot be read
         LostOffsets              exit 65   the log no longer holds the next offset
+      RecordingError             exit 65   a recording, or a part of it, cannot be used
       StateLocked                exit 73   another process writes to the state directory
       BrokerUnavailable          exit 69   retriable: not reached within its deadline
         TopicMissing             exit 69   the broker serves, the topic does not exist
@@ -41,8 +42,14 @@ class LostOffsets(StateError):
     """The log no longer holds (or does not yet hold) the offset that the state needs next."""
 
 
+class RecordingError(StreammetaError):
+    """A recording is damaged, is not one, or does not belong to the state. The message names the part."""
+
+    exit_code = 65
+
+
 class StateLocked(StreammetaError):
-    """Another process writes to this state directory."""
+    """Another process writes to this state directory, or to this recording."""
 
     exit_code = 73
 

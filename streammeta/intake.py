@@ -16,6 +16,7 @@ from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEve
 from streammeta.iteration import Learnt, Result, iterate
 from streammeta.outcomes import Duplicate, Expired, Learned, Observer, Outcome, Refused, Skipped
 from streammeta.stream.base import DeadLetters
+from streammeta.tape import NoTape, Tape
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Intake:
         cutter: Cuts episodes, where records hold examples.
         gathering: The iteration that is being gathered.
         observers: Told what happened.
+        tape: Keeps what the state contains, in its order.
     """
 
     topic: str
@@ -58,6 +60,7 @@ class Intake:
     ledger: Ledger
     observers: Sequence[Observer]
     clock: Clock
+    tape: Tape = field(default_factory=NoTape)
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
     _waiting: Tally = field(init=False, default=NOTHING)
@@ -80,6 +83,7 @@ class Intake:
     def start(self, positions: Positions) -> None:
         """Go on from here; what waits in an open iteration is no more."""
         self._give_up()
+        self.tape.cut()
         self.ledger.positions, self._taken = dict(positions), dict(positions)
 
     def move(self, positions: Positions) -> None:
@@ -88,6 +92,7 @@ class Intake:
         What waits of other partitions is gathered again, as by a restart now.
         """
         waiting = [taken.record for taken in self._give_up() if taken.record.partition not in positions]
+        self.tape.cut()
         reached = {**self._taken, **positions}
         self.ledger.positions |= positions
         self._taken = dict(self.ledger.positions)
@@ -132,6 +137,7 @@ class Intake:
     def close(self) -> None:
         """Apply what was gathered, if anything was, as one iteration, then tell of it."""
         waiting, gathered = self._waiting, self._give_up()
+        self.tape.keep([taken.record for taken in gathered])
         results = iterate(self.engine, [taken.read for taken in gathered], self.clock.monotonic)
         outcomes = [
             outcome

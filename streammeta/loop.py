@@ -6,8 +6,9 @@ One event, six hops:
     3. Events are gathered into an iteration (`batching`; of one event by default); `engine` loads the tasks'
        entries, updates, puts them back as dirty.
     4. Observers fold the outcomes.
-    5. When due: dead letters are acknowledged, then `store.commit` writes dirty rows, meta state and next
-       offsets in one transaction, then the order log forgets what the state contains.
+    5. When due: dead letters are acknowledged and the recording, if any, is on the disk, then `store.commit`
+       writes dirty rows, meta state and next offsets in one transaction, then the order log forgets what the
+       state contains.
     6. The broker is told the offsets, for lag tools only.
 
 Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order and
@@ -19,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
-from streammeta.checkpoint import Checkpoint, Origin, pack
+from streammeta.checkpoint import Checkpoint, Origin, RecordingMark, pack
 from streammeta.clock import Clock
 from streammeta.events import Cut, Positions, Record, Run
 from streammeta.intake import Intake
@@ -165,7 +166,7 @@ class Loop:
             if self.controls.stop:
                 return
             if isinstance(entry, Cut):
-                self.intake.close()
+                self._close()
             elif entry.partition not in ended and not self._repeat(entry):
                 ended.add(entry.partition)
                 self._drop_runs(ended)
@@ -191,7 +192,7 @@ class Loop:
 
     def _turn(self, records: Iterable[Record]) -> None:
         """Apply what a poll brought, behind an iteration that is due."""
-        if self.intake.left_seconds() <= 0:
+        if self.source.is_cut() or self.intake.left_seconds() <= 0:
             self._cut()
         self._apply(records)
         self._tell_turned()
@@ -216,7 +217,11 @@ class Loop:
         """Close the open iteration where the records do not say so; logged, so that a replay does it too."""
         if self.intake.open:
             self.order_log.append([Cut()])
-            self.intake.close()
+            self._close()
+
+    def _close(self) -> None:
+        self.intake.close()
+        self.intake.tape.cut()
 
     def _attend(self) -> None:
         """Do what signals asked for, and checkpoint when due."""
@@ -236,20 +241,24 @@ class Loop:
         """Hops 5 and 6."""
         self.controls.checkpoint = False
         began = self.clock.monotonic()
+        ledger, tape = self.intake.ledger, self.intake.tape
         self.intake.dead_letters.flush(self._tell_cut_off)
-        meta = replace(pack(self._snapshot()), history=self.history())
+        meta = replace(
+            pack(self._snapshot(tape.sync(ledger.positions, ledger.topic_id))), history=self.history()
+        )
         try:
             written = self.store.commit(meta, self.intake.engine.dirty())
         except Exception:
             self._tell_checkpointed(ok=False, began=began, written=0)
             raise
         self.intake.engine.memories.cleaned()
-        self.order_log.forget(self.intake.ledger.positions)
-        self.source.committed(self.intake.ledger.positions)
-        self.intake.ledger.since_checkpoint = 0
+        self.order_log.forget(ledger.positions)
+        tape.committed()
+        self.source.committed(ledger.positions)
+        ledger.since_checkpoint = 0
         self._tell_checkpointed(ok=True, began=began, written=written)
 
-    def _snapshot(self) -> Checkpoint:
+    def _snapshot(self, mark: RecordingMark | None) -> Checkpoint:
         return Checkpoint(
             origin=self.origin,
             state=self.intake.engine.state,
@@ -258,6 +267,7 @@ class Loop:
             refused=self.intake.ledger.refused,
             topic_id=self.intake.ledger.topic_id,
             tally=self.intake.ledger.tally,
+            recording=mark,
         )
 
     def _reached(self, ends: Positions | None) -> bool:
@@ -275,7 +285,9 @@ class Loop:
         self._tell(connected=False, lag={})
 
     def _tell(self, *, connected: bool, lag: Positions) -> None:
-        self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, self._replayed))
+        replayed = self.source.replayed()
+        share = self._replayed if replayed is None else replayed
+        self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, share))
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()

@@ -115,7 +115,8 @@ class Turned:
         connected: The broker answered lately.
         restoring: Events before the crash are being applied again.
         lag: Partition -> records behind the end. Its keys are the assigned partitions.
-        replayed: Share of what is to be applied again that has been; 1 when there is nothing left of it.
+        replayed: Share applied of what is applied again, after a crash or from a recording; 1 when there is
+            nothing left of it.
     """
 
     topic: str

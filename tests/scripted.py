@@ -137,6 +137,14 @@ class ScriptedSource:
             self.at[record.partition] = record.offset + 1
         return [*self.script[max(0, first - self.redeliver()) : first], *new]
 
+    def is_cut(self) -> bool:
+        """None is known."""
+        return False
+
+    def replayed(self) -> float | None:
+        """There is no end."""
+        return None
+
     def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """The records of the run, and those before it that a broker's batch may bring along."""
         self.fuse.passed()

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 
 from consumers.learner import Brain, assemble, build_brain, restore
+from consumers.replay import untimed
 from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash, fit
@@ -16,8 +18,13 @@ from streammeta.errors import BadEvent
 from streammeta.events import Record
 from streammeta.loop import Controls
 from streammeta.outcomes import Observer
+from streammeta.recording.flight import FlightRecorder
+from streammeta.recording.reader import Recording
+from streammeta.recording.selection import ALL, Selection
+from streammeta.recording.source import ReplaySource
 from streammeta.store.base import TaskRow
 from streammeta.store.memory import MemoryStore
+from streammeta.tape import NoTape, Tape
 from tests.scripted import CollectedDeadLetters, Fuse, FusedOrderLog, FusedStore, Killed, ScriptedSource
 
 CONFIG = Config.model_validate(
@@ -60,11 +67,14 @@ class World:
     source: ScriptedSource | None = None
     topic_id: str = ""
     slow: bool = False
+    part_bytes: int | None = None
+    recording: Path = field(init=False)
     folder: Path = field(init=False)
 
     def __post_init__(self) -> None:
         """A folder of its own, also for the same example tried twice."""
         self.folder = Path(tempfile.mkdtemp(dir=self.base))
+        self.recording = self.folder / "recording"
 
     def live(
         self,
@@ -89,25 +99,66 @@ class World:
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
         own_brain = brain_for(self.config)
-        loop = assemble(
-            self.config,
-            own_brain,
-            restore(own_brain, store),
-            source=self.source,
-            dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
-            store=store,
-            order_log=log,
-            observers=(lambda _: fuse.passed(), *observers),
-            controls=controls,
-            clock=Clock(monotonic=lambda: time[0], now=lambda: 0.0),
-        )
+        begun = restore(own_brain, store)
         try:
-            loop.run(until_end=True)
+            with self._tape(begun) as tape:
+                assemble(
+                    self.config,
+                    own_brain,
+                    begun,
+                    source=self.source,
+                    dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
+                    store=store,
+                    order_log=log,
+                    observers=(lambda _: fuse.passed(), *observers),
+                    controls=controls,
+                    clock=Clock(monotonic=lambda: time[0], now=lambda: 0.0),
+                    tape=tape,
+                ).run(until_end=True)
         except Killed:
             return False
         finally:
             log.close()
         return True
+
+    def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
+        if self.part_bytes is None:
+            return nullcontext(NoTape())
+        return FlightRecorder(self.recording, "tasks", begun, part_bytes=self.part_bytes)
+
+    def replayed(
+        self,
+        selection: Selection = ALL,
+        *,
+        fuse: Fuse | None = None,
+        into: "World | None" = None,
+    ) -> "World":
+        """Another world, into which the recording of this one was replayed, as far as the fuse lets it."""
+        world = into or World([], self.base, self.config)
+        fuse = fuse or Fuse()
+        source = ReplaySource(Recording(self.recording), selection)
+        own_brain = brain_for(self.config)
+        store, log = FusedStore(fuse, world.store), FusedOrderLog(world.folder / "order.log")
+        log.fuse = fuse
+        begun = restore(own_brain, store)
+        source.resume(begun)
+        try:
+            assemble(
+                untimed(self.config),
+                own_brain,
+                begun,
+                source=source,
+                dead_letters=CollectedDeadLetters(world.dead, fuse),
+                store=store,
+                order_log=log,
+                observers=(lambda _: fuse.passed(),),
+                tape=source,
+            ).run(until_end=True)
+        except Killed:
+            pass
+        finally:
+            log.close()
+        return world
 
     def checkpoint(self) -> Checkpoint:
         """The committed meta state."""
@@ -127,7 +178,7 @@ def same(one: World, two: World) -> bool:
     return (
         torch.equal(a.state.params, b.state.params)
         and torch.equal(a.state.outer["momentum"], b.state.outer["momentum"])
-        and repr((a.progress, a.positions, a.refused, a.tally))
-        == repr((b.progress, b.positions, b.refused, b.tally))
+        and repr((a.progress, sorted(a.positions.items()), a.refused, a.tally))
+        == repr((b.progress, sorted(b.positions.items()), b.refused, b.tally))
         and repr(one.rows()) == repr(two.rows())
     )

@@ -23,6 +23,8 @@ VERBS: Final = {
     for verb in (
         Verb("quickstart", "quickstart", "A broker, a producer and the learner, on this machine alone."),
         Verb("run", "run", "The daemon: learn from a topic."),
+        Verb("record", "record", "Keep a topic in files."),
+        Verb("replay", "replay", "Learn from a recording, or put it back on a topic."),
         Verb("produce", "produce", "Write streams of tasks to a topic."),
         Verb("state", "tasks", "What is known of each task."),
         Verb("state", "export", "Meta-parameters and memories as safetensors."),

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from consumers.daemon import run_daemon
+from consumers.daemon import Taping, no_tape, run_daemon
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
 
@@ -13,7 +13,14 @@ from streammeta.config import Config, load_config
 @click.command()
 @config_sources
 @click.option("--until-end", is_flag=True, help="Stop at the end offsets seen at the start; exit 0.")
-def run(path: Path | None, overrides: tuple[str, ...], until_end: bool) -> None:
+@click.option(
+    "--record",
+    "recording",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep what is learned, in the order learned: `streammeta replay` gives the same bits.",
+)
+def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recording: Path | None) -> None:
     """Learn from a topic until told to stop.
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
@@ -24,7 +31,20 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool) -> None:
         return load_config(path, overrides)
 
     config = read()
-    run_daemon(config, read_config=read, until_end=until_end, console=live_console(config))
+    run_daemon(
+        config,
+        read_config=read,
+        taping=_recorder(recording, config) if recording is not None else no_tape,
+        until_end=until_end,
+        console=live_console(config),
+    )
+
+
+def _recorder(directory: Path, config: Config) -> Taping:
+    # Imported here, so that a daemon without it does not carry pyarrow.
+    from streammeta.recording.flight import FlightRecorder
+
+    return lambda begun: FlightRecorder(directory, config.kafka.topic, begun)
 
 
 def live_console(config: Config) -> Console | None:

@@ -186,6 +186,10 @@ def _family(spec: Spec) -> GaugeMetricFamily:
     return GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
 
 
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _of_losses(learned: Learned) -> Iterator[Reading]:
     losses = learned.prequential
     for phase, loss in zip(PHASES, (losses.meta, losses.adapted, losses.memory), strict=True):

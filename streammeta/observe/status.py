@@ -58,7 +58,8 @@ class Snapshot(TypedDict):
 
     `state` is starting, restoring, disconnected, learning or stopped. `events` counts the life of the state;
     `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process. `tasks` is None
-    before the first checkpoint.
+    before the first checkpoint. `replayed` is the share applied of what is applied again, after a crash or
+    from a recording.
     """
 
     version: str
@@ -84,6 +85,7 @@ class Snapshot(TypedDict):
     lag: Lag
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
+    replayed: float | None
 
 
 class Status:
@@ -187,6 +189,7 @@ class Status:
             "lag": _lag(turned),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
+            "replayed": turned.replayed if turned is not None else None,
         }
 
     def _fold_learned(self, outcome: Learned) -> None:

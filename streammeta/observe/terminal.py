@@ -8,9 +8,11 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -121,6 +123,9 @@ class TerminalView:
         table.add_row("tasks", known)
         table.add_row("dead letters", Text(_dead_letters(now)))
         table.add_row("checkpoint", _checkpoint(now["checkpoint"]))
+        share = now["replayed"]
+        if share is not None and share < 1:
+            table.add_row("replayed", Columns([ProgressBar(1.0, share, width=40), f"{share:.0%}"]))
         if self._address is not None:
             table.add_row("page", Text(self._address))
         return table

@@ -46,7 +46,7 @@ class StateDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.path / "lock")
+            self._lock = locked(self.path / "lock", "state.dir")
             self._refuse_remains()
         except OSError as error:
             raise StateError(
@@ -69,16 +69,27 @@ class StateDirectory:
     ) -> None:
         """Unlock. The file stays: removing it would let two writers hold two locks."""
         if self._lock is not None:
-            os.ftruncate(self._lock, 0)
-            os.close(self._lock)
+            unlock(self._lock)
             self._lock = None
 
 
-def _locked(path: Path) -> int:
-    """A file descriptor that holds the lock, with this process's id written to the file."""
+def unlock(lock: int) -> None:
+    """Give back what `locked` gave."""
+    try:
+        os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
+
+
+def locked(path: Path, called: str) -> int:
+    """A file descriptor that holds the lock, with this process's id written to the file.
+
+    Raises:
+        StateLocked: another process holds it; `called` is what a user calls the directory.
+    """
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _acquire(lock, path)
+        _acquire(lock, path, called)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except BaseException:
@@ -87,12 +98,12 @@ def _locked(path: Path) -> int:
     return lock
 
 
-def _acquire(lock: int, path: Path) -> None:
+def _acquire(lock: int, path: Path, called: str) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         holder = os.pread(lock, 32, 0).decode(errors="replace").strip() or "of unknown id"
         raise StateLocked(
-            f"state.dir = {str(path.parent)!r}: process {holder} writes to it; stop that process, "
+            f"{called} = {str(path.parent)!r}: process {holder} writes to it; stop that process, "
             "or give this one a directory of its own"
         ) from error

@@ -149,7 +149,7 @@ def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databas
         lengthen(directory / DATA, env)
         _make_databases(env)
         fit(directory / DATA, env)
-        _sync_entries(directory)
+        sync_entries(directory)
     meta, stats, memories = (env.open_db(name.encode(), create=False) for name in Databases._fields[:3])
     with env.begin(db=meta) as txn:
         layout = txn.get(b"layout")
@@ -181,7 +181,7 @@ def _make_databases(env: lmdb.Environment) -> None:
         txn.put(b"layout", LAYOUT, db=databases.meta)
 
 
-def _sync_entries(directory: Path) -> None:
+def sync_entries(directory: Path) -> None:
     """Make the new files' names as durable as their content."""
     for path in (directory, directory.parent):
         entries = os.open(path, os.O_RDONLY)

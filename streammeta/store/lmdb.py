@@ -5,6 +5,7 @@ overwrites pages that the last commit or a reader needs, so a crash at any momen
 Every failure is a `StateError` that says what to do. The layout is described in `environment.py`.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
 from streammeta.store.base import Meta, TaskRow, TaskStats, Waiting
-from streammeta.store.environment import DATA, Databases, explained, failed, open_environment
+from streammeta.store.environment import (
+    DATA,
+    Databases,
+    explained,
+    failed,
+    open_environment,
+    sync_entries,
+)
 from streammeta.store.extent import fit, lengthen
 from streammeta.store.residency import MappedFile
 from streammeta.store.rows import (
@@ -95,6 +103,29 @@ class LmdbStore:
         self._env, self._databases = open_environment(directory, readonly=readonly)
         self._data = directory / DATA
         self._mapped = MappedFile(self._data)
+
+    @staticmethod
+    def copy(origin: Path, target: Path) -> None:
+        """Copy the last commit of the state in `origin`, also while its daemon writes, to a new directory.
+
+        Atomic: the directory appears when all is in it, and on the disk.
+
+        Raises:
+            StateError: there is no state, or it cannot be copied.
+        """
+        unfinished = target.with_name(target.name + ".new")
+        env, _ = open_environment(origin, readonly=True)
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            with explained(origin):
+                env.copy(str(unfinished))
+            unfinished.rename(target)
+            sync_entries(target)
+        except OSError as error:
+            raise failed(target, error) from error
+        finally:
+            env.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:

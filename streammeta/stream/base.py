@@ -52,6 +52,12 @@ class Source(Protocol):
         Empty when nothing came in time, also while the broker is away: that shows in `connected`.
         """
 
+    def is_cut(self) -> bool:
+        """Whether an iteration ended before the records of the last poll: a recording knows, no log."""
+
+    def replayed(self) -> float | None:
+        """The share of a recording that was read, 0 to 1; None for a log, which has no end."""
+
     def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """The records of one logged run, again; afterwards the partition stands at `run.end`.
 

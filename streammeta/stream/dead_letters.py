@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 from kafka import KafkaProducer, errors
-from kafka.serializer import Serializer
 
 from streammeta.errors import (
     BadEvent,
@@ -26,9 +25,9 @@ from streammeta.errors import (
 from streammeta.events import Record
 from streammeta.stream.access import KafkaSettings, always, client_config, connect
 from streammeta.stream.base import Waiting, untold
-from streammeta.stream.header_keys import HeaderKey
 from streammeta.stream.refusals import missing_right, words
 from streammeta.stream.topics import HEADROOM_BYTES, ensure_dead_letter_topic
+from streammeta.stream.untouched import UNTOUCHED, Headers, Untouched, headers_of, send_untouched
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +44,6 @@ _COMPLAINT_SECONDS = 30.0
 _REBUILDS = 3
 """How often a producer is replaced without any acknowledgement in between."""
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
-
-Headers = tuple[tuple[str, bytes | None], ...]
 
 
 def error_headers(record: Record, refusal: BadEvent) -> Headers:
@@ -74,37 +71,14 @@ def _utf8(text: str) -> bytes:
     return cut.decode("utf-8", "ignore").encode()
 
 
-class _HeaderList(list[Any]):
-    """Counts as false: kafka-python measures headers that are true, and cannot measure a null value."""
-
-    def __bool__(self) -> bool:
-        return False
-
-
 @dataclass(eq=False)
-class _Letter:
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+class _Letter(Untouched):
     future: Any = field(default=None)
     refused: errors.KafkaError | None = field(default=None)
     """Why the producer did not even take it, where trying again is of no use."""
 
 
-class _Key(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, _topic: str, _headers: list[Any], data: _Letter) -> bytes | None:
-        """The record's key; null stays null, which `KafkaProducer.send` itself would refuse."""
-        return data.key
-
-
-class _Value(Serializer):  # type: ignore[misc]  # kafka-python ships no types
-    def serialize(self, _topic: str, headers: list[Any], data: _Letter) -> bytes | None:
-        """The record's value; the headers join here, where a null value may be among them."""
-        headers[:] = data.headers
-        return data.value
-
-
-_FIXED = {"key_serializer": _Key(), "value_serializer": _Value(), "acks": "all", "enable_idempotence": True}
+_FIXED = {**UNTOUCHED, "acks": "all", "enable_idempotence": True}
 _DEFAULTS = {
     "allow_auto_create_topics": False,
     "compression_type": "zstd",  # a record that came compressed must fit again
@@ -153,14 +127,13 @@ class KafkaDeadLetters:
 
     def send(self, record: Record, refusal: BadEvent) -> None:
         """As `DeadLetters.send`."""
-        came = tuple((HeaderKey(name), content) for name, content in record.headers)
-        letter = _Letter(record.key, record.value, came + error_headers(record, refusal))
+        letter = _Letter(record.key, record.value, headers_of(record) + error_headers(record, refusal))
         self._pending.append(letter)
         self._begin(letter)
 
     def _begin(self, letter: _Letter) -> None:
         try:
-            letter.future = self._producer.send(self._topic, value=letter, key=letter, headers=_HeaderList())
+            letter.future = send_untouched(self._producer, self._topic, letter)
             self._unbegun = 0
         except errors.KafkaError as error:
             letter.future = None

@@ -55,6 +55,14 @@ class GeneratedSource:
         self._next += len(records)
         return records
 
+    def is_cut(self) -> bool:
+        """None is known."""
+        return False
+
+    def replayed(self) -> float | None:
+        """There is no end."""
+        return None
+
     def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:  # noqa: ARG002 (the protocol's)
         """The records of the run, made again."""
         records = list(islice(self.records_from(run.first), run.end - run.first))

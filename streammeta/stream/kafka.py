@@ -127,6 +127,14 @@ class KafkaSource:
             return []
         return records
 
+    def is_cut(self) -> bool:
+        """As `Source.is_cut`: a topic tells of none."""
+        return False
+
+    def replayed(self) -> float | None:
+        """As `Source.replayed`: a topic has no end."""
+        return None
+
     def _in_doubt(self) -> bool:
         """Whether this may be another topic than the one begun with: a jump, or a new id in the metadata."""
         other = self._reader.topic_id() not in ("", self._identity, self._disbelieved)

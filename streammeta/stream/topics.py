@@ -168,6 +168,17 @@ class Administration:
         except (errors.KafkaError, BrokerUnavailable, KeyError, ValueError, TypeError):
             return BROKER_MESSAGE_BYTES
 
+    def retention_ms(self, name: str) -> int:
+        """How long the topic keeps records, by their timestamps; -1: for ever, or we may not know."""
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        try:
+            answer = self._ask(lambda: self._admin.describe_configs([resource], config_filter="all"))
+            if "delete" not in str(answer["topic"][name]["cleanup.policy"]["value"]):
+                return -1
+            return int(answer["topic"][name]["retention.ms"]["value"])
+        except (errors.KafkaError, BrokerUnavailable, KeyError, ValueError, TypeError):
+            return -1
+
     def _ask(self, question: Callable[[], T], patience_seconds: float | None = None) -> T:
         """The answer, asked for again while it is "not yet".
 

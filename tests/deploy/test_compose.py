@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from streammeta.cli import main
 from streammeta.cli.produce import produce
 from streammeta.config import load_config
-from streammeta.web.app import OPEN_PATHS
+from streammeta.web.guard import OPEN_PATHS
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

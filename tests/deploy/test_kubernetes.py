@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from streammeta.cli import main
 from streammeta.config import load_config
-from streammeta.web.app import OPEN_PATHS
+from streammeta.web.guard import OPEN_PATHS
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
 KUSTOMIZATION: dict[str, Any] = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())

@@ -1,0 +1,82 @@
+"""The daemon's flight recorder: what the state contains is in the recording, and after a restart no more.
+
+Rows are put on the disk before the commit whose document says how many of them the state contains. A crash
+between the two leaves rows too many, which the next start takes away; they are learned, and kept, again.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streammeta.checkpoint import Checkpoint, RecordingMark
+from streammeta.errors import RecordingError
+from streammeta.events import Positions, Record
+from streammeta.recording.writer import PART_BYTES, Writer
+
+
+class FlightRecorder:
+    """A `Tape` that writes."""
+
+    def __init__(
+        self, directory: Path, topic: str, begun: Checkpoint, *, part_bytes: int = PART_BYTES
+    ) -> None:
+        """Go on where the state stands.
+
+        Raises:
+            RecordingError: the recording is damaged, or belongs to another state.
+            StateLocked: another process writes to it.
+        """
+        self._writer = Writer(directory, "learned", topic, part_bytes=part_bytes)
+        try:
+            self._go_on(begun.recording)
+        except BaseException:
+            self._writer.abandon()
+            raise
+
+    def _go_on(self, mark: RecordingMark | None) -> None:
+        writer = self._writer
+        if mark is not None and mark.id == writer.manifest.id:
+            if mark.replayed and mark.rows != writer.rows:
+                raise RecordingError(
+                    f"the state was replayed up to row {mark.rows} of the {writer.rows} rows of recording "
+                    f"{writer.directory}: replay it to its end first, or record into a new directory"
+                )
+            writer.truncate(mark.rows)
+        elif writer.rows:
+            raise RecordingError(
+                f"the recording in {writer.directory} was not made with this state; "
+                "record into a new directory"
+            )
+        self._committed = writer.rows
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """As `Tape.keep`."""
+        self._writer.append(records)
+
+    def cut(self) -> None:
+        """As `Tape.cut`."""
+        self._writer.cut()
+
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark:
+        """As `Tape.sync`."""
+        self._writer.begin(positions, topic_id)
+        return RecordingMark(self._writer.manifest.id, self._writer.sync())
+
+    def committed(self) -> None:
+        """As `Tape.committed`; parts hold only what a state contains."""
+        self._committed = self._writer.rows
+        self._writer.roll_if_large()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Make a part of what the last commit contains; after an error leave that to the next start."""
+        if kind is None:
+            self._writer.truncate(self._committed)
+            self._writer.close()
+        else:
+            self._writer.abandon()

@@ -1,0 +1,158 @@
+"""The reader of a recording: its rows from any row on, part by part, each part checked before it is used.
+
+A recording can be read while it is written: what is seen is that of the moment it was opened.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streammeta.errors import RecordingError
+from streammeta.recording import spool as spooling
+from streammeta.recording.manifest import Manifest, Part, Span, check_size, checked, read_manifest
+from streammeta.recording.selection import ALL, Selection
+from streammeta.recording.spool import Frame, first_row_of, frames_of
+from streammeta.recording.table import SCHEMA, Tally
+from streammeta.recording.writer import CUTS
+
+CHUNK_ROWS: Final = 8192
+_ATTEMPTS = 5
+
+
+class Chunk(NamedTuple):
+    """Wanted rows that follow each other.
+
+    Attributes:
+        rows: Their numbers.
+        batch: Their columns, a `pyarrow.RecordBatch`.
+        end_row: The row after the last one looked at, wanted or not.
+        cuts: Rows before which an iteration ended, among those of the part that the chunk begins.
+    """
+
+    rows: Sequence[int]
+    batch: Any
+    end_row: int
+    cuts: tuple[int, ...]
+
+
+class Recording:
+    """A recording as it is now.
+
+    Attributes:
+        directory: Where it is.
+        manifest: Its parts.
+        rows: In parts and in the spool.
+        next: Partition -> the offset after its last row.
+        rewinds: How often offsets went back.
+        spooled: What is no part yet.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Open it; nothing but the manifest and the spool is read.
+
+        Raises:
+            RecordingError: there is none, or it is damaged.
+        """
+        self.directory = directory
+        self.manifest, self._frames = _together(directory)
+        tally = Tally(self.manifest.next)
+        for frame in self._frames:
+            if frame.batch is not None:
+                tally.add(frame.batch)
+        self.rows = self.manifest.rows + tally.rows
+        self.next: Mapping[int, int] = {**self.manifest.begin, **tally.next}
+        self.rewinds = self.manifest.rewinds + tally.rewinds
+        self.spooled = tally
+
+    @property
+    def id(self) -> str:
+        """No other recording has it."""
+        return self.manifest.id
+
+    @property
+    def time_ms(self) -> Span | None:
+        """The range of the records' timestamps; None where there is no record."""
+        spans = [span for span in (self.manifest.time_ms, self.spooled.time_ms) if span is not None]
+        return reduce(Span.with_span, spans) if spans else None
+
+    def parts(self, selection: Selection) -> list[Part]:
+        """The parts that may have wanted rows."""
+        unknown = selection.without - {part.name for part in self.manifest.parts}
+        if unknown:
+            raise RecordingError(f"recording {self.directory} has no part {', '.join(sorted(unknown))}")
+        return [part for part in self.manifest.parts if selection.may_hold(part)]
+
+    def check(self, selection: Selection, *, whole: bool = False) -> None:
+        """Refuse parts that are gone or truncated; with `whole` edited ones too, which reads them.
+
+        Raises:
+            RecordingError: names the part.
+        """
+        for part in self.parts(selection):
+            check_size(self.directory, part)
+            if whole:
+                checked(self.directory, part)
+
+    def chunks(self, first_row: int = 0, selection: Selection = ALL) -> Iterator[Chunk]:
+        """The wanted rows from `first_row` on, up to `CHUNK_ROWS` at a time.
+
+        Raises:
+            RecordingError: a part is gone, truncated or edited; those before it were given.
+        """
+        for part in self.parts(selection):
+            if part.end_row > first_row:
+                yield from self._chunks_of(part, first_row, selection)
+        begin = self.manifest.rows
+        for frame in self._frames:
+            cuts = tuple(begin + cut for cut in frame.cuts)
+            batches = [frame.batch] if frame.batch is not None else []
+            yield from _chosen(batches, begin, first_row, cuts, selection)
+            begin += sum(batch.num_rows for batch in batches)
+
+    def _chunks_of(self, part: Part, first_row: int, selection: Selection) -> Iterator[Chunk]:
+        content = checked(self.directory, part)
+        try:
+            with pq.ParquetFile(pa.BufferReader(content)) as file:
+                cuts = json.loads((file.schema_arrow.metadata or {}).get(CUTS, b"[]"))
+                places = tuple(part.first_row + cut for cut in cuts)
+                batches = file.iter_batches(CHUNK_ROWS)
+                yield from _chosen(batches, part.first_row, first_row, places, selection)
+        except (pa.ArrowException, ValueError) as error:
+            raise RecordingError(
+                f"recording {self.directory}: {part.name} cannot be read: {error}"
+            ) from error
+
+
+def _together(directory: Path) -> tuple[Manifest, list[Frame]]:
+    """A manifest and the spool that follows it, also while a writer makes a part."""
+    path = directory / spooling.NAME
+    for _ in range(_ATTEMPTS):
+        manifest = read_manifest(directory)
+        content = path.read_bytes() if path.exists() else b""
+        begins = first_row_of(content, path) if content else manifest.rows
+        if begins <= manifest.rows:
+            return manifest, list(frames_of(content)) if begins == manifest.rows else []
+    raise RecordingError(f"recording {directory}: rows {manifest.rows} to {begins} are missing; restore them")
+
+
+def _chosen(
+    batches: Any, begin: int, first_row: int, cuts: tuple[int, ...], selection: Selection
+) -> Iterator[Chunk]:
+    for whole in batches:
+        batch = whole.slice(max(0, first_row - begin))
+        number = begin + whole.num_rows - batch.num_rows
+        begin += whole.num_rows
+        mask = selection.mask(batch) if batch.num_rows else None
+        rows: Sequence[int] = range(number, begin)
+        if mask is not None:
+            rows = (number + mask.nonzero()[0]).tolist()
+            batch = batch.filter(pa.array(mask))
+        yield Chunk(rows, batch, begin, cuts)
+        cuts = ()
+    if cuts:
+        yield Chunk((), pa.RecordBatch.from_pylist([], schema=SCHEMA), begin, cuts)

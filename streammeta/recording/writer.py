@@ -1,0 +1,264 @@
+"""The writer of a recording: rows in, frames in the spool, and a part when there are enough of them.
+
+Invariant: rows are in the order appended, each once, in the parts that the manifest names and then in the
+spool. A part is made in an order that leaves this true after a crash between any two steps:
+
+    1. the part, under a temporary name, on the disk; 2. its own name; 3. the manifest that names it; 4. an
+    empty spool.
+
+What 1 and 2 leave behind is written over later; a spool whose rows the manifest has is replaced on open.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from streammeta.errors import RecordingError
+from streammeta.events import Record
+from streammeta.recording import spool as spooling
+from streammeta.recording.manifest import (
+    NAME,
+    Kind,
+    Manifest,
+    Part,
+    Span,
+    check_size,
+    read_manifest,
+    rename_durably,
+    write_manifest,
+)
+from streammeta.recording.spool import Spool
+from streammeta.recording.table import SCHEMA, Tally, batch_of
+from streammeta.store.directory import locked, unlock
+
+PART_BYTES: Final = 64 << 20
+"""Bytes of the spool that become a part; zstd makes a tenth to a half of them."""
+FRAME_BYTES: Final = 16 << 20
+"""Bytes that wait in memory at most before they become a frame."""
+CUTS: Final = b"streammeta.cuts"
+"""Key of a part's metadata: JSON, the numbers of rows of the part before each cut."""
+_ROW_BYTES = 200  # what a row takes beside its value, roughly
+_ROW_GROUP_ROWS = 65_536
+_DICTIONARIES = ["partition", "key", "headers.list.element.name", "headers.list.element.value"]
+
+
+class Writer:
+    """Appends to a recording, alone: the directory is locked until `close`. Not for several threads.
+
+    Attributes:
+        manifest: What is in parts.
+        rows: All that was appended, on the disk or not.
+        next: Partition -> the offset after its last row.
+    """
+
+    def __init__(self, directory: Path, kind: Kind, topic: str, *, part_bytes: int = PART_BYTES) -> None:
+        """Open the recording, or make it.
+
+        Raises:
+            RecordingError: it is damaged, of another kind or topic, or the disk refuses.
+            StateLocked: another process writes to it.
+        """
+        self.directory, self._part_bytes = directory, part_bytes
+        self._waiting: list[Record] = []
+        self._waiting_bytes = 0
+        self._cuts: list[int] = []
+        with self._explained():
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(directory / "lock", "recording")
+            try:
+                self.manifest = self._opened(kind, topic)
+                self._spool = Spool(directory, self.manifest.rows)
+                self._tally = self._counted()
+            except BaseException:
+                unlock(self._lock)
+                raise
+
+    def _opened(self, kind: Kind, topic: str) -> Manifest:
+        if not (self.directory / NAME).exists():
+            if any(self.directory.glob("part-*.parquet")) or (self.directory / spooling.NAME).exists():
+                raise RecordingError(
+                    f"recording {self.directory}: {NAME} is gone; restore it, or name a new directory"
+                )
+            manifest = Manifest(str(uuid.uuid4()), kind, topic)
+            write_manifest(self.directory, manifest)
+            return manifest
+        manifest = read_manifest(self.directory)
+        if (manifest.kind, manifest.topic) != (kind, topic):
+            raise RecordingError(
+                f"{self.directory} holds a recording of kind {manifest.kind!r} of topic {manifest.topic!r}, "
+                f"not of kind {kind!r} of topic {topic!r}; name another directory"
+            )
+        for part in manifest.parts:
+            check_size(self.directory, part)
+        return manifest
+
+    def _counted(self) -> Tally:
+        tally = Tally(self.manifest.next)
+        for frame in self._spool.frames:
+            if frame.batch is not None:
+                tally.add(frame.batch)
+        return tally
+
+    @property
+    def rows(self) -> int:
+        """All that was appended."""
+        return self.manifest.rows + self._tally.rows + len(self._waiting)
+
+    @property
+    def next(self) -> Mapping[int, int]:
+        """Positions after what `flush` has seen."""
+        return self._tally.next
+
+    @property
+    def size_bytes(self) -> int:
+        """On the disk."""
+        return self.manifest.bytes + self._spool.size_bytes
+
+    def begin(self, positions: Mapping[int, int], topic_id: str) -> None:
+        """Say where the recording begins in partitions of which it has no row, and which topic it is of."""
+        self.flush()
+        unread = {p: offset for p, offset in positions.items() if p not in self._tally.next}
+        begin = {**self.manifest.begin, **unread}
+        changed = msgspec.structs.replace(self.manifest, begin=begin, topic_id=topic_id)
+        if changed != self.manifest:
+            self.manifest = changed
+            with self._explained():
+                write_manifest(self.directory, changed)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Take further rows; they are on the disk after the next `sync`."""
+        self._waiting += records
+        self._waiting_bytes += sum(len(record.value or b"") + _ROW_BYTES for record in records)
+        if self._waiting_bytes >= FRAME_BYTES:
+            self.flush()
+
+    def cut(self) -> None:
+        """Note that an iteration ended after the last row, which the rows themselves may not say."""
+        if self.rows and self._cuts[-1:] != [len(self._waiting)]:
+            self._cuts.append(len(self._waiting))
+
+    def flush(self) -> None:
+        """Hand what waits in memory to the operating system: a killed process does not lose it."""
+        if not (self._waiting or self._cuts):
+            return
+        batch = batch_of(self._waiting) if self._waiting else None
+        with self._explained():
+            self._spool.append(batch, tuple(self._cuts))
+        if batch is not None:
+            self._tally.add(batch)
+        self._waiting, self._cuts, self._waiting_bytes = [], [], 0
+
+    def sync(self) -> int:
+        """Put all rows on the disk; how many there are."""
+        self.flush()
+        with self._explained():
+            self._spool.sync()
+        return self.rows
+
+    def truncate(self, rows: int) -> None:
+        """Forget what follows the first `rows` rows.
+
+        Raises:
+            RecordingError: parts hold more than these, or they were never written.
+        """
+        if not self.manifest.rows <= rows <= self.rows:
+            raise RecordingError(
+                f"recording {self.directory} has {self.rows} rows ({self.manifest.rows} in parts), but the "
+                f"state was recorded up to row {rows}: they do not belong together. Name a new directory"
+            )
+        self.flush()
+        with self._explained():
+            self._spool.truncate(rows - self.manifest.rows)
+        self._tally = self._counted()
+
+    def roll_if_large(self) -> None:
+        """Make a part of the spool when it is large enough. All that was appended goes into it."""
+        if self._spool.size_bytes >= self._part_bytes:
+            self.roll()
+
+    def roll(self) -> None:
+        """Make a part of what is in the spool, if anything is."""
+        self.sync()
+        if not self._tally.rows:
+            return
+        with self._explained():
+            part = self._write_part()
+            self.manifest = self.manifest.with_part(part, self._tally.next, self._tally.rewinds)
+            write_manifest(self.directory, self.manifest)
+            self._spool.close()
+            self._spool = Spool(self.directory, self.manifest.rows)
+        self._tally = Tally(self.manifest.next)
+
+    def _write_part(self) -> Part:
+        name = f"part-{len(self.manifest.parts):06d}.parquet"
+        temporary = self.directory / (name + ".new")
+        batches, cuts = _joined(self._spool.frames)
+        schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})
+        table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
+        pq.write_table(
+            table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
+        )
+        content = temporary.read_bytes()
+        _sync_file(temporary)
+        rename_durably(temporary, self.directory / name)
+        return Part(
+            name=name,
+            first_row=self.manifest.rows,
+            rows=table.num_rows,
+            bytes=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            offsets=dict(sorted(self._tally.offsets.items())),
+            time_ms=self._tally.time_ms or Span(0, 0),
+        )
+
+    def close(self) -> None:
+        """Make a part of what is left, and unlock."""
+        try:
+            self.roll()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Unlock, and leave what is in the spool to whoever opens it next. May be called twice."""
+        self._spool.close()
+        if self._lock >= 0:
+            unlock(self._lock)
+            self._lock = -1
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RecordingError(
+                f"recording {self.directory}: {error.strerror or error}; make room on the disk, or see that "
+                "this user may write there, and start again: it goes on where it stopped"
+            ) from error
+
+
+def _joined(frames: Sequence[spooling.Frame]) -> tuple[list[Any], list[int]]:
+    """The batches, and the cuts counted in rows from the first batch on."""
+    batches, cuts, rows = [], [], 0
+    for frame in frames:
+        cuts += [rows + cut for cut in frame.cuts]
+        if frame.batch is not None:
+            batches.append(frame.batch)
+            rows += frame.batch.num_rows
+    return batches, sorted(set(cuts))
+
+
+def _sync_file(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
