@@ -98,7 +98,7 @@ class StoreContract:
         self, new_store: NewStore, meta: Meta, tasks: dict[str, TaskRow]
     ) -> None:
         """The number that `commit` returns counts at least the meta state, the ids and the memories."""
-        least = len(meta.tensors) + len(meta.document)
+        least = len(meta.tensors) + len(meta.document) + len(meta.history)
         least += sum(len(task.encode()) + len(row.memory) + len(row.buffer) for task, row in tasks.items())
         with new_store() as store:
             assert least <= store.commit(meta, tasks) <= least + 800 * len(tasks)
