@@ -29,6 +29,7 @@ VERBS: Final = {
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
         Verb("bench", "bench", "Measure this machine."),
+        Verb("reproduce", "reproduce", "Run the papers' experiments again."),
     )
 }
 """Imported when used, so that `--help` does not wait for torch."""

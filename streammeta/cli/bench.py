@@ -1,13 +1,10 @@
 """`streammeta bench`: the benchmark suite of this machine."""
 
 import json
-import os
-import platform
 from collections.abc import Callable, Iterator
 from typing import Final
 
 import click
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +12,7 @@ from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
 from streammeta.benchmarks.tasks import tasks
+from streammeta.cli.machine import machine
 
 SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "steps": steps,
@@ -35,18 +33,9 @@ def bench(names: tuple[str, ...], output: str) -> None:
         results += [(name, result) for result in SUITE[name]()]
     if output == "json":
         rows = [{"benchmark": name, **result._asdict()} for name, result in results]
-        click.echo(json.dumps({"machine": _machine(), "results": rows}))
+        click.echo(json.dumps({"machine": machine(), "results": rows}))
     else:
         _print(results)
-
-
-def _machine() -> dict[str, str | int | None]:
-    return {
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 def _print(results: list[tuple[str, Result]]) -> None:
@@ -61,4 +50,4 @@ def _print(results: list[tuple[str, Result]]) -> None:
         )
     console = Console(markup=False, highlight=False)
     console.print(table)
-    console.print(", ".join(f"{key} {value}" for key, value in _machine().items()))
+    console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
