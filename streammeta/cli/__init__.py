@@ -32,6 +32,7 @@ VERBS: Final = {
         Verb("config", "config", "Write, check and show configuration."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
+        Verb("reproduce", "reproduce", "Run the papers' experiments again."),
     )
 }
 """Imported when used, so that `--help` does not wait for torch."""

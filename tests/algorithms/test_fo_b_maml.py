@@ -9,8 +9,8 @@ from torch import Tensor
 from streammeta.algorithms.base import MetaLearner
 from streammeta.algorithms.fo_b_maml import Difference, fo_b_maml
 from streammeta.algorithms.outer import sgd
+from streammeta.reproduce.proximal_tasks import LAMBDA, Tasks, loss, tasks
 from tests.algorithms.problems import PROBLEMS, generator
-from tests.algorithms.proximal_oracle import LAMBDA, Tasks, loss, tasks
 
 F64 = torch.float64
 DIFFERENCES: list[tuple[Difference, int]] = [("forward", 2), ("symmetric", 4)]
@@ -40,21 +40,13 @@ def direction(learner: MetaLearner, given: Tasks, w: Tensor) -> Tensor:
     return w - after.params
 
 
-def closed_form(given: Tasks, w: Tensor, nu: float, difference: Difference) -> Tensor:
-    """The mean of λ(A+λI+νB)⁻¹∇f(φ_0), or of its mean over ±ν."""
-    gradient = given.query_gradient(given.solution(w))
-    signs = [nu] if difference == "forward" else [nu, -nu]
-    terms = [LAMBDA * torch.linalg.solve(given.system(s), gradient) for s in signs]
-    return torch.stack(terms).mean(0).mean(0)
-
-
 @pytest.mark.parametrize("difference", ["forward", "symmetric"])
 @pytest.mark.parametrize("nu", [0.2, 0.01])
 def test_direction_has_its_closed_form_at_every_nu(nu: float, difference: Difference) -> None:
     """Fact 1: exact also for a large ν; the two forms, and the limit, differ."""
     given = tasks(4)
     w = torch.randn(5, generator=generator(2), dtype=F64)
-    expected = closed_form(given, w, nu, difference)
+    expected = given.directions(w, nu, difference).mean(0)
     assert (expected - given.gradients(w).mean(0)).norm() > 1e-6 * expected.norm()
     torch.testing.assert_close(
         direction(learner_of(nu, difference), given, w), expected, rtol=1e-9, atol=1e-11
@@ -92,7 +84,7 @@ def test_descent_rests_near_the_minimum_and_first_order_maml_and_reptile_do_not(
         return float(given.gradients(w).mean(0).norm())
 
     def resting_slope(nu: float, difference: Difference) -> float:
-        w = rest(lambda w: closed_form(given, w, nu, difference), rate=1.0, steps=300)
+        w = rest(lambda w: given.directions(w, nu, difference).mean(0), rate=1.0, steps=300)
         assert direction(learner_of(nu, difference), given, w).norm() < 1e-9
         return slope(w)
 

@@ -13,8 +13,8 @@ from streammeta.algorithms.outer import Outer, adam, clip_norm, clipped, normali
 from streammeta.algorithms.registry import build_learner, build_outer
 from streammeta.config import Config
 from streammeta.events import Batch, Episode
+from streammeta.reproduce.proximal_tasks import tasks
 from tests.algorithms.problems import generator
-from tests.algorithms.proximal_oracle import tasks
 from tests.algorithms.traced import traced
 from tests.networks import network
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from streammeta.algorithms.fo_b_maml import Difference
 from streammeta.events import Batch, Episode
-from tests.algorithms.problems import generator
 
 LAMBDA = 1.0
 
@@ -51,10 +51,20 @@ class Tasks:
         solved: Tensor = torch.linalg.solve(self.system(), self.query_gradient(self.solution(w)))
         return solved * LAMBDA
 
+    def directions(self, w: Tensor, nu: float, difference: Difference) -> Tensor:
+        """What FO-B-MAML's difference quotient is, exactly, at every ν: (n, d).
+
+        Forward λ(A+λI+νB)⁻¹∇f(φ_0); symmetric the mean of that over ±ν.
+        """
+        gradient = self.query_gradient(self.solution(w))
+        signs = [nu] if difference == "forward" else [nu, -nu]
+        terms = [LAMBDA * torch.linalg.solve(self.system(s), gradient) for s in signs]
+        return torch.stack(terms).mean(0)
+
 
 def tasks(count: int, dimension: int = 5, seed: int = 1) -> Tasks:
     """Random tasks, curvatures of A in [0.2, 2.2] and of B in [0.1, 3.1]."""
-    draws = generator(seed)
+    draws = torch.Generator().manual_seed(seed)
 
     def matrices(low: float, spread: float) -> Tensor:
         square = torch.randn(count, dimension, dimension, generator=draws, dtype=torch.float64)
