@@ -1,7 +1,6 @@
 """A real Prometheus scrapes a real daemon: what is shown has data, alerts fire in staged faults and clear."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
@@ -18,7 +17,8 @@ from tests.brokers.broker import Broker
 from tests.brokers.conftest import collect_sockets
 from tests.deploy.expressions import annotation_expressions, exposed, panel_expressions, rule_expressions
 from tests.deploy.prometheus import Prometheus, available, quickened
-from tests.end_to_end.program import ENVIRONMENT, PROGRAM, Daemon, wait_until
+from tests.end_to_end.processes import Program
+from tests.end_to_end.program import Daemon, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,13 +48,13 @@ class Scene(NamedTuple):
     def produce(self, *options: object) -> Iterator[None]:
         """Meanwhile `streammeta produce sinusoid`, of 30 tasks, writes to the topic."""
         target = ["--bootstrap-servers", self.broker.bootstrap_servers, "--topic", TOPIC, "--tasks", 30]
-        command = [*PROGRAM, "produce", "sinusoid", *map(str, [*target, *options])]
-        producer = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+        log = self.daemon.state.with_name("producer.log")
+        producer = Program(["produce", "sinusoid", *map(str, [*target, *options])], log, log)
         try:
             yield
         finally:
-            producer.kill()
-            producer.wait()
+            producer.send_signal(signal.SIGKILL)
+            producer.wait(30)
 
     def poison(self) -> None:
         """Records that cannot be used: no JSON, and NaN."""
