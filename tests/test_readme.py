@@ -17,6 +17,8 @@ from streammeta.config.fields import allowed, fields, settings, table_of, varian
 from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
 from streammeta.events import Record
+from streammeta.observe.catalogue import CATALOGUE
+from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -121,6 +123,19 @@ def test_verbs_exist() -> None:
 def test_reasons_are_told(reason: Reason) -> None:
     """Each reason of the closed list stands in the table of dead letters."""
     assert f"`{reason}`" in README
+
+
+def test_metrics_are_told() -> None:
+    """Each metric of the catalogue, with its type, labels and help text."""
+    rows = re.findall(r"^\| `(streammeta_\w+)` \| (.+) \|$", README, re.MULTILINE)
+    labels = {spec.name: " {" + ", ".join(spec.labels) + "}" if spec.labels else "" for spec in CATALOGUE}
+    assert rows == [(spec.name, f"{spec.kind}{labels[spec.name]}: {spec.help}") for spec in CATALOGUE]
+
+
+def test_alerts_are_told() -> None:
+    """Each alert stands in the table, and no other."""
+    table = README[README.index("| alert | fires when |") :].partition("\n\n")[0]
+    assert re.findall(r"`(Streammeta\w+)`", table) == [alert["alert"] for alert in alerts()]
 
 
 def test_links_and_pictures_exist() -> None:

@@ -48,10 +48,8 @@ class Scene(NamedTuple):
     def produce(self, *options: object) -> Iterator[None]:
         """Meanwhile `streammeta produce sinusoid`, of 30 tasks, writes to the topic."""
         target = ["--bootstrap-servers", self.broker.bootstrap_servers, "--topic", TOPIC, "--tasks", 30]
-        command = ["produce", "sinusoid", *map(str, [*target, *options])]
-        producer = Program(
-            command, self.daemon.state.with_name("produce.out"), self.daemon.state.with_name("produce.log")
-        )
+        log = self.daemon.state.with_name("producer.log")
+        producer = Program(["produce", "sinusoid", *map(str, [*target, *options])], log, log)
         try:
             yield
         finally:
