@@ -90,7 +90,7 @@ class StoreContract:
         self, new_store: NewStore, meta: Meta, tasks: dict[str, TaskRow]
     ) -> None:
         """The number that `commit` returns counts at least the meta state, the ids and the memories."""
-        content = len(meta.tensors) + len(meta.document)
+        content = len(meta.tensors) + len(meta.document) + len(meta.history)
         content += sum(len(task.encode()) + len(row.memory) for task, row in tasks.items())
         with new_store() as store:
             assert content <= store.commit(meta, tasks) <= content + 400 * len(tasks)
