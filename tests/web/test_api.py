@@ -43,7 +43,7 @@ def second(daemon: Daemon, events: int) -> None:
     """A second of learning, up to so many events."""
     for task in ("a", "b", ODD):
         daemon.tell(learned(events=events, task=task, task_events=events, task_loss=float(len(task))))
-    daemon.clock.seconds += 1
+    daemon.clock.seconds += 1.001
     daemon.tell(turned(lag=[7]))
 
 

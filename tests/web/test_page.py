@@ -16,6 +16,7 @@ from streammeta.errors import Reason
 from streammeta.prequential import Fading, Prequential
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, chromium, opened
+from tests.web.long_run import simulate
 from tests.web.shown import Daemon
 
 ODD = 'a/b "<img src=x onerror=alert(1)>" ünï'
@@ -60,6 +61,7 @@ def learn(daemon: Daemon, count: int, first: int = 1) -> None:
             )
         )
     daemon.history.close_row()
+    daemon.tasks.settle()
     daemon.tell(checkpointed(at=time.time()))
 
 
@@ -191,3 +193,33 @@ def test_settings_are_shown(browser: Browser, daemon: Daemon) -> None:
         watched.page.click("#settings summary")
         watched.shows("#settings dt", "checkpoint_seconds")
         watched.shows("#settings dd", json.dumps({"sizes": [1, 40, 40, 1]}, separators=(",", ":")))
+
+
+def test_a_long_run_is_shown_at_once(browser: Browser) -> None:
+    """10,000 tasks and 3 hours of history: the first paint within 1 s, under 5 MB transferred in all."""
+    daemon = Daemon()
+    simulate(daemon.clock, daemon.history, daemon.tasks, daemon.status)
+    daemon.server.start()
+    try:
+        painted, sizes = [], []
+        for _ in range(3):
+            with opened(browser, daemon.server.address) as watched:
+                watched.shows("#tasks .count", "10,000")
+                watched.shows("[data-chart=loss] .readings", "after one adaptation")
+                assert points(watched) > 256
+                painted.append(
+                    watched.page.evaluate(
+                        "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+                    )
+                )
+                sizes.append(
+                    watched.page.evaluate(
+                        "performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize || 0), 0)"
+                    )
+                )
+        assert min(painted) < 1000
+        assert 50_000 < max(sizes) < 5_000_000
+        print(f"first paint {min(painted):.0f} ms, transferred {max(sizes) / 1e3:.0f} kB")
+    finally:
+        daemon.status.stop()
+        daemon.server.stop()
