@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
@@ -19,6 +20,7 @@ SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "codec": codec,
     "stream": stream,
     "tasks": tasks,
+    "pages": pages,
 }
 
 

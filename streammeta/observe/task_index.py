@@ -89,8 +89,8 @@ class TaskIndex:
         for task, stats in stored:
             if len(self._places) == self._capacity:
                 return
-            seen = stats.last_seen_ms / 1000
-            self._numbers[self._place(task)] = (stats.events, stats.last_event, seen, stats.loss, 0)
+            place, seen = self._place(task), stats.last_seen_ms / 1000
+            self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss, 0)
 
     def settle(self) -> None:
         """Write what was gathered since the last time."""

@@ -74,6 +74,9 @@ def test_begins_with_what_is_stored() -> None:
     assert (first.task, first.events, first.staleness_events, first.loss) == ("a", 3, 10, 1.0)
     assert (first.last_seen_seconds, first.recent) == (5.0, [])
     assert (second.task, second.loss) == ("b", None)
+    many = TaskIndex(Clock())
+    many.begin(0, [(f"t{number}", TaskStats(events=number)) for number in range(1000)])
+    assert [row.events for row in many.top("events", 3)[1]] == [999, 998, 997]
 
 
 def test_memory_is_bounded() -> None:
