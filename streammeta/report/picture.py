@@ -36,27 +36,26 @@ def report_picture(run: Run, path: Path) -> None:
             "a picture needs matplotlib: pip install 'streammeta[report]', or name an .html file"
         ) from error
     figure = Figure(figsize=(12, 7.5), dpi=150, layout="constrained", facecolor="white")
-    rows = [["loss"] * 4, ["gain", "norms", "tracking", "throughput"]]
-    panels = figure.subplot_mosaic(rows, height_ratios=[2, 1.1])
+    panels = figure.subplot_mosaic("LLLL;GNTE", height_ratios=[2, 1.1])
     figure.suptitle(_headline(run), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
-    _losses(panels["loss"], run.history.events)
-    _lines(panels["gain"], "Adaptation gain", run.history.events, [])
+    _losses(panels["L"], run.history.events)
+    _lines(panels["G"], "Adaptation gain", run.history.events, [])
     gain = _of(run.history.events, "fading_meta") - _of(run.history.events, "fading_adapted")
-    panels["gain"].plot(_of(run.history.events, "events"), gain, color=_COLORS["adapted"], lw=1.2)
+    panels["G"].plot(_of(run.history.events, "events"), gain, color=_COLORS["adapted"], lw=1.2)
     _lines(
-        panels["norms"],
+        panels["N"],
         "Meta-gradient and update norms",
         run.history.events,
         [("gradient_norm", "#7a4fb5"), ("update_norm", "#b07d00")],
     )
-    panels["norms"].set_yscale("log")
+    panels["N"].set_yscale("log")
     _lines(
-        panels["tracking"],
+        panels["T"],
         "Memory tracking error",
         run.history.events,
         [("fading_tracking_error", _COLORS["memory"])],
     )
-    _throughput(panels["throughput"], run.history.time)
+    _throughput(panels["E"], run.history.time)
     figure.savefig(path)
 
 

@@ -5,7 +5,7 @@ import random
 
 from streammeta.observe.history import History
 from streammeta.observe.task_index import TaskIndex
-from streammeta.outcomes import Observer
+from streammeta.outcomes import Observer, Outcome
 from streammeta.prequential import Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, turned
 
@@ -19,6 +19,7 @@ def simulate(clock: Clock, history: History, tasks: TaskIndex, *others: Observer
     draws = random.Random(3)
     means = Prequential()
     number = 0
+    observers: tuple[Observer, ...] = (history, tasks, *others)
     for second in range(SECONDS):
         for _ in range(EVENTS_PER_SECOND):
             number += 1
@@ -36,9 +37,9 @@ def simulate(clock: Clock, history: History, tasks: TaskIndex, *others: Observer
                 gradient_norm=5 * draws.random() + 0.1,
                 prequential=means,
             )
-            for observer in (history, tasks, *others):
+            for observer in observers:
                 observer(outcome)
-        heard = [turned(lag=[int(50 * draws.random())])]
+        heard: list[Outcome] = [turned(lag=[int(50 * draws.random())])]
         for each in [*heard, checkpointed(at=clock.seconds)] if second % 5 == 0 else heard:
-            for observer in (history, *others):
+            for observer in observers:
                 observer(each)
