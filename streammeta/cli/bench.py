@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.benchmarks.algorithms import algorithms
+from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
@@ -21,6 +22,7 @@ SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "codec": codec,
     "stream": stream,
     "tasks": tasks,
+    "pages": pages,
 }
 
 

@@ -32,9 +32,8 @@ _SOURCES: Final = (
 """What is taken from an event; `fading_` are fading means, the others the event's own numbers."""
 
 LEARNING: Final[dict[str, str]] = {
-    **{
-        name: "last" for name in _SOURCES if name.startswith(("fading", "events", "seconds")) or "_lr" in name
-    },
+    **dict.fromkeys(("events", "seconds", "inner_lr", "meta_lr"), "last"),
+    **dict.fromkeys(("fading_meta", "fading_adapted", "fading_memory", "fading_tracking_error"), "mean"),
     **{
         f"{name}{end}": how
         for name in ("loss_meta", "loss_adapted", "loss_memory")

@@ -1,6 +1,7 @@
 """The tasks as a page lists them: the last visits of each, in bounded memory, sorted when somebody asks.
 
-The loop writes numbers into arrays, other threads copy them: a row may show a field of the visit before.
+The loop gathers visits and writes them into arrays once a second, other threads copy those: a row may show a
+field of the visit before.
 """
 
 import math
@@ -9,26 +10,18 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from streammeta.observe.track import Numbers
 from streammeta.outcomes import Learned, Outcome
 from streammeta.store.base import TaskStats
 
 CAPACITY: Final = 50_000
 VISITS: Final = 16
 """Last visits of a task whose losses are kept."""
+FOLD_SECONDS: Final = 1.0
+MOST_PENDING: Final = 5000
 
-_ROW: Final = np.dtype(
-    [
-        ("events", "i8"),
-        ("last_event", "i8"),
-        ("last_seen_seconds", "f8"),
-        ("loss", "f8"),
-        ("visits", "i8"),
-        ("at", "i8", (VISITS,)),
-        ("meta", "f4", (VISITS,)),
-        ("adapted", "f4", (VISITS,)),
-        ("memory", "f4", (VISITS,)),
-    ]
-)
+_EVENTS, _LAST_EVENT, _LAST_SEEN, _LOSS, _COUNT = range(5)
+_AT, _META, _ADAPTED, _MEMORY = range(4)
 
 
 class TaskRow(NamedTuple):
@@ -64,36 +57,31 @@ class TaskIndex:
 
     Args:
         now: Unix time in seconds.
-        capacity: 360 bytes each.
+        capacity: 700 bytes each.
     """
 
     def __init__(self, now: Callable[[], float], capacity: int = CAPACITY) -> None:
         self._now = now
         self._capacity = capacity
         self._places: dict[str, int] = {}
-        self._rows = np.zeros(64, _ROW)
+        self._counts: list[int] = []
+        self._pending: list[tuple[float, ...]] = []
+        self._numbers: Numbers = np.zeros((64, 5))
+        self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
         self._events = 0
+        self._folded_at = now()
 
     def __len__(self) -> int:
         """How many tasks it knows."""
         return len(self._places)
 
     def __call__(self, outcome: Outcome) -> None:
-        """Fold one outcome; 3 µs."""
-        if not isinstance(outcome, Learned):
-            return
-        self._events = outcome.events
-        place = self._place(outcome.task)  # which may grow the rows
-        row = self._rows[place]
-        visit = row["visits"] % VISITS
-        row["events"], row["last_event"] = outcome.task_events, outcome.events
-        row["last_seen_seconds"] = self._now() - outcome.age_seconds
-        row["loss"] = outcome.task_loss
-        row["at"][visit] = outcome.events
-        row["meta"][visit] = outcome.loss_meta
-        row["adapted"][visit] = outcome.loss_adapted
-        row["memory"][visit] = outcome.loss_memory
-        row["visits"] += 1
+        """Fold one outcome; 2 µs."""
+        now = self._now()
+        if isinstance(outcome, Learned):
+            self._visited(outcome, now)
+        if not 0 <= now - self._folded_at < FOLD_SECONDS or len(self._pending) >= MOST_PENDING:
+            self.settle()
 
     def begin(self, events: int, stored: Iterable[tuple[str, TaskStats]]) -> None:
         """What the state brings along: its tasks, up to the capacity, without their visits."""
@@ -101,10 +89,18 @@ class TaskIndex:
         for task, stats in stored:
             if len(self._places) == self._capacity:
                 return
-            place = self._place(task)
-            row = self._rows[place]
-            row["events"], row["last_event"], row["loss"] = stats.events, stats.last_event, stats.loss
-            row["last_seen_seconds"] = stats.last_seen_ms / 1000
+            place, seen = self._place(task), stats.last_seen_ms / 1000
+            self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss, 0)
+
+    def settle(self) -> None:
+        """Write what was gathered since the last time."""
+        pending, self._pending, self._folded_at = self._pending, [], self._now()
+        if pending:
+            rows = np.array(pending)
+            places, counts = rows[:, 0].astype(np.int64), rows[:, _COUNT + 1].astype(np.int64)
+            self._numbers[places] = rows[:, 1:6]  # of a task's visits in here the last one stays
+            self._visits[places, (counts - 1) % VISITS] = rows[:, [_LAST_EVENT + 1, 6, 7, 8]]
+            self._events = int(rows[-1, _LAST_EVENT + 1])
 
     def top(self, sort: str, limit: int, search: str = "") -> tuple[int, list[TaskRow]]:
         """How many tasks match, and the first of them: worst loss, most events or stalest first.
@@ -115,51 +111,82 @@ class TaskIndex:
         wanted = search.casefold()
         names = [name for name in places if wanted in name.casefold()] if wanted else [*places]
         found = np.fromiter((places[name] for name in names), np.int64, len(names))
-        rows = self._rows[found]
-        keys = {"loss": rows["loss"], "events": rows["events"], "staleness": -rows["last_event"]}
-        key = np.nan_to_num(keys[sort].astype(np.float64), nan=-np.inf, posinf=np.inf)
+        numbers = self._numbers[found]
+        column, sign = {"loss": (_LOSS, 1), "events": (_EVENTS, 1), "staleness": (_LAST_EVENT, -1)}[sort]
+        key = np.nan_to_num(sign * numbers[:, column], nan=-np.inf, posinf=np.inf)
         first = np.argsort(-key, kind="stable")[:limit]
-        return len(names), [self._shown(names[place], rows[place]) for place in first]
+        visits = self._visits[found[first]]
+        rows = zip((names[place] for place in first), numbers[first], visits, strict=True)
+        return len(names), [self._shown(*row) for row in rows]
 
     def get(self, task: str) -> tuple[TaskRow, Visits] | None:
         """One task and its last visits; None when it is not known here."""
         place = self._places.get(task)
         if place is None:
             return None
-        row = self._rows[place].copy()
-        order = _order(int(row["visits"]))
-        losses = ([_known(row[name][visit]) for visit in order] for name in ("meta", "adapted", "memory"))
-        return self._shown(task, row), Visits([int(row["at"][visit]) for visit in order], *losses)
+        numbers, visits = self._numbers[place].copy(), self._visits[place].copy()
+        ordered = visits[_order(numbers)]
+        losses = ([_known(loss) for loss in ordered[:, phase]] for phase in (_META, _ADAPTED, _MEMORY))
+        return self._shown(task, numbers, visits), Visits([int(at) for at in ordered[:, _AT]], *losses)
+
+    def _visited(self, outcome: Learned, now: float) -> None:
+        place = self._place(outcome.task)
+        self._counts[place] += 1
+        self._pending.append(
+            (
+                place,
+                outcome.task_events,
+                outcome.events,
+                now - outcome.age_seconds,
+                outcome.task_loss,
+                self._counts[place],
+                outcome.loss_meta,
+                outcome.loss_adapted,
+                outcome.loss_memory,
+            )
+        )
 
     def _place(self, task: str) -> int:
         """Where the task's row is; the dictionary is ordered by last visit."""
         place = self._places.pop(task, None)
         if place is None:
-            place = len(self._places)
-            if place >= self._capacity:
-                place = self._places.pop(next(iter(self._places)))
-            elif place == len(self._rows):
-                self._rows = np.concatenate([self._rows, np.zeros(len(self._rows), _ROW)])
-            self._rows[place] = np.zeros((), _ROW)
-            self._rows[place]["loss"] = math.nan
+            place = self._vacant()
         self._places[task] = place
         return place
 
-    def _shown(self, task: str, row: np.void) -> TaskRow:
-        visits = ((row["memory"][visit], row["adapted"][visit]) for visit in _order(int(row["visits"])))
+    def _vacant(self) -> int:
+        """A row without a task, which may be that of the task seen longest ago."""
+        place = len(self._places)
+        if place >= self._capacity:
+            self.settle()
+            place = self._places.pop(next(iter(self._places)))
+            self._counts[place] = 0
+            self._visits[place] = np.nan
+        else:
+            self._counts.append(0)
+        if place == len(self._numbers):
+            self._visits = np.concatenate([self._visits, np.full_like(self._visits, np.nan)])
+            self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
+        self._numbers[place] = (0, 0, 0, math.nan, 0)
+        return place
+
+    def _shown(self, task: str, numbers: Numbers, visits: Numbers) -> TaskRow:
+        ordered = visits[_order(numbers)]
+        recent = np.where(np.isnan(ordered[:, _MEMORY]), ordered[:, _ADAPTED], ordered[:, _MEMORY])
         return TaskRow(
             task=task,
-            events=int(row["events"]),
-            staleness_events=max(0, self._events - int(row["last_event"])),
-            last_seen_seconds=float(row["last_seen_seconds"]),
-            loss=_known(row["loss"]),
-            recent=[_known(adapted if np.isnan(memory) else memory) for memory, adapted in visits],
+            events=int(numbers[_EVENTS]),
+            staleness_events=max(0, self._events - int(numbers[_LAST_EVENT])),
+            last_seen_seconds=float(numbers[_LAST_SEEN]),
+            loss=_known(numbers[_LOSS]),
+            recent=[_known(loss) for loss in recent],
         )
 
 
-def _order(visits: int) -> range | list[int]:
+def _order(numbers: Numbers) -> list[int]:
     """The places of the visits that are kept, oldest first."""
-    return [visit % VISITS for visit in range(max(0, visits - VISITS), visits)]
+    count = int(numbers[_COUNT])
+    return [visit % VISITS for visit in range(max(0, count - VISITS), count)]
 
 
 def _known(value: float) -> float | None:

@@ -24,6 +24,7 @@ def test_lists_are_sorted(stream: list[tuple[str, float]]) -> None:
         counts[task] += 1
         losses[task], last[task] = loss, number
         index(learned(task=task, events=number, task_events=counts[task], task_loss=loss))
+    index.settle()
     for sort, key in (
         ("loss", lambda task: -losses[task] if losses[task] == losses[task] else float("inf")),
         ("events", lambda task: -counts[task]),
@@ -42,6 +43,7 @@ def test_search_ignores_case() -> None:
     index = TaskIndex(Clock())
     for task in ("Customer-17", "customer-2", "sensor"):
         index(learned(task=task))
+    index.settle()
     assert index.top("loss", 1, "CUSTOMER")[0] == 2
     assert [row.task for row in index.top("loss", 10, "17")[1]] == ["Customer-17"]
     assert index.top("loss", 10, "none") == (0, [])
@@ -53,6 +55,7 @@ def test_last_visits_oldest_first() -> None:
     for number in range(1, 41):
         at_memory = float("nan") if number == 40 else 2.0 * number
         index(learned(task="a", events=10 * number, loss_adapted=float(number), loss_memory=at_memory))
+    index.settle()
     found = index.get("a")
     assert found is not None
     row, visits = found
@@ -71,6 +74,9 @@ def test_begins_with_what_is_stored() -> None:
     assert (first.task, first.events, first.staleness_events, first.loss) == ("a", 3, 10, 1.0)
     assert (first.last_seen_seconds, first.recent) == (5.0, [])
     assert (second.task, second.loss) == ("b", None)
+    many = TaskIndex(Clock())
+    many.begin(0, [(f"t{number}", TaskStats(events=number)) for number in range(1000)])
+    assert [row.events for row in many.top("events", 3)[1]] == [999, 998, 997]
 
 
 def test_memory_is_bounded() -> None:
@@ -80,8 +86,19 @@ def test_memory_is_bounded() -> None:
     assert len(index) == 3
     for number, task in enumerate("abcad", 1):
         index(learned(task=task, events=number, task_events=number))
+    index.settle()
     assert len(index) == 3
     assert {row.task: row.events for row in index.top("loss", 9)[1]} == {"c": 3, "a": 4, "d": 5}
+
+
+def test_shown_within_a_second() -> None:
+    """With the first outcome after it, of whatever kind."""
+    clock = Clock()
+    index = TaskIndex(clock)
+    index(learned(task="a", task_events=7))
+    clock.seconds += 1
+    index(turned())
+    assert index.top("loss", 9)[1][0].events == 7
 
 
 def test_other_outcomes_are_not_its_business() -> None:
@@ -95,6 +112,7 @@ def test_the_time_of_an_event_is_its_own() -> None:
     """Now minus age, not now."""
     index = TaskIndex(Clock())
     index(learned(task="a", age_seconds=400.0))
+    index.settle()
     assert index.top("loss", 1)[1][0].last_seen_seconds == pytest.approx(600.0)
 
 

@@ -1,13 +1,14 @@
 /* global uPlot */
 // One panel: a chart with its title, readings, zoom, and its files (PNG, CSV).
 
+import { binned, latest, mean, total } from "./bins.js";
 import { element, put, save } from "./dom.js";
 import { clock, short, tick } from "./format.js";
 import { color } from "./theme.js";
 
 const HEIGHTS = { wide: 300, small: 168 };
 const AXIS_WIDTH = 50;
-const DOT_GAP = 3; // pixels
+const BIN_PIXELS = 2.5; // points closer to one another are drawn as one
 const SMOOTHING = 0.9; // weight that a smoothed line keeps per point
 const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
 
@@ -47,7 +48,8 @@ export class Chart {
     this.panel.classList.toggle("empty", !known);
     if (!known) { this.#drop(); return; }
     const log = this.#log();
-    const data = [x, ...values.map((column) => (log ? column.map((value) => (value > 0 ? value : null)) : column))];
+    this.full = [x, ...values.map((column) => (log ? column.map((value) => (value > 0 ? value : null)) : column))];
+    const data = this.#binned();
     const shape = JSON.stringify([this.frame.axis(this.definition), log, this.series.map((series) => series.label)]);
     if (shape !== this.shape || !this.plot) this.#build(data, shape);
     else this.plot.setData(data);
@@ -64,6 +66,15 @@ export class Chart {
     return this.definition.always === "log" || Boolean(this.definition.scalable && this.frame.log);
   }
 
+  /** The data as dense as the screen shows it: in the whole range, or in the one that is zoomed. */
+  #binned() {
+    const [x] = this.full;
+    const [from, to] = this.frame.zoom[this.frame.axis(this.definition)] || [x[0], x.at(-1)];
+    const width = ((to - from) * BIN_PIXELS) / Math.max(1, this.#size().width - AXIS_WIDTH);
+    const steady = 2 ** Math.floor(Math.log2(width)); // so that bins stay as they are while the range grows
+    return binned(this.full, steady, this.series.map((series) => (series.bars ? total : series.raw ? latest : mean)));
+  }
+
   #drop() {
     this.plot?.destroy();
     this.plot = null;
@@ -77,7 +88,9 @@ export class Chart {
 
   #resize() {
     const size = this.#size();
-    if (this.plot && this.plot.width !== size.width) this.plot.setSize(size);
+    if (!this.plot || this.plot.width === size.width) return;
+    this.plot.setSize(size);
+    this.plot.setData(this.#binned());
   }
 
   #build(data, shape) {
@@ -171,7 +184,7 @@ export class Chart {
     if (!this.plot) return;
     const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
     const names = [axis === "seconds" ? "unix_seconds" : "events", ...this.series.map((series) => series.label)];
-    const lines = this.plot.data[0].map((_, row) => this.plot.data.map((column) => column[row] ?? "").join(","));
+    const lines = this.full[0].map((_, row) => this.full.map((column) => column[row] ?? "").join(","));
     save(`streammeta-${this.definition.id}.csv`, new Blob([`${names.map(quoted).join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" }));
   }
 
@@ -204,23 +217,10 @@ export class Chart {
 function look(series, definition) {
   const stroke = color(series.color);
   const made = { label: series.label, stroke, width: 1.75, spanGaps: false, points: { show: Boolean(definition.dots), size: 6 } };
-  if (series.raw) return { ...made, auto: false, paths: () => null, points: { show: true, size: 2.5, width: 0, fill: `${stroke}66`, stroke: "transparent", filter: thinned } };
+  if (series.raw) return { ...made, auto: false, paths: () => null, points: { show: true, size: 2.5, width: 0, fill: `${stroke}66`, stroke: "transparent" } };
   if (series.fill) made.fill = `${stroke}22`;
   if (series.bars) return { ...made, width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.9, 24], align: -1 }) };
   return made;
-}
-
-/** The dots that are far enough from one another to be told apart: as dense everywhere, all of them when zoomed. */
-function thinned(plot, number) {
-  const [x, values] = [plot.data[0], plot.data[number]];
-  const shown = [];
-  let last = -Infinity;
-  for (let row = 0; row < x.length; row += 1) {
-    if (values[row] === null || values[row] === undefined) continue;
-    const left = plot.valToPos(x[row], "x");
-    if (left - last >= DOT_GAP) { shown.push(row); last = left; }
-  }
-  return shown;
 }
 
 /** A fading mean over the points, for numbers of which the daemon keeps none. */

@@ -41,10 +41,10 @@ const TILES = [
   { id: "loss", title: "Loss after adaptation", curve: (time) => time.fading_adapted, of: (s) => [short(s.losses.adapted.now), `${change(s.losses.adapted.now, s.losses.adapted.first)} ${s.losses.adapted.first === null ? "" : `from ${short(s.losses.adapted.first, 3)}`}`] },
   { id: "gain", title: "Adaptation gain", of: (s) => [short(s.adaptation_gain), s.adaptation_gain === null ? "" : s.adaptation_gain > 0 ? "adapting helps" : "adapting does not help"] },
   { id: "events", title: "Events", curve: perSecond, of: (s) => [count(s.events), s.events_per_second === null ? "" : `${short(s.events_per_second, 3)} per second`] },
-  { id: "lag", title: "Lag", curve: (time) => time.lag, of: (s) => (s.lag ? [count(s.lag.total), `records, ${plural(Object.keys(s.lag.partitions).length, "partition")}`] : ["–", ""]) },
+  { id: "lag", title: "Lag", live: true, curve: (time) => time.lag, of: (s) => [count(s.lag.total), `records, ${plural(Object.keys(s.lag.partitions).length, "partition")}`] },
   { id: "tasks", title: "Tasks", of: (s) => (s.tasks ? [count(s.tasks.stored), s.tasks.cached === null ? "" : `${count(s.tasks.cached)} in memory`] : ["–", "after the first checkpoint"]) },
   { id: "letters", title: "Dead letters", of: (s) => [count(s.outcomes.dead_letter), worst(s.dead_letters)] },
-  { id: "checkpoint", title: "Checkpoint", of: (s) => checkpoint(s.checkpoint) },
+  { id: "checkpoint", title: "Checkpoint", live: true, of: (s) => checkpoint(s.checkpoint) },
 ];
 
 function worst(counts) {
@@ -56,18 +56,18 @@ function worst(counts) {
 function checkpoint(saved) {
   if (!saved) return ["–", "none yet"];
   if (!saved.ok) return ["failed", ""];
-  const size = saved.bytes === null ? "" : `${bytes(saved.bytes)} in ${short(saved.duration_seconds * 1000, 2)} ms`;
-  return [saved.age_seconds === null ? "written" : `${duration(saved.age_seconds)} ago`, size];
+  return [`${duration(saved.age_seconds)} ago`, `${bytes(saved.bytes)} in ${short(saved.duration_seconds * 1000, 2)} ms`];
 }
 
 /** The row of numbers; made once, then only its texts change. */
 export function showTiles(status, time) {
   const host = byId("tiles");
+  const tiles = TILES.filter((tile) => status.state !== "recorded" || !tile.live);
   if (!host.children.length) {
-    host.append(...TILES.map((tile) => element("div", { class: "card tile", "data-tile": tile.id },
+    host.append(...tiles.map((tile) => element("div", { class: "card tile", "data-tile": tile.id },
       element("h3", { text: tile.title }), element("b", {}), element("small", {}), tile.curve ? spark([]) : null)));
   }
-  TILES.forEach((tile, place) => {
+  tiles.forEach((tile, place) => {
     const [, value, detail, curve] = host.children[place].children;
     const [now, more] = tile.of(status);
     put(value, now);

@@ -100,7 +100,13 @@ addEventListener("hashchange", route);
 byId("settings").addEventListener("toggle", async (event) => {
   if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());
 });
+if (source.facts()) {
+  byId("facts").hidden = false;
+  showSettings(byId("facts").appendChild(element("div")), source.facts());
+  document.querySelector("footer nav").remove();
+  byId("settings").open = true;
+}
 fetchHistory().then(() => { drawCharts(); source.listen(onMessage, onLost); });
 table.refresh();
 route();
-setInterval(everyNowAndThen, TASKS_EVERY_MS);
+if (!source.facts()) setInterval(everyNowAndThen, TASKS_EVERY_MS);

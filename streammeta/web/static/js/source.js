@@ -15,6 +15,7 @@ async function ask(path) {
 export class LiveSource {
   history() { return ask("history"); }
   configuration() { return ask("config"); }
+  facts() { return null; }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
   tasks({ sort, limit, search }) {
     return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
@@ -61,6 +62,7 @@ export class ReportSource {
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }
 
+  facts() { return this.data.facts; }
   listen(onMessage) { onMessage({ status: this.data.status, rows: null }); }
 }
 

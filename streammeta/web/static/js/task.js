@@ -6,12 +6,17 @@ import { clock, count, short } from "./format.js";
 import { VISITS } from "./panels.js";
 
 const FACTS = [
-  ["Loss", (task) => short(task.loss), "fading mean, before each event is learned from"],
-  ["Events", (task) => count(task.events), "learned from"],
-  ["Events since", (task) => count(task.staleness_events), "events of other tasks since its last one"],
-  ["Last seen", (task) => (task.last_seen === null ? "–" : clock(Date.parse(task.last_seen) / 1000, { date: true })), "event time"],
-  ["Memory", (task) => short(task.memory_norm ?? null), "norm at the last checkpoint"],
+  ["Loss", (task) => short(task.loss), () => "fading mean"],
+  ["Events", (task) => count(task.events), () => "learned from"],
+  ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
+  ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
+  ["Memory", (task) => short(task.memory_norm), () => "norm at the last checkpoint"],
 ];
+
+/** Date (0) or time (1) of its last event. */
+function seen(task, part) {
+  return task.last_seen === null ? "–" : clock(Date.parse(task.last_seen) / 1000, { date: true }).split(" ")[part];
+}
 
 export class TaskPage {
   constructor(host, source, frame) {
@@ -19,7 +24,7 @@ export class TaskPage {
     this.source = source;
     this.name = null;
     this.title = element("h1");
-    this.values = FACTS.map(([title, , detail]) => element("div", { class: "card tile" }, element("h3", { text: title }), element("b", { text: "–" }), element("small", { text: detail })));
+    this.values = FACTS.map(([title]) => element("div", { class: "card tile" }, element("h3", { text: title }), element("b", { text: "–" }), element("small")));
     this.chart = new Chart(VISITS, { ...frame, raw: true, log: false, zoom: {}, axis: () => "events", setZoom: () => {} });
     this.unknown = element("p", { class: "nothing", text: "This task is not known.", hidden: true });
     this.known = element("div", {}, element("section", { class: "tiles" }, ...this.values), element("section", { class: "grid" }, this.chart.panel));
@@ -41,7 +46,10 @@ export class TaskPage {
     this.unknown.hidden = Boolean(task);
     this.known.hidden = !task;
     if (!task) return;
-    FACTS.forEach(([, of], place) => put(this.values[place].children[1], of(task)));
+    FACTS.forEach(([, of, detail], place) => {
+      put(this.values[place].children[1], of(task));
+      put(this.values[place].children[2], detail(task));
+    });
     const visits = task.visits || { at: [], meta: [], adapted: [], memory: [] };
     this.chart.show({ ...visits, events: visits.at });
   }

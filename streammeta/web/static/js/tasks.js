@@ -1,7 +1,7 @@
 // The table of tasks: search, sort, a sparkline each.
 
 import { element, put, spark } from "./dom.js";
-import { count, duration, short } from "./format.js";
+import { clock, count, duration, short } from "./format.js";
 
 const COLUMNS = [
   { title: "Task" },
@@ -24,6 +24,7 @@ export class TaskTable {
     this.more = element("button", { type: "button", class: "quiet", text: "Show more", hidden: true, onclick: () => this.#change({ limit: Math.min(MOST, this.query.limit * 4) }) });
     this.heads = COLUMNS.map((column) => this.#head(column));
     const search = element("input", { type: "search", placeholder: "Search tasks", "aria-label": "Search tasks", spellcheck: "false", autocomplete: "off", oninput: (event) => this.#change({ search: event.target.value, limit: FIRST }) });
+    host.classList.toggle("recorded", Boolean(source.facts()));
     host.append(
       element("div", { class: "bar" }, element("h2", { text: "Tasks" }), this.count, search),
       element("table", {}, element("thead", {}, element("tr", {}, ...this.heads)), this.body),
@@ -54,15 +55,21 @@ export class TaskTable {
     this.#fill(answer.tasks);
   }
 
+  /** How long ago; in a report, when. */
+  #seen(at) {
+    if (at === null) return "–";
+    const seconds = Date.parse(at) / 1000;
+    return this.source.facts() ? clock(seconds, { date: true }) : `${duration(Math.max(0, Date.now() / 1000 - seconds))} ago`;
+  }
+
   #fill(tasks) {
     const rows = tasks.map((task) => {
-      const seen = task.last_seen === null ? null : Date.now() / 1000 - Date.parse(task.last_seen) / 1000;
       return element("tr", {},
         element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task })),
         element("td", { class: "number strong", text: short(task.loss) }),
-        element("td", { class: "curve" }, spark(task.recent || [], 96, 20)),
+        element("td", { class: "curve" }, spark(task.recent, 96, 20)),
         element("td", { class: "number", text: count(task.events) }),
-        element("td", { class: "number minor", text: seen === null ? "–" : `${duration(Math.max(0, seen))} ago` }),
+        element("td", { class: "number minor", text: this.#seen(task.last_seen) }),
         element("td", { class: "number", text: count(task.staleness_events) }));
     });
     const nothing = element("tr", {}, element("td", { colspan: "6", class: "none", text: this.query.search ? "no task matches" : "no task yet" }));

@@ -1,0 +1,106 @@
+"""The report as one picture, for slides and letters. Needs matplotlib (extra `plot`)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from streammeta.errors import StreammetaError
+from streammeta.observe.catalogue import PHASES
+from streammeta.observe.history import Curve
+from streammeta.report.run import Run, summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_COLORS: Final = {"meta": "#d55e00", "adapted": "#0072b2", "memory": "#009e73"}
+_TITLES: Final = {
+    "meta": "at the meta-parameters",
+    "adapted": "after one adaptation",
+    "memory": "at the task's memory",
+}
+_INK, _FAINT = "#14181d", "#5a6570"
+
+
+def report_picture(run: Run, path: Path) -> None:
+    """Write the picture: losses large, then gain, norms, tracking error and throughput.
+
+    Raises:
+        StreammetaError: matplotlib is missing; names the remedy.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise StreammetaError(
+            "a picture needs matplotlib: pip install 'streammeta[plot]', or name an .html file"
+        ) from error
+    figure = Figure(figsize=(12, 7.5), dpi=150, layout="constrained", facecolor="white")
+    panels = figure.subplot_mosaic("LLLL;GNTE", height_ratios=[2, 1.1])
+    figure.suptitle(_headline(run), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
+    _losses(panels["L"], run.history.events)
+    _lines(panels["G"], "Adaptation gain", run.history.events, [])
+    gain = _of(run.history.events, "fading_meta") - _of(run.history.events, "fading_adapted")
+    panels["G"].plot(_of(run.history.events, "events"), gain, color=_COLORS["adapted"], lw=1.2)
+    _lines(
+        panels["N"],
+        "Meta-gradient and update norms",
+        run.history.events,
+        [("gradient_norm", "#7a4fb5"), ("update_norm", "#b07d00")],
+    )
+    panels["N"].set_yscale("log")
+    _lines(
+        panels["T"],
+        "Memory tracking error",
+        run.history.events,
+        [("fading_tracking_error", _COLORS["memory"])],
+    )
+    _throughput(panels["E"], run.history.time)
+    figure.savefig(path)
+
+
+def _headline(run: Run) -> str:
+    told = summary(run)
+    loss = told["losses"]["adapted"]
+    text = f"{told['algorithm']} on {told['topic']} · {told['events']:,} events · {run.known:,} tasks"
+    if None in loss.values():
+        return text
+    return f"{text} · loss after adaptation {loss['first']:.3g} → {loss['now']:.3g}"
+
+
+def _losses(axes: "Axes", curve: Curve) -> None:
+    for phase in PHASES:
+        at, color = _of(curve, "events"), _COLORS[phase]
+        axes.plot(at, _of(curve, f"loss_{phase}"), ".", color=color, ms=2.5, alpha=0.25)
+        axes.plot(at, _of(curve, f"fading_{phase}"), color=color, lw=1.6, label=_TITLES[phase])
+    _dress(axes, "Prequential loss: each event is predicted, then learned from", "events")
+    fading = np.concatenate([_of(curve, f"fading_{phase}") for phase in PHASES])
+    if np.isfinite(fading).any():
+        axes.set_ylim(0, 1.1 * float(np.nanmax(fading)))
+        axes.legend(frameon=False, fontsize=8, labelcolor=_FAINT)
+
+
+def _lines(axes: "Axes", title: str, curve: Curve, names: Sequence[tuple[str, str]]) -> None:
+    for name, color in names:
+        axes.plot(_of(curve, "events"), _of(curve, name), color=color, lw=1.2)
+    _dress(axes, title, "events")
+
+
+def _throughput(axes: "Axes", curve: Curve) -> None:
+    seconds, covered = _of(curve, "seconds"), _of(curve, "covered_seconds")
+    rate = np.divide(_of(curve, "learned"), covered, out=np.full_like(covered, np.nan), where=covered > 0)
+    axes.plot((seconds - seconds[:1].sum()) / 60, rate, color=_COLORS["adapted"], lw=1.2)
+    _dress(axes, "Events a second", "minutes")
+
+
+def _dress(axes: "Axes", title: str, x: str) -> None:
+    axes.set_title(title, loc="left", fontsize=9, color=_INK)
+    axes.set_xlabel(x, fontsize=8, color=_FAINT)
+    axes.tick_params(labelsize=8, colors=_FAINT, length=0)
+    axes.grid(color="#eef1f4", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+
+
+def _of(curve: Curve, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return curve.column(name)

@@ -1,0 +1,225 @@
+"""The live page in a real Chromium: a real daemon, then observers that the test plays on."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+
+from playwright.sync_api import Browser
+
+from streammeta.errors import Reason
+from streammeta.prequential import Fading, Prequential
+from tests.observe.outcomes import checkpointed, learned, refused, turned
+from tests.web.browser import Watched, chromium, opened
+from tests.web.long_run import simulate
+from tests.web.shown import Daemon
+
+ODD = 'a/b "<img src=x onerror=alert(1)>" ünï'
+GONE = ("Failed to load resource", "net::ERR")
+"""What Chromium itself says of a daemon that is away."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of this module."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    """A server over observers; time is the machine's."""
+    daemon = Daemon(now=time.time)
+    daemon.server.start()
+    daemon.tell(turned(lag=[3]))
+    yield daemon
+    daemon.status.stop()
+    daemon.server.stop()
+
+
+def learn(daemon: Daemon, count: int, first: int = 1) -> None:
+    """Events of falling loss, some of a task with a name that would be markup."""
+    for number in range(first, first + count):
+        loss = 4.0 / (1.0 + number / 50)
+        means = Prequential(Fading(2 * loss, 1.0), Fading(loss, 1.0), Fading(loss / 2, 1.0), Fading(0.1, 1.0))
+        task = ODD if number % 10 == 0 else f"task-{number % 7}"
+        daemon.tell(
+            learned(
+                events=number,
+                task=task,
+                task_events=number // 7 + 1,
+                loss_meta=2 * loss,
+                loss_adapted=loss * (1 + 0.3 * math.sin(number)),
+                loss_memory=loss / 2,
+                task_loss=9.0 if task == ODD else loss,
+                prequential=means,
+            )
+        )
+    daemon.history.close_row()
+    daemon.tasks.settle()
+    daemon.tell(checkpointed(at=time.time()))
+
+
+def points(watched: Watched, chart: str = "loss") -> int:
+    """How many points the chart's numbers have, as its CSV tells."""
+    with watched.page.expect_download() as download:
+        watched.page.locator(f"[data-chart={chart}] .files button").last.dispatch_event("click")
+    lines = Path(download.value.path()).read_text().splitlines()
+    return len(lines) - 1
+
+
+def test_the_page_shows_what_is_learned_and_moves(browser: Browser, daemon: Daemon) -> None:
+    """Numbers and curves come without a reload; files can be saved; both axes and scales draw."""
+    learn(daemon, 100)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-tile=events] b", "100")
+        watched.shows("#state", "learning")
+        before = points(watched)
+        learn(daemon, 50, first=101)
+        watched.shows("[data-tile=events] b", "150")
+        watched.page.wait_for_function("() => document.title.startsWith('1')")
+        assert points(watched) > before
+        for choice in ("Time", "Log", "Means only", "Events"):
+            watched.page.click(f"#controls button:text-is('{choice}')")
+            assert watched.page.locator("[data-chart=loss] canvas").count() == 1
+        assert points(watched, "throughput") > 1
+        with watched.page.expect_download() as download:
+            watched.page.locator("[data-chart=loss] .files button").first.dispatch_event("click")
+        assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_hovering_reads_values_and_dragging_zooms(browser: Browser, daemon: Daemon) -> None:
+    """The value under the pointer is written out; a dragged range is zoomed, until a double click."""
+    learn(daemon, 400)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-chart=loss] .readings", "after one adaptation")
+        box = watched.page.locator("[data-chart=loss] .u-over").bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        watched.page.mouse.move(box["x"] + box["width"] / 4, middle)
+        watched.shows("[data-chart=loss] .readings .at", "event 1")
+        watched.shows("[data-chart=gain] .readings .at", "event 1")
+        watched.page.mouse.down()
+        watched.page.mouse.move(box["x"] + box["width"] / 2, middle, steps=4)
+        watched.page.mouse.up()
+        watched.page.wait_for_selector("#reset-zoom:not([hidden])")
+        watched.page.mouse.move(box["x"] + 2, middle)
+        watched.shows("[data-chart=loss] .readings .at", "event 10")
+        watched.page.mouse.dblclick(box["x"] + box["width"] / 2, middle)
+        watched.page.wait_for_selector("#reset-zoom", state="hidden")
+
+
+def test_tasks_are_found_and_have_pages(browser: Browser, daemon: Daemon) -> None:
+    """Search finds a task whose name is markup, shown as text; its page has its visits; lists are sorted."""
+    learn(daemon, 100)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("#tasks tbody tr:first-child td", ODD)
+        watched.page.click("#tasks th button:text-is('Events')")
+        watched.page.wait_for_selector("#tasks th[aria-sort=descending] button:text-is('Events')")
+        watched.page.fill("#tasks input", "IMG SRC")
+        watched.page.wait_for_function("() => document.querySelectorAll('#tasks tbody tr').length === 1")
+        watched.shows("#tasks .count", "1 of 8")
+        watched.page.click("#tasks tbody a")
+        watched.shows("#task h1", ODD)
+        watched.shows("#task .readings", "at the task's memory")
+        assert points(watched, "visits") == 10
+        watched.page.click("#task .back")
+        watched.page.wait_for_selector("#overview:not([hidden])")
+        assert watched.page.locator("img").count() == 0
+
+
+def test_troubles_come_and_go(browser: Browser, daemon: Daemon) -> None:
+    """In words, with the remedy."""
+    learn(daemon, 20)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-tile=events] b", "20")
+        assert watched.page.locator(".trouble").count() == 0
+        daemon.tell(turned(connected=False), refused(Reason.BAD_TENSOR))
+        daemon.history.close_row()
+        watched.shows(".trouble[data-code=no_broker]", "kafka.bootstrap_servers")
+        watched.shows(".trouble[data-code=dead_letters]", "1 record could not be used")
+        watched.shows("#state", "no broker")
+        watched.shows("[data-tile=letters] small", "bad tensor 1")
+        daemon.tell(turned())
+        watched.page.wait_for_selector(".trouble[data-code=no_broker]", state="detached")
+
+
+def test_survives_a_restart_of_the_daemon(browser: Browser, daemon: Daemon) -> None:
+    """It says that it is reconnecting, and goes on by itself with the new process's numbers."""
+    learn(daemon, 20)
+    port = int(daemon.server.address.rsplit(":", 1)[1])
+    with opened(browser, daemon.server.address, expected=GONE) as watched:
+        watched.shows("[data-tile=events] b", "20")
+        daemon.server.stop()
+        watched.shows("#state", "reconnecting", seconds=15)
+        watched.shows(".trouble[data-code=unreachable]", "reconnecting")
+        second = Daemon(now=time.time, port=port)
+        second.tell(turned())
+        learn(second, 77)
+        second.server.start()
+        watched.shows("[data-tile=events] b", "77", seconds=15)
+        watched.shows("#state", "learning")
+        watched.page.wait_for_selector(".trouble", state="detached")
+        second.status.stop()
+        second.server.stop()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_a_phone(scheme: str, browser: Browser, daemon: Daemon) -> None:
+    """390 pixels wide nothing sticks out, in both themes, and the button changes the theme."""
+    learn(daemon, 60)
+    with opened(browser, daemon.server.address, width=390, height=844) as watched:
+        watched.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
+        watched.shows("[data-tile=events] b", "60")
+        assert watched.page.evaluate("document.documentElement.scrollWidth") == 390
+        ground = "getComputedStyle(document.body).backgroundColor"
+        dark = "rgb(13, 16, 20)"
+        assert (watched.page.evaluate(ground) == dark) == (scheme == "dark")
+        watched.page.click("#theme")
+        assert watched.page.evaluate(ground) != dark
+        watched.page.click("#theme")
+        assert watched.page.evaluate(ground) == dark
+
+
+def test_settings_are_shown(browser: Browser, daemon: Daemon) -> None:
+    """Asked for when the section is opened, with the rates in force."""
+    learn(daemon, 10)
+    with opened(browser, daemon.server.address) as watched:
+        watched.page.click("#settings summary")
+        watched.shows("#settings dt", "checkpoint_seconds")
+        watched.shows("#settings dd", json.dumps({"sizes": [1, 40, 40, 1]}, separators=(",", ":")))
+
+
+def test_a_long_run_is_shown_at_once(browser: Browser) -> None:
+    """10,000 tasks and 3 hours of history: the first paint within 1 s, under 5 MB transferred in all."""
+    daemon = Daemon()
+    simulate(daemon.clock, daemon.history, daemon.tasks, daemon.status)
+    daemon.server.start()
+    try:
+        painted, sizes = [], []
+        for _ in range(3):
+            with opened(browser, daemon.server.address) as watched:
+                watched.shows("#tasks .count", "10,000")
+                watched.shows("[data-chart=loss] .readings", "after one adaptation")
+                assert points(watched) > 256
+                painted.append(
+                    watched.page.evaluate(
+                        "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+                    )
+                )
+                sizes.append(
+                    watched.page.evaluate(
+                        "performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize || 0), 0)"
+                    )
+                )
+        assert min(painted) < 1000
+        assert 50_000 < max(sizes) < 5_000_000
+        print(f"first paint {min(painted):.0f} ms, transferred {max(sizes) / 1e3:.0f} kB")
+    finally:
+        daemon.status.stop()
+        daemon.server.stop()
