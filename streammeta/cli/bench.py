@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
@@ -21,6 +22,7 @@ SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "codec": codec,
     "stream": stream,
     "tasks": tasks,
+    "recording": recording,
 }
 
 

@@ -65,6 +65,7 @@ class Daemon:
     settings: Mapping[str, object]
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[str] | None" = None
+    flags: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """The settings as flags."""
@@ -75,7 +76,10 @@ class Daemon:
         """Begin a life; its standard error goes to a file beside the state."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [*PROGRAM, "run", *self.arguments(), *flags], stderr=log, env=ENVIRONMENT, text=True
+                [*PROGRAM, "run", *self.arguments(), *self.flags, *flags],
+                stderr=log,
+                env=ENVIRONMENT,
+                text=True,
             )
 
     @property
