@@ -56,7 +56,7 @@ def free_port() -> int:
 
 @dataclass
 class Daemon:
-    """`streammeta run` with these settings, one life after another over the same state.
+    """`streammeta run` with these settings and flags, one life after another over the same state.
 
     As a context manager it kills what is still alive at the end.
     """
@@ -75,12 +75,8 @@ class Daemon:
     def start(self, *flags: str) -> None:
         """Begin a life; its standard error goes to a file beside the state."""
         with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*PROGRAM, "run", *self.arguments(), *self.flags, *flags],
-                stderr=log,
-                env=ENVIRONMENT,
-                text=True,
-            )
+            command = [*PROGRAM, "run", *self.arguments(), *self.flags, *flags]
+            self.process = subprocess.Popen(command, stderr=log, env=ENVIRONMENT, text=True)
 
     @property
     def log(self) -> Path:
