@@ -10,6 +10,7 @@ from rich.table import Table
 
 from streammeta.benchmarks.algorithms import algorithms
 from streammeta.benchmarks.pages import pages
+from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
@@ -23,6 +24,7 @@ SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "stream": stream,
     "tasks": tasks,
     "pages": pages,
+    "recording": recording,
 }
 
 

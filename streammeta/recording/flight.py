@@ -75,8 +75,9 @@ class FlightRecorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Make a part of what the last commit contains; after an error leave that to the next start."""
-        if kind is None:
-            self._writer.truncate(self._committed)
-            self._writer.close()
-        else:
+        try:
+            if kind is None:
+                self._writer.truncate(self._committed)
+                self._writer.roll()
+        finally:
             self._writer.abandon()

@@ -20,7 +20,8 @@ from streammeta.recording.spool import Frame, first_row_of, frames_of
 from streammeta.recording.table import SCHEMA, Tally
 from streammeta.recording.writer import CUTS
 
-CHUNK_ROWS: Final = 8192
+CHUNK_ROWS: Final = 1024
+"""Records that live at a time: with more of them the garbage collector costs more than reading."""
 _ATTEMPTS = 5
 
 

@@ -35,8 +35,6 @@ class ReplaySource:
         self._exhausted = False
         self._cuts: deque[int] = deque()
         self._is_cut = False
-        self._ended_row = -1
-        """The row before which a poll of nothing has ended the iteration."""
         self._moves: dict[int, int] = {}
         self._at: dict[int, int] = {}
         self._polled_rows: deque[int] = deque()
@@ -111,19 +109,15 @@ class ReplaySource:
         return passed
 
     def _before_rewind(self, end: int) -> int:
-        """Where offsets go back: a poll of nothing ends the iteration, with the next the partition moves."""
+        """Where offsets of a partition go back: a poll begins there, so that `moved` can tell of it first."""
         at = dict(self._at)
         for place in range(self._place, end):
             record = self._records[place]
-            if record.offset >= at.get(record.partition, 0):
-                at[record.partition] = record.offset + 1
-            elif place > self._place or self._ended_row != self._rows[place]:
-                if place == self._place:
-                    self._is_cut, self._ended_row = True, self._rows[place]
-                return place
-            else:
-                at[record.partition] = record.offset + 1
+            if record.offset < at.get(record.partition, 0):
+                if place > self._place:
+                    return place
                 self._moves[record.partition] = record.offset
+            at[record.partition] = record.offset + 1
         return end
 
     def _take(self, end: int) -> Sequence[Record]:
@@ -159,21 +153,19 @@ class ReplaySource:
         return records
 
     def ends(self) -> Positions:
-        """After the last row."""
-        return self._recording.next
+        """As if a marker followed the last row: passed when all rows were looked at, wanted or not."""
+        return {partition: offset + 1 for partition, offset in self._recording.next.items()}
 
     def positions(self) -> Positions:
-        """What was polled. None is at its end before the last row was looked at, wanted or not."""
-        ends = self.ends()
-        if self._exhausted:
-            return ends
-        return {p: min(at, ends[p] - 1) if p in ends else at for p, at in self._at.items()}
+        """After what was polled; at the end past the markers."""
+        return self.ends() if self._exhausted else self._at
 
     def lag(self) -> Mapping[int, int]:
         """Offsets that are still to come, wanted or not."""
+        ends = self._recording.next
         if self._exhausted:
-            return dict.fromkeys(self.ends(), 0)
-        return {p: max(0, end - self._at.get(p, 0)) for p, end in self.ends().items()}
+            return dict.fromkeys(ends, 0)
+        return {p: max(0, end - self._at.get(p, 0)) for p, end in ends.items()}
 
     def connected(self) -> bool:
         """There is nothing to be cut off from."""

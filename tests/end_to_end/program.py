@@ -46,7 +46,7 @@ def free_port() -> int:
 
 @dataclass
 class Daemon:
-    """`streammeta run` with these settings, one life after another over the same state.
+    """`streammeta run` with these settings and flags, one life after another over the same state.
 
     As a context manager it kills what is still alive at the end.
     """
@@ -55,6 +55,7 @@ class Daemon:
     settings: Mapping[str, object]
     port: int = field(default_factory=free_port)
     process: Program | None = None
+    flags: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """The settings as flags."""
@@ -63,7 +64,8 @@ class Daemon:
 
     def start(self, *flags: str) -> None:
         """Begin a life; its standard error goes to a file beside the state."""
-        self.process = Program(["run", *self.arguments(), *flags], self.state.with_suffix(".out"), self.log)
+        arguments = ["run", *self.arguments(), *self.flags, *flags]
+        self.process = Program(arguments, self.state.with_suffix(".out"), self.log)
 
     @property
     def log(self) -> Path:

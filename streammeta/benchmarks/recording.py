@@ -1,0 +1,134 @@
+"""Recordings: writing and reading a million small events, and what `run --record` costs the learner."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import islice
+from pathlib import Path
+
+from consumers.learner import Brain, assemble, build_brain, restore
+from producers.messages import messages
+from producers.sinusoid import Sinusoids, sinusoid
+from streammeta.benchmarks.result import Result
+from streammeta.config import Config, load_config
+from streammeta.events import Record
+from streammeta.outcomes import Learned
+from streammeta.recording.flight import FlightRecorder
+from streammeta.recording.reader import Recording
+from streammeta.recording.selection import ALL
+from streammeta.recording.source import ReplaySource
+from streammeta.recording.writer import Writer
+from streammeta.store.directory import StateDirectory
+from streammeta.store.lmdb import LmdbStore
+from streammeta.store.order_log import OrderLog
+from streammeta.stream.generated import GeneratedSource, NoDeadLetters
+from streammeta.tape import NoTape, Tape
+
+SMALL_EVENTS = 1_000_000
+LEARNED_EVENTS = 6000
+ROUNDS = 3
+_HEADERS = (("content-type", b"application/msgpack"),)
+
+
+def recording() -> Iterator[Result]:
+    """Rows a second, bytes a row, and the share of throughput that the flight recorder takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "small"
+        yield Result("write, 1,000,000 events of 100 B", _write(directory), "events/s")
+        yield Result("read as records, the same", _read(directory), "events/s")
+        size_bytes = sum(part.bytes for part in Recording(directory).manifest.parts)
+        yield Result("on the disk, an event", size_bytes / SMALL_EVENTS, "B")
+        yield from _cost(Path(folder))
+
+
+def _small(number: int) -> Record:
+    value = b"%099d" % number
+    return Record("bench", number % 4, number // 4, number, b"task-%d" % (number % 1000), value, _HEADERS)
+
+
+def _write(directory: Path) -> float:
+    seconds = 0.0
+    with closing(Writer(directory, "topic", "bench")) as writer:
+        for begin in range(0, SMALL_EVENTS, 500):
+            records = [_small(number) for number in range(begin, begin + 500)]
+            began = time.perf_counter()
+            writer.append(records)
+            if begin % 10_000 == 0:
+                writer.sync()
+                writer.roll_if_large()
+            seconds += time.perf_counter() - began
+        began = time.perf_counter()
+    return SMALL_EVENTS / (seconds + time.perf_counter() - began)
+
+
+def _read(directory: Path) -> float:
+    """As the loop reads: records, poll by poll."""
+    source = ReplaySource(Recording(directory), ALL)
+    began = time.perf_counter()
+    source.start({})
+    count = 0
+    while records := source.poll(0.0):
+        count += len(records)
+    if count != SMALL_EVENTS:
+        raise AssertionError(f"{count} of {SMALL_EVENTS} events were read")
+    return count / (time.perf_counter() - began)
+
+
+def _cost(folder: Path) -> Iterator[Result]:
+    """The same stream into the learner with and without a recorder, in turn; the best of each."""
+    config = load_config(None, ["outer.clip_norm=10.0"], {})
+    brain, made = build_brain(config), list(_records())
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    for number in range(ROUNDS):
+        for recorded in rates:
+            place = folder / f"{recorded}-{number}"
+            rates[recorded].append(_learn(config, brain, made, place, recorded=recorded))
+    without, with_recorder = max(rates[False]), max(rates[True])
+    yield Result("learn without recorder", without, "events/s")
+    yield Result("learn with --record", with_recorder, "events/s")
+    yield Result("throughput with --record / without", with_recorder / without, "ratio")
+
+
+def _records() -> Iterator[Record]:
+    stream = messages(islice(sinusoid(Sinusoids()), LEARNED_EVENTS), "msgpack")
+    for number, message in enumerate(stream):
+        yield Record("tasks", 0, number, number, message.key, message.value, _HEADERS)
+
+
+def _learn(config: Config, brain: Brain, made: list[Record], folder: Path, *, recorded: bool) -> float:
+    """Events a second, checkpoints included, from the first event learned on."""
+    learned_at: list[float] = []
+    with (
+        StateDirectory(folder / "state") as directory,
+        closing(LmdbStore(directory.lmdb_path)) as store,
+        closing(OrderLog(directory.order_log_path)) as log,
+    ):
+        begun = restore(brain, store)
+        tape: AbstractContextManager[Tape] = nullcontext(NoTape())
+        if recorded:
+            tape = FlightRecorder(folder / "recording", "tasks", begun)
+        with tape as entered:
+            loop = assemble(
+                config,
+                brain,
+                begun,
+                source=_Ending(lambda offset: iter(made[offset:]), per_second=1e9),
+                dead_letters=NoDeadLetters(),
+                store=store,
+                order_log=log,
+                observers=[
+                    lambda o: learned_at.append(time.perf_counter()) if isinstance(o, Learned) else None
+                ],
+                tape=entered,
+            )
+            loop.run(until_end=True)
+        return (len(learned_at) - 1) / (time.perf_counter() - learned_at[0])
+
+
+class _Ending(GeneratedSource):
+    """A generated stream that ends with what was made."""
+
+    def ends(self) -> dict[int, int]:
+        """After the last event."""
+        return {0: LEARNED_EVENTS}
