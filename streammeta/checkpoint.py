@@ -17,7 +17,7 @@ from streammeta.cutting import NOTHING, Tally
 from streammeta.engine import Progress
 from streammeta.errors import StateError
 from streammeta.network import Layout, Parameter
-from streammeta.prequential import Fading, Prequential
+from streammeta.prequential import Prequential
 from streammeta.store.base import Meta
 
 FORMAT: Final = 1
@@ -146,9 +146,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
             inner_lr=tensors["inner_lr"],
             meta_lr=tensors["meta_lr"],
         ),
-        progress=Progress(
-            document["events"], Prequential(*(Fading(*pair) for pair in document["prequential"]))
-        ),
+        progress=Progress(document["events"], Prequential.read(document["prequential"])),
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),

@@ -13,28 +13,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from streammeta.algorithms.base import Info, State
+from streammeta.algorithms.base import State
 from streammeta.buffers import Buffer
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode, TaskEvent
+from streammeta.losses import accuracy as accuracy_of
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
-from streammeta.prequential import Prequential
+from streammeta.prequential import UNKNOWN, Prequential, Scores, Windowed
 from streammeta.store.base import TaskRow, TaskStats
-from streammeta.tracing import Steps, refuse_machine_fault
+from streammeta.tracing import Stepped, Steps, refuse_machine_fault
 
 TASK_FADING = 0.9
 """Weight that a task's own fading means keep per visit: about its last 10 visits count."""
 
+TASK_BLOCK = 10
+"""Visits in a block of a task's own windows: they span its last 10 to 20."""
+
 NON_FINITE = "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
-
-
-class Losses(NamedTuple):
-    """Prequential losses of one event: before it was learned from."""
-
-    meta: float
-    adapted: float
-    memory: float
 
 
 class Progress(NamedTuple):
@@ -56,16 +52,20 @@ class Update(NamedTuple):
         task: The task.
         before: Its statistics before the event.
         entry: Its entry after it.
-        losses, tracking_error: For watchers.
+        losses, accuracy, tracking_error: For watchers; accuracy of classifiers alone.
         progress: How far the stream was learned, this event included.
+        predictions: Of its query set before it was learned from (3, examples, …): at w, after one adaptation,
+            at the task's memory; None unless asked for.
     """
 
     task: str
     before: TaskStats
     entry: Entry
-    losses: Losses
+    losses: Scores
+    accuracy: Scores
     tracking_error: float
     progress: Progress
+    predictions: Tensor | None
 
 
 class Step(NamedTuple):
@@ -136,38 +136,42 @@ class Engine:
         memory = torch.stack([entry.memory for entry in entries])
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
-            state, moved, info, finite = self._steps.step(self.state, memory, seen, episode)
+            stepped = self._steps.step(self.state, memory, seen, episode)
         except (IndexError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
-        if not finite:
+        if not stepped.finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
-        return self._read(events, entries, state, moved, info)
+        return self._read(events, entries, stepped, episode.query.y)
 
     def _read(
-        self, events: Sequence[TaskEvent], entries: Sequence[Entry], state: State, moved: Tensor, info: Info
+        self, events: Sequence[TaskEvent], entries: Sequence[Entry], stepped: Stepped, labels: Tensor
     ) -> Step:
         """The iteration in Python's numbers, each event counted."""
-        progress, updates = self.progress, []
+        progress, updates, info, moved = self.progress, list[Update](), stepped.info, stepped.memory
+        predictions = [None] * len(events) if stepped.predictions is None else stepped.predictions.unbind()
         columns = (info.loss_meta, info.loss_adapted, info.loss_memory, info.tracking_error)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         # Rows of their own: a view would keep the memories of the whole iteration alive.
         memories = [memory.clone() for memory in moved] if len(events) > 1 else [moved[0]]
-        for event, entry, memory, (*three, error) in zip(events, entries, memories, rows, strict=True):
-            losses = Losses(*three)
-            progress = Progress(progress.events + 1, progress.prequential.fold(*losses, error))
-            stats = _visited(entry.stats, progress.events, event.time_ms, losses)
+        for event, entry, memory, (*three, error), predicted, y in zip(
+            events, entries, memories, rows, predictions, labels, strict=True
+        ):
+            losses, accuracy = Scores(*three), self._accuracy(predicted, y)
+            progress = Progress(progress.events + 1, progress.prequential.fold(*losses, error, accuracy))
+            stats = _visited(entry.stats, progress.events, event.time_ms, losses, accuracy)
+            after = entry._replace(stats=stats, memory=memory)
             updates.append(
-                Update(
-                    event.task,
-                    entry.stats,
-                    entry._replace(stats=stats, memory=memory),
-                    losses,
-                    error,
-                    progress,
-                )
+                Update(event.task, entry.stats, after, losses, accuracy, error, progress, predicted)
             )
-        return Step(state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
+        return Step(stepped.state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
+
+    def _accuracy(self, predicted: Tensor | None, labels: Tensor) -> Scores:
+        """The shares that are right, NaN where there was no prediction; unknown unless y is class numbers."""
+        if predicted is None or not self.network.takes_classes:
+            return UNKNOWN
+        shares = (accuracy_of(one, labels).item() if one.isfinite().all() else math.nan for one in predicted)
+        return Scores(*shares)
 
     def keep(self, step: Step) -> None:
         """Make the step's outcome the state: meta-state, counters and the tasks' entries."""
@@ -213,7 +217,7 @@ def _stack(episodes: Sequence[Episode[Tensor]]) -> Episode[Tensor]:
     )
 
 
-def _visited(stats: TaskStats, event: int, time_ms: int, losses: Losses) -> TaskStats:
+def _visited(stats: TaskStats, event: int, time_ms: int, losses: Scores, accuracy: Scores) -> TaskStats:
     """The statistics after one more visit. `memory_norm` is brought up to date when the row is written."""
     visits = stats.events
     return replace(
@@ -224,6 +228,13 @@ def _visited(stats: TaskStats, event: int, time_ms: int, losses: Losses) -> Task
         loss_meta=_fade(stats.loss_meta, losses.meta, visits),
         loss_adapted=_fade(stats.loss_adapted, losses.adapted, visits),
         loss_memory=_fade(stats.loss_memory, losses.memory, visits - 1),
+        accuracy_meta=_fade(stats.accuracy_meta, accuracy.meta, visits),
+        accuracy_adapted=_fade(stats.accuracy_adapted, accuracy.adapted, visits),
+        accuracy_memory=_fade(stats.accuracy_memory, accuracy.memory, visits - 1),
+        windows=tuple(
+            Windowed(blocks).fold(loss, block=TASK_BLOCK, blocks=1).blocks
+            for blocks, loss in zip(stats.windows, losses, strict=True)
+        ),
     )
 
 

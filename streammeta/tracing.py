@@ -16,7 +16,7 @@ from torch._functorch.compile_utils import (
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from streammeta.algorithms.base import Info, MetaLearner, State
+from streammeta.algorithms.base import Info, MetaLearner, State, per_task
 from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Batch, Episode
 from streammeta.network import Network
@@ -45,11 +45,30 @@ class Prepared(NamedTuple):
     classes: int
 
 
+class Stepped(NamedTuple):
+    """What a step gives.
+
+    Attributes:
+        state, memory, info: As `learner.update` returns them.
+        finite: Whether all that is to be kept is.
+        predictions: Of the query sets before they were learned from, (B, 3, examples, …): at w, after one
+            adaptation, at the task's memory (NaN where there is none); None unless asked for.
+    """
+
+    state: State
+    memory: Tensor
+    info: Info
+    finite: bool
+    predictions: Tensor | None
+
+
 class Steps:
     """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
 
-    def __init__(self, learner: MetaLearner, network: Network) -> None:
+    def __init__(self, learner: MetaLearner, network: Network, *, predicts: bool = False) -> None:
+        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does."""
         self._learner = learner
+        self._predicts = predicts or network.takes_classes
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
         self._fits: dict[Signature, int] = {}
@@ -60,10 +79,8 @@ class Steps:
         """The learner's."""
         return self._learner.task_params
 
-    def step(
-        self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
-    ) -> tuple[State, Tensor, Info, bool]:
-        """`learner.update`, and whether all that it returned to keep is finite.
+    def step(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Stepped:
+        """`learner.update`, and what is known beside it.
 
         `episode` and `memory` carry a leading task axis.
 
@@ -78,9 +95,10 @@ class Steps:
             if prepared.classes:
                 for batch in episode:
                     _check_classes(*batch.y.aminmax(), prepared.classes)
-            *outputs, finite = prepared.run(*inputs)
+            finite, predictions, *outputs = prepared.run(*inputs)
         after, rest = read_state(state, outputs)
-        return after, rest[0], Info(*rest[1:]), bool(finite)
+        known = predictions if self._predicts else None
+        return Stepped(after, rest[0], Info(*rest[1:]), bool(finite), known)
 
     def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
@@ -140,7 +158,7 @@ class Steps:
         return prediction.shape[1] if self._network.takes_classes else 0
 
     def _flat_step(self, like: State) -> FlatStep:
-        """The update over a flat list of tensors, with a last output: is everything to keep finite?"""
+        """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""
 
         def step(*flat: Tensor) -> list[Tensor]:
             state, (memory, seen, *arrays) = read_state(like, list(flat))
@@ -149,9 +167,29 @@ class Steps:
             kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
             # 0 · x is NaN exactly where x is not finite, and a sum keeps a NaN
             finite = sum((kept_tensor * 0).sum() for kept_tensor in kept if kept_tensor.numel()) == 0
-            return [*state_tensors(after), moved, *info, torch.as_tensor(finite)]
+            predictions = (
+                self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
+            )
+            return [torch.as_tensor(finite), predictions, *state_tensors(after), moved, *info]
 
         return step
+
+    def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
+        """What `Stepped.predictions` says; shares its forward passes with the update's graph."""
+        learner, predict = self._learner, self._network.predict
+
+        def of_task(memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
+            x = episode.query.x
+            at_meta = predict(state.params, x)
+            adapted = predict(learner.adapt(state, episode.support), x)
+            unknown = torch.full_like(at_meta, torch.nan)
+            if learner.task_params is None:
+                return torch.stack((at_meta, adapted, unknown))
+            at_memory = predict(learner.task_params(state, memory), x)
+            return torch.stack((at_meta, adapted, torch.where(seen > 0, at_memory, unknown)))
+
+        predictions: Tensor = per_task(of_task)(memory, seen, episode)
+        return predictions
 
 
 def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict) -> None:

@@ -92,7 +92,7 @@ def test_all_kinds_of_records_occur(seed: int, folder: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
     data: st.DataObject, folder: Path
 ) -> None:
@@ -118,7 +118,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
     seed=st.integers(0, 2),
     batch=st.integers(1, 4),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_clean_stops_give_the_same_episodes(stops: list[int], seed: int, batch: int, folder: Path) -> None:
     """SIGTERM at any turn: what a buffer holds goes on where it was."""
     reference = uncut(seed, SIZES[0], batch, folder)

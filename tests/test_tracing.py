@@ -63,7 +63,7 @@ def assert_traced_is_eager(made: Network, learner_name: str, draws: Sequence[Epi
     for visit, drawn in enumerate(draws):
         episode = stacked(made.tensors(drawn))
         seen = torch.full((1,), float(visit > 0), dtype=made.dtype)
-        after, moved, info, finite = steps.step(state, memory, seen, episode)
+        after, moved, info, finite, _ = steps.step(state, memory, seen, episode)
         with torch.no_grad():
             eager = learner.update(state, memory, seen, episode)
         assert finite
@@ -128,7 +128,7 @@ def test_several_tasks_at_once(learner: str) -> None:
     memory = torch.randn(3, chosen.memory_size, generator=torch.Generator().manual_seed(6))
     seen = torch.tensor([1.0, 0.0, 1.0])
     episode = stacked(*(made.tensors(arrays(draws)) for _ in range(3)))
-    after, moved, info, finite = Steps(chosen, made).step(state, memory, seen, episode)
+    after, moved, info, finite, _ = Steps(chosen, made).step(state, memory, seen, episode)
     with torch.no_grad():
         eager = chosen.update(state, memory, seen, episode)
     assert finite
@@ -166,7 +166,7 @@ def test_named_state_keeps_its_names() -> None:
         if turned:
             state = state._replace(outer=dict(sorted(state.outer.items(), reverse=True)))
         episode = stacked(made.tensors(arrays(draws)))
-        after, _, _, _ = steps.step(state, memory, seen, episode)
+        after, *_ = steps.step(state, memory, seen, episode)
         with torch.no_grad():
             expected, _, _ = learner.update(state, memory, seen, episode)
         assert not torch.equal(expected.outer["fast"], expected.outer["slow"])
@@ -388,6 +388,6 @@ def test_an_update_that_is_not_finite_is_told() -> None:
     episode = stacked(made.tensors(arrays(np.random.default_rng(1))))
     steps = Steps(learner, made)
     settings: Any = (torch.zeros(1, 0), torch.zeros(1), episode)
-    assert steps.step(state, *settings)[3]
+    assert steps.step(state, *settings).finite
     wild = state._replace(inner_lr=torch.tensor(1e30))
-    assert not steps.step(wild, *settings)[3]
+    assert not steps.step(wild, *settings).finite

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from consumers.learner import brain_of
 from streammeta import export as exporting
+from streammeta.buffers import unpack_buffer
 from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.errors import StateError, StreammetaError
 from streammeta.store.base import TaskStats
@@ -58,12 +59,14 @@ def row_of(task: str, stats: TaskStats, events: int) -> Row:
         "loss_adapted": stats.loss_adapted,
         "loss_memory": stats.loss_memory,
         "memory_norm": stats.memory_norm,
+        "loss_window": stats.loss_window,
+        "accuracy": stats.accuracy,
     }
     return {
         "task": task,
         "events": stats.events,
-        "last_seen": _time(stats.last_seen_ms),
-        "staleness_events": events - stats.last_event,
+        "last_seen": _time(stats.last_seen_ms) if stats.events else None,
+        "staleness_events": events - stats.last_event if stats.events else None,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
     }
 
@@ -79,7 +82,7 @@ SORTS: Final = {
     "task": lambda row: row["task"],
     "events": lambda row: -row["events"],
     "loss": lambda row: -math.inf if row["loss"] is None else -row["loss"],
-    "staleness": lambda row: -row["staleness_events"],
+    "staleness": lambda row: -math.inf if row["staleness_events"] is None else -row["staleness_events"],
 }
 """Worst, most and stalest first."""
 
@@ -118,6 +121,7 @@ def show_task(task: str, directory: Path, output: str) -> None:
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
         row = row_of(task, found.stats, checkpoint.progress.events)
+        row["examples_waiting"] = unpack_buffer(found.buffer).ready
     if output == "json":
         click.echo(json.dumps(row))
     else:
@@ -133,7 +137,11 @@ def show_task(task: str, directory: Path, output: str) -> None:
 def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:
     """Write meta-parameters, and task memories, as safetensors."""
     with opened(directory) as (snapshot, checkpoint):
-        chosen = [task for task, _ in snapshot.stats()] if all_tasks else list(dict.fromkeys(names))
+        chosen = (
+            [task for task, known in snapshot.stats() if known.events]
+            if all_tasks
+            else list(dict.fromkeys(names))
+        )
         arrays = exporting.meta_tensors(checkpoint)
         if chosen:
             rows = ((task, _memory(snapshot, task, directory)) for task in chosen)
@@ -146,6 +154,8 @@ def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
     row = snapshot.get(task)
     if row is None:
         raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list --state {directory}")
+    if not row.stats.events:
+        raise StreammetaError(f"--task {task}: its examples wait for an episode; it was never learned from")
     return row.memory
 
 

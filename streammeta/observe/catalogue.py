@@ -92,6 +92,13 @@ CATALOGUE = (
         "after one inner adaptation (adapted), at the task's memory (memory).",
     ),
     Spec(
+        "streammeta_prequential_accuracy",
+        "gauge",
+        ("phase",),
+        "Fading mean of the share of the query set that was classified rightly before the event is learned "
+        "from; of classifiers alone.",
+    ),
+    Spec(
         "streammeta_adaptation_gain",
         "gauge",
         (),

@@ -194,6 +194,8 @@ def _of_losses(learned: Learned) -> Iterator[Reading]:
     losses = learned.prequential
     for phase, loss in zip(PHASES, (losses.meta, losses.adapted, losses.memory), strict=True):
         yield "streammeta_prequential_loss", (phase,), loss.mean
+    for phase, accuracy in zip(PHASES, losses.accuracies, strict=True):
+        yield "streammeta_prequential_accuracy", (phase,), accuracy.mean
     yield "streammeta_adaptation_gain", (), losses.meta.mean - losses.adapted.mean
     yield "streammeta_memory_tracking_error", (), losses.tracking_error.mean
 

@@ -21,7 +21,7 @@ from streammeta.outcomes import (
     Skipped,
     Turned,
 )
-from streammeta.prequential import Fading
+from streammeta.prequential import Fading, Prequential
 
 FIRST_EVENTS = 50
 """Events whose mean is the first value of a loss, with which later ones are compared."""
@@ -30,10 +30,18 @@ _MARK_SECONDS = 0.5
 
 
 class Loss(TypedDict):
-    """A prequential loss: fading mean now, and the mean over the first events of this process."""
+    """A prequential loss: fading mean now, windowed mean, and the mean over this process's first events."""
 
     first: float | None
     now: float | None
+    window: float | None
+
+
+class Accuracy(TypedDict):
+    """A prequential accuracy: fading mean now, and windowed mean."""
+
+    now: float | None
+    window: float | None
 
 
 class Lag(TypedDict):
@@ -77,6 +85,7 @@ class Snapshot(TypedDict):
     dead_letters: dict[str, int]
     examples_dropped: dict[str, int]
     losses: dict[str, Loss]
+    accuracies: dict[str, Accuracy]
     adaptation_gain: float | None
     gradient_norm: float | None
     update_norm: float | None
@@ -161,7 +170,8 @@ class Status:
         """All of it, now; callable from any thread."""
         now, learned, turned = self._clock(), self._learned, self._turned
         version, torch_version, algorithm, topic = self._names
-        means = _means(learned)
+        losses = learned.prequential if learned else Prequential()
+        means = (losses.meta.mean, losses.adapted.mean, losses.memory.mean)
         return {
             "version": version,
             "torch": torch_version,
@@ -178,8 +188,14 @@ class Status:
             "dead_letters": dict(self._dead_letters),
             "examples_dropped": dict(self._dropped),
             "losses": {
-                phase: {"first": _known(first.mean), "now": _known(mean)}
-                for phase, first, mean in zip(PHASES, self._first, means, strict=True)
+                phase: {"first": _known(first.mean), "now": _known(mean), "window": _known(window.mean)}
+                for phase, first, mean, window in zip(
+                    PHASES, self._first, means, losses.windows[:3], strict=True
+                )
+            },
+            "accuracies": {
+                phase: {"now": _known(mean.mean), "window": _known(window.mean)}
+                for phase, mean, window in zip(PHASES, losses.accuracies, losses.windows[3:], strict=True)
             },
             "adaptation_gain": _known(means[0] - means[1]),
             "gradient_norm": _known(learned.gradient_norm) if learned else None,
@@ -249,13 +265,6 @@ def _recent(marks: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[flo
     """The marks of the rate's window, and the last one before it: never none."""
     inside = sum(1 for at, _ in marks if now - at < RATE_SECONDS)
     return marks[-(inside + 1) :]
-
-
-def _means(learned: Learned | None) -> tuple[float, float, float]:
-    if learned is None:
-        return (math.nan, math.nan, math.nan)
-    losses = learned.prequential
-    return (losses.meta.mean, losses.adapted.mean, losses.memory.mean)
 
 
 def _state(turned: Turned | None) -> str:

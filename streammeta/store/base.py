@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+Blocks = tuple[tuple[float, int], ...]
+"""Sum and count of each block of a windowed mean, older first."""
+
 
 @dataclass(frozen=True, slots=True)
 class TaskStats:
@@ -19,6 +22,8 @@ class TaskStats:
         last_seen_ms: Its event time, in milliseconds since 1970.
         loss_meta, loss_adapted, loss_memory: Fading means of the prequential losses; NaN while unknown.
         memory_norm: Euclidean norm of the task's parameters at its last visit's checkpoint; 0 without memory.
+        accuracy_meta, accuracy_adapted, accuracy_memory: As the losses, of classifiers alone.
+        windows: Sums and counts of the losses at w, adapted, at the memory: the last two blocks of visits.
     """
 
     events: int = 0
@@ -28,11 +33,28 @@ class TaskStats:
     loss_adapted: float = float("nan")
     loss_memory: float = float("nan")
     memory_norm: float = 0.0
+    accuracy_meta: float = float("nan")
+    accuracy_adapted: float = float("nan")
+    accuracy_memory: float = float("nan")
+    windows: tuple[Blocks, ...] = ((), (), ())
 
     @property
     def loss(self) -> float:
         """The task's loss: at its memory where it has one, else after adaptation."""
         return self.loss_adapted if math.isnan(self.loss_memory) else self.loss_memory
+
+    @property
+    def loss_window(self) -> float:
+        """The windowed mean of that loss; NaN while unknown."""
+        _, adapted, memory = self.windows
+        blocks = memory or adapted
+        count = sum(count for _, count in blocks)
+        return sum(total for total, _ in blocks) / count if count else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """The task's accuracy, likewise."""
+        return self.accuracy_adapted if math.isnan(self.accuracy_memory) else self.accuracy_memory
 
 
 class Waiting(NamedTuple):

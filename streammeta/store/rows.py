@@ -4,9 +4,10 @@ Both sides of the format live here; a change of either is a new layout number in
 """
 
 import struct
+from dataclasses import replace
 
 from streammeta.errors import StateError
-from streammeta.store.base import TaskStats, Waiting
+from streammeta.store.base import Blocks, TaskStats, Waiting
 
 MAX_TASK_ID_BYTES = 256
 """Longest task id in UTF-8, as the codec admits it."""
@@ -16,6 +17,7 @@ RESTORE = "restore a copy, or start a new state in an empty directory"
 
 _WAITING = struct.Struct("<QQ")  # task, half
 _STATS = struct.Struct("<QQq4d")  # events, last_event, last_seen_ms, three losses, memory_norm
+_MORE_STATS = struct.Struct("<3d" + 6 * "dQ")  # three accuracies, two blocks of three windows: sum, count
 
 
 def task_key(task: str) -> bytes | None:
@@ -44,7 +46,8 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """56 bytes, little-endian; floats keep every bit, NaN too."""
+    """176 bytes, little-endian; floats keep every bit, NaN too."""
+    blocks = [block for window in stats.windows for block in _two(window)]
     return _STATS.pack(
         stats.events,
         stats.last_event,
@@ -53,20 +56,42 @@ def pack_stats(stats: TaskStats) -> bytes:
         stats.loss_adapted,
         stats.loss_memory,
         stats.memory_norm,
+    ) + _MORE_STATS.pack(
+        stats.accuracy_meta,
+        stats.accuracy_adapted,
+        stats.accuracy_memory,
+        *(number for block in blocks for number in block),
     )
 
 
 def unpack_stats(packed: bytes) -> TaskStats:
-    """The inverse of `pack_stats`.
+    """The inverse of `pack_stats`; also of its first 56 bytes, all that older versions wrote.
 
     Raises:
-        StateError: not 56 bytes, so the state was damaged or written by something else.
+        StateError: neither, so the state was damaged or written by something else.
     """
-    if len(packed) != _STATS.size:
+    if len(packed) not in (_STATS.size, _STATS.size + _MORE_STATS.size):
         raise StateError(
-            f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} belong; {RESTORE}"
+            f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} or "
+            f"{_STATS.size + _MORE_STATS.size} belong; {RESTORE}"
         )
-    return TaskStats(*_STATS.unpack(packed))
+    known = _STATS.unpack(packed[: _STATS.size])
+    if len(packed) == _STATS.size:
+        return TaskStats(*known)
+    meta, adapted, memory, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
+    blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
+    return replace(
+        TaskStats(*known),
+        accuracy_meta=meta,
+        accuracy_adapted=adapted,
+        accuracy_memory=memory,
+        windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
+    )
+
+
+def _two(window: Blocks) -> Blocks:
+    """The window's blocks, those that it does not have with a count of 0."""
+    return (*window, *[(0.0, 0)] * (2 - len(window)))
 
 
 def pack_waiting(waiting: Waiting) -> bytes:

@@ -11,6 +11,7 @@ task_ids = st.text(
 )
 """Any Unicode, NUL and astral characters too; short alphabets make ids meet again."""
 
+windows = st.lists(st.tuples(st.floats(), st.integers(1, 2**64 - 1)), max_size=2).map(tuple)
 stats = st.builds(
     TaskStats,
     events=U64,
@@ -20,6 +21,10 @@ stats = st.builds(
     loss_adapted=st.floats(),
     loss_memory=st.floats(),
     memory_norm=st.floats(),
+    accuracy_meta=st.floats(),
+    accuracy_adapted=st.floats(),
+    accuracy_memory=st.floats(),
+    windows=st.tuples(windows, windows, windows),
 )
 waitings = st.none() | st.builds(Waiting, task=U64, half=U64)
 rows = st.builds(
