@@ -60,9 +60,7 @@ def training(plan: Plan, seeds: int, iterations: int, look_every: int) -> Iterat
 
 def first_visits(examples: int, seeds: int) -> Batch[Tensor]:
     """The K examples of each of the 25 tasks, (seeds, 25, K, 1), from which the published memories begin."""
-    x = np.stack(
-        [np.random.RandomState(seed).uniform(-5, 5, (TASKS, examples)) for seed in range(seeds)]  # noqa: NPY002
-    )
+    x = np.stack([np.random.RandomState(seed).uniform(-5, 5, (TASKS, examples)) for seed in range(seeds)])
     return _waves(*_amplitude_and_phase(np.arange(TASKS)), x)
 
 
@@ -72,8 +70,8 @@ def published_test() -> Episode[Tensor]:
     All have the same 100 points, and the ten to adapt on are the first of them: a tenth of the test set was
     trained on.
     """
-    x = np.random.RandomState(2021).uniform(-5, 5, TEST_POINTS)  # noqa: NPY002
-    drawn = [np.random.RandomState(task) for task in range(5)]  # noqa: NPY002
+    x = np.random.RandomState(2021).uniform(-5, 5, TEST_POINTS)
+    drawn = [np.random.RandomState(task) for task in range(5)]
     waves = np.array([(r.uniform(1, 5), r.uniform(math.pi / 5, math.pi)) for r in drawn])
     query = _waves(waves[:, 0], waves[:, 1], np.tile(x, (5, 1)))
     return Episode(Batch(*(tensor[:, :ADAPTATION_POINTS] for tensor in query)), query)
@@ -93,7 +91,7 @@ def fresh_test(seed: int, tasks: int = 500) -> Episode[Tensor]:
 
 def _stream(plan: Plan, seed: int, iterations: int, look_every: int) -> Iterator[tuple[Array, Array]]:
     """Task numbers (B,) and x (B, examples) of each iteration of one run."""
-    random = np.random.RandomState(seed)  # noqa: NPY002 - the published code's
+    random = np.random.RandomState(seed)
     for done in range(iterations):
         if done and done % look_every == 0:
             random.uniform(size=LOOK_EXAMPLES)
