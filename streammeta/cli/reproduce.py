@@ -1,9 +1,11 @@
 """`streammeta reproduce NAME`: the papers' experiments again, beside the published figures."""
 
 import json
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streammeta.machine import machine
+from streammeta.reproduce import memory as memory_
+from streammeta.reproduce import mnist1d as mnist1d_
+from streammeta.reproduce import omniglot as omniglot_
+from streammeta.reproduce import quadratic as quadratic_
 from streammeta.reproduce import sinewave as sinewave_
+from streammeta.reproduce import steps as steps_
+from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.plot import require_matplotlib, save_plot
 from streammeta.reproduce.report import Measured, Report, Row
 from streammeta.reproduce.report import Progress as Told
+from streammeta.reproduce.sinewave_methods import METHODS
 
 Command = Callable[..., None]
 
@@ -39,8 +48,20 @@ def _outputs(command: Command) -> Command:
     return command
 
 
-def _several(choices: Any) -> click.Option | Any:
-    return click.Choice([str(choice) for choice in choices])
+def _methods(names: Iterable[str]) -> Callable[[Command], Command]:
+    return click.option(
+        "--methods",
+        "-m",
+        multiple=True,
+        type=click.Choice([*names]),
+        help="Repeatable. Default: all of them.",
+    )
+
+
+def _shots(default: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--shots", "-k", multiple=True, type=click.IntRange(min=1), help=f"Repeatable. Default: {default}."
+    )
 
 
 def _positive(name: str, default: int, text: str) -> Callable[[Command], Command]:
@@ -48,52 +69,112 @@ def _positive(name: str, default: int, text: str) -> Callable[[Command], Command
 
 
 @reproduce.command()
-@click.option(
-    "--methods",
-    "-m",
-    multiple=True,
-    type=click.Choice([*sinewave_.METHODS]),
-    help="Repeatable. Default: all.",
-)
-@click.option(
-    "--shots", "-k", multiple=True, type=click.IntRange(min=1), help="K. Repeatable. Default: 1 and 3."
-)
+@_methods(METHODS)
+@_shots("1 and 3")
 @_positive("--seeds", sinewave_.SEEDS, "Runs of each method.")
 @_positive("--iterations", sinewave_.ITERATIONS, "Of MOML; the others see as many examples.")
 @_outputs
 def sinewave(
     methods: tuple[str, ...], shots: tuple[int, ...], seeds: int, iterations: int, **outputs: Any
 ) -> None:
-    """MOML's table: sinewave regression with few examples (JMLR 24(145), section 5.1)."""
-    with _told(**outputs) as (told, show):
-        show(
-            sinewave_.sinewave(
-                told,
-                methods=methods or (*sinewave_.METHODS,),
-                shots=shots or sinewave_.SHOTS,
-                seeds=seeds,
-                iterations=iterations,
-            )
-        )
+    """MOML's table: sinewave regression from few examples (JMLR 24(145), section 5.1)."""
+    experiment = partial(
+        sinewave_.sinewave,
+        methods=methods or (*METHODS,),
+        shots=shots or sinewave_.SHOTS,
+        seeds=seeds,
+        iterations=iterations,
+    )
+    _run(experiment, **outputs)
 
 
-@contextmanager
-def _told(
-    *, plot: Path | None, no_plot: bool, output: str
-) -> Iterator[tuple[Told, Callable[[Report], None]]]:
-    """Progress while the experiment runs, and what to do with its report."""
+@reproduce.command()
+@_positive("--seeds", quadratic_.SEEDS, "Draws of the tasks.")
+@_outputs
+def quadratic(seeds: int, **outputs: Any) -> None:
+    """FO-B-MAML's orders, floors and outer steps, where all is known (arXiv:2409.03682)."""
+    _run(partial(quadratic_.quadratic, seeds=seeds), **outputs)
+
+
+@reproduce.command()
+@_positive("--seeds", steps_.SEEDS, "Runs at each N.")
+@_positive("--iterations", steps_.ITERATIONS, "Meta-updates of a run.")
+@click.option(
+    "--inner-steps", "-n", multiple=True, type=click.IntRange(min=1), help="N. Repeatable. Default: 1 to 10."
+)
+@_outputs
+def steps(seeds: int, iterations: int, inner_steps: tuple[int, ...], **outputs: Any) -> None:
+    """Multi-step MAML: α fixed against α ∝ 1/N (JMLR 23(1), 2022)."""
+    chosen = inner_steps or steps_.INNER_STEPS
+    _run(partial(steps_.steps, inner_steps=chosen, seeds=seeds, iterations=iterations), **outputs)
+
+
+@reproduce.command()
+@_methods(LEARNERS)
+@_outputs
+def memory(methods: tuple[str, ...], **outputs: Any) -> None:
+    """Peak memory of a meta-update against inner steps and channels (arXiv:2412.12030, arXiv:2409.03682)."""
+    _run(partial(memory_.memory, methods=methods or (*LEARNERS,)), **outputs)
+
+
+@reproduce.command()
+@_methods(LEARNERS)
+@_shots("1 and 5")
+@click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
+@_positive("--events", omniglot_.EVENTS, "To learn from, one meta-update each.")
+@click.option("--episodes", type=click.IntRange(min=2), default=omniglot_.EPISODES, show_default=True)
+@_positive("--channels", omniglot_.CHANNELS, "Of the network; the papers have 64.")
+@_outputs
+def omniglot(
+    methods: tuple[str, ...],
+    shots: tuple[int, ...],
+    data: Path | None,
+    events: int,
+    episodes: int,
+    channels: int,
+    **outputs: Any,
+) -> None:
+    """Omniglot, 5-way, on alphabets that were never learned from."""
+    experiment = partial(
+        omniglot_.omniglot,
+        data=data,
+        methods=methods or omniglot_.METHODS,
+        shots=shots or omniglot_.SHOTS,
+        events=events,
+        episodes=episodes,
+        channels=channels,
+    )
+    _run(experiment, **outputs)
+
+
+@reproduce.command()
+@_methods(LEARNERS)
+@_positive("--events", mnist1d_.EVENTS, "To learn from, one meta-update each.")
+@click.option("--episodes", type=click.IntRange(min=2), default=mnist1d_.EPISODES, show_default=True)
+@_positive("--channels", mnist1d_.CHANNELS, "Of the network.")
+@_outputs
+def mnist1d(methods: tuple[str, ...], events: int, episodes: int, channels: int, **outputs: Any) -> None:
+    """Few-shot MNIST-1D, generated from its recipe: accuracy and memory of each algorithm."""
+    chosen = methods or (*LEARNERS,)
+    experiment = partial(
+        mnist1d_.mnist1d, methods=chosen, events=events, episodes=episodes, channels=channels
+    )
+    _run(experiment, **outputs)
+
+
+def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bool, output: str) -> None:
+    """Progress while the experiment runs; then its plot and its table."""
     if not no_plot:
         require_matplotlib()
-    began, reports = time.monotonic(), list[Report]()
+    began = time.monotonic()
     with _progress() as told:
-        yield told, reports.append
-    for report in reports:
-        if not no_plot:
-            save_plot(report, plot or Path(f"{report.name}.png"))
-        if output == "json":
-            click.echo(json.dumps(_as_data(report, time.monotonic() - began)))
-        else:
-            _print(report)
+        report = experiment(told)
+    if not no_plot:
+        save_plot(report, plot or Path(f"{report.name}.png"))
+    if output == "json":
+        click.echo(json.dumps(_as_data(report, time.monotonic() - began)))
+    else:
+        _print(report)
 
 
 @contextmanager
@@ -126,14 +207,22 @@ def _as_data(report: Report, seconds: float) -> dict[str, Any]:
                 "method": row.method,
                 "setting": row.setting,
                 "measured": {
-                    name: figure._asdict() for name, figure in zip(report.measures, row.measured, strict=True)
+                    name: _finite(figure) for name, figure in zip(report.measures, row.measured, strict=True)
                 },
-                "published": row.published and row.published._asdict(),
+                "published": row.published and _finite(row.published),
                 "deviations": row.deviations,
             }
             for row in report.rows
         ],
         "notes": report.notes,
+    }
+
+
+def _finite(figure: Measured) -> dict[str, float | None]:
+    """JSON has no infinity: null."""
+    return {
+        name: value if value is not None and math.isfinite(value) else None
+        for name, value in figure._asdict().items()
     }
 
 

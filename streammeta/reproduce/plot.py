@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B", "#7F7F7F")
 """Okabe and Ito's, which the colour-blind can tell apart, and two more."""
+MARKED = 12
+"""Curves of fewer points show them, and name their places."""
 _STYLES = ("-", "--", "-.", ":")
 
 
@@ -21,7 +23,7 @@ def require_matplotlib() -> None:
         ConfigError: matplotlib is not installed.
     """
     try:
-        import matplotlib as _  # seconds, and only plots need it
+        import matplotlib  # noqa: F401 - is it there?
     except ImportError as error:
         raise ConfigError(
             "the plot needs matplotlib; install it: pip install 'streammeta[reproduce]', or give --no-plot"
@@ -54,13 +56,19 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     for index, curve in enumerate(panel.curves):
         colour = _COLOURS[index % len(_COLOURS)]
         style = _STYLES[index % len(_STYLES)]
-        marker = "o" if len(curve.x) < 12 else ""
+        marker = "o" if len(curve.x) < MARKED else ""
         axes.plot(curve.x, curve.y, style, label=curve.label, color=colour, marker=marker, markersize=4)
         if curve.spread:
-            band = [[y + sign * s for y, s in zip(curve.y, curve.spread, strict=True)] for sign in (-1, 1)]
-            axes.fill_between(curve.x, *band, color=colour, alpha=0.15, linewidth=0)
+            below, above = (
+                [y + sign * s for y, s in zip(curve.y, curve.spread, strict=True)] for sign in (-1, 1)
+            )
+            axes.fill_between(curve.x, below, above, color=colour, alpha=0.15, linewidth=0)
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.set_xscale(panel.x_scale)
     axes.set_yscale(panel.y_scale)
+    places = sorted({x for curve in panel.curves for x in curve.x})
+    if len(places) < MARKED:
+        axes.set_xticks(places, [f"{x:,g}" for x in places])
+        axes.set_xticks([], minor=True)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8)

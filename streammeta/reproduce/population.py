@@ -1,7 +1,7 @@
 """Many runs of one learner at once: every tensor has a leading axis of runs, one traced step moves all.
 
-Runs differ in their first parameters, in their data and, where wanted, in their learning rates. Eight times the
-runs cost about twice the time.
+Runs differ in their first parameters, in their data and, where wanted, in their learning rates. Eight times
+the runs cost about twice the time.
 """
 
 import shutil
@@ -19,7 +19,7 @@ from streammeta.tracing import FlatStep, read_state, signature_of, state_tensors
 Draw = tuple[Tensor, Episode[Tensor]]
 """Task numbers (runs, B), each task once in a run, and their episodes, each tensor (runs, B, examples, …)."""
 
-WORTH_COMPILING = 5000
+WORTH_COMPILING = 4000
 """Steps from which the half minute that a compiler needs comes back."""
 
 

@@ -1,12 +1,12 @@
 """First-order bilevel meta-learning on quadratic tasks, where every gradient has a closed form.
 
-Three facts of chapter 2: the error of the difference quotient is of first (forward) or second (symmetric) order
-in ν; descent comes to rest at ‖∇F‖ of that order, where first-order MAML and Reptile stall at a floor that no
-step size removes; with one task a step, normalised descent stalls and SNGDM keeps falling.
+Three facts of chapter 2: the error of the difference quotient is of first (forward) or second (symmetric)
+order in ν; descent comes to rest at ‖∇F‖ of that order, where first-order MAML and Reptile stall at a floor
+that no step size removes; with one task a step, normalised descent stalls and SNGDM keeps falling.
 
-The errors are those of the learner itself. Descents are long, and take its direction from the closed form, with
-which the learner agrees to rounding; both are affine in w.
-Source: Chayti, Jaggi 2024, arXiv:2409.03682; the reference floors are derived, on another family of random tasks.
+The errors are those of the learner itself. Descents are long, and take its direction from the closed form,
+with which the learner agrees to rounding; both are affine in w.
+Source: Chayti, Jaggi 2024, arXiv:2409.03682; the reference floors are derived, on other random tasks.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,7 +85,7 @@ def _errors(given: list[Tasks], nus: Sequence[float], progress: Progress) -> Par
     rows, curves = [], []
     point = torch.ones(DIMENSION, dtype=torch.float64)
     for difference in get_args(Difference):
-        errors = []
+        errors: list[list[float]] = []
         for nu in nus:
             progress(f"error, {difference}", len(errors) + 1, len(nus))
             found = [_learners_direction(each, point, nu, difference) for each in given]
@@ -100,7 +100,7 @@ def _floors(given: list[Tasks], nus: Sequence[float], progress: Progress) -> Par
     """Fact 3: ‖∇F‖ where descent comes to rest."""
     rows, curves = [], []
     for difference in get_args(Difference):
-        rests = []
+        rests: list[list[float]] = []
         for nu in nus:
             progress(f"rest, {difference}", len(rests) + 1, len(nus))
             rests.append(_rests(given, _quotient(nu, difference)))
@@ -118,7 +118,7 @@ def _one_task(given: list[Tasks], lengths: Sequence[int], progress: Progress) ->
     """Fact 4: ‖∇F‖ over the last quarter of T steps of one task each, γ = 4T^(−3/4), β = 1 − T^(−1/2)."""
     rows, curves = [], []
     for name in ("normalized", "sngdm"):
-        ends = []
+        ends: list[list[float]] = []
         for length in lengths:
             progress(f"one task a step, {name}", len(ends) + 1, len(lengths))
             outer = sngdm(momentum=1 - length**-0.5) if name == "sngdm" else normalized()
@@ -159,7 +159,7 @@ def _reptile(given: Tasks, w: Tensor) -> Tensor:
 
 def _rests(given: list[Tasks], direction: Direction) -> list[float]:
     """‖∇F‖ of each draw where descent along the mean direction, all tasks at every step, comes to rest."""
-    rests = []
+    rests: list[float] = []
     for each in given:
         matrix, offset = (tensor.mean(0) for tensor in Affine.of(direction, each))
         w = torch.zeros(DIMENSION, dtype=torch.float64)
@@ -179,7 +179,7 @@ def _last_quarter(outer: Outer, given: Tasks, length: int) -> float:
         w, slots = outer.update(w, steps.matrices[i] @ w + steps.offsets[i], slots, rate)
         points.append(w)
     last = torch.stack(points[-(length // 4) :])
-    return (last @ matrix.T + offset).norm(dim=1).mean().item()
+    return float((last @ matrix.T + offset).norm(dim=1).mean())
 
 
 def _order_row(name: Difference, setting: str, nus: Sequence[float], figures: list[list[float]]) -> Row:

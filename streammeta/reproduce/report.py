@@ -1,4 +1,4 @@
-"""What an experiment found: rows beside the published figures, panels to plot, and what is to be said of them."""
+"""What an experiment found: rows beside the published figures, panels to plot, notes on how to judge them."""
 
 import math
 import statistics

@@ -1,8 +1,8 @@
-"""Sinewave regression as in the MOML paper, section 5.1: all methods, five seeds at once, the published draws.
+"""Sinewave regression as in the MOML paper, section 5.1: all methods, five seeds at once, published draws.
 
 25 training tasks y = A sin(x + φ), A ∈ {1..5}, φ ∈ {π/5..π}, x ~ U[−5,5]; network 1-40-40-1; α = 0.01; B = 3
-tasks an iteration with batches of K examples; 40,000 iterations. Test: ten steps of gradient descent of 0.01 on
-ten points of a new task, then the mean squared error on 100 points.
+tasks an iteration with batches of K examples; 40,000 iterations. Test: ten steps of gradient descent of 0.01
+on ten points of a new task, then the mean squared error on 100 points.
 
 The published test is five tasks that are always the same, and a tenth of its points were adapted on; it is
 easier than the distribution it stands for. Both are reported: it, and 500 fresh tasks.

@@ -1,8 +1,8 @@
 """Multi-step MAML: a fixed inner step against one that falls as 1/N (chapter 3).
 
-Tasks are waves y = A sin(x + φ), A ∈ [1, 3], φ ∈ [0, π], learned by a tanh network of 25 parameters in float64. For
-each N: with α fixed the weight C_L of the objective's smoothness, hence the meta-gradient, grows without bound,
-and descent at one meta step runs away; with α ∝ 1/N it does not.
+Tasks are waves y = A sin(x + φ), A ∈ [1, 3], φ ∈ [0, π], learned by a tanh network of 25 parameters in
+float64. For each N: with α fixed the weight C_L of the objective's smoothness, hence the meta-gradient, grows
+without bound, and descent at one meta step runs away; with α ∝ 1/N it does not.
 Source: Ji, Yang, Liang, JMLR 23(1) 2022, arXiv:2002.07836.
 """
 
@@ -55,18 +55,20 @@ def steps(
             measured = Measured.over(whole) if whole else Measured(math.inf)
             rows.append(Row(f"α {rule}", f"N = {n}", (measured, diverged, Measured(weight(alpha, n)))))
             means.append(measured.mean)
-        losses.append(Curve(f"α {rule}", list(inner_steps), means))
+        lost = [n for n, mean in zip(inner_steps, means, strict=True) if mean == math.inf]
+        label = f"α {rule}, runs away from N = {lost[0]} on" if lost else f"α {rule}"
+        losses.append(Curve(label, list(inner_steps), means))
         weights.append(
             Curve(f"α {rule}", list(inner_steps), [weight(inner_lr(rule, n), n) for n in inner_steps])
         )
     return Report(
         "steps",
         f"Multi-step MAML, α = {INNER_LR} or {INNER_LR}/N, {iterations} iterations, {seeds} seeds",
-        ("adapted loss", "runs to NaN", "C_L/ρ at L = 1"),
+        ("adapted loss", "seeds that ran away", "C_L/ρ at L = 1"),
         "sd over the seeds that stayed finite",
         rows,
         [
-            Panel("after learning", "inner steps N", "loss after adaptation", losses, y_scale="log"),
+            Panel("after learning", "inner steps N", "loss after adaptation", losses),
             Panel(
                 "weight of the gradient norm in the smoothness",
                 "inner steps N",
@@ -97,7 +99,7 @@ def loss(params: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def learned(alpha: float, inner_steps: int, seeds: int, iterations: int) -> list[float]:
-    """Loss after N inner steps on unseen tasks, for each seed at the end of its run; infinite where it ran away."""
+    """Loss of unseen tasks after N inner steps, at the end of each seed's run; infinite where it ran away."""
     random = torch.Generator().manual_seed(inner_steps)
     learner = multi_step_maml(loss, sgd(), inner_lr=alpha, meta_lr=META_LR, inner_steps=inner_steps)
     starts = 0.5 * torch.randn(seeds, DIMENSION, generator=random, dtype=torch.float64)
