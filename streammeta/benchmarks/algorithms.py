@@ -43,6 +43,6 @@ def _seconds(config: Config) -> float:
     )
     state = brain.learner.init(brain.network.initial)
     memory, seen = torch.zeros(size, brain.learner.memory_size), torch.zeros(size)
-    _, memory, _, _ = brain.steps.step(state, memory, seen, episode)
+    memory = brain.steps.step(state, memory, seen, episode).memory
     step = partial(brain.steps.step, state, memory, torch.ones(size), episode)
     return seconds_per_call(step, calls=50, rounds=3)

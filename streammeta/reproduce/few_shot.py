@@ -46,11 +46,11 @@ def learned(
     for done in range(1, events + 1):
         task, arrays = next(stream)
         memory, seen = rows.get(task, nothing)[None], network.initial.new_full((1,), task in rows)
-        state, moved, info, finite = steps.step(state, memory, seen, alone(network.tensors(arrays)))
-        if not finite:
+        step = steps.step(state, memory, seen, alone(network.tensors(arrays)))
+        if not step.finite:
             raise StreammetaError(f"the update of event {done} is not finite; take a smaller rate")
-        rows[task] = moved[0]
-        losses.append(info.loss_adapted.mean().item())
+        state, rows[task] = step.state, step.memory[0]
+        losses.append(step.info.loss_adapted.mean().item())
         if done % max(1, events // 100) == 0:
             told(done, events)
     return Learned(state, losses)

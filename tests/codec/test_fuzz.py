@@ -3,7 +3,6 @@
 import random
 import re
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 
@@ -64,7 +63,7 @@ def mutant(origin: Record, chance: random.Random) -> Record:
     headers = origin.headers
     if chance.random() < 0.1:
         headers = tuple((name, mutated(content or b"", chance)) for name, content in headers)
-    return replace(origin, key=key, value=value, headers=headers)
+    return origin._replace(key=key, value=value, headers=headers)
 
 
 def test_nothing_but_bad_event_is_raised() -> None:

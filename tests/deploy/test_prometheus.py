@@ -17,8 +17,7 @@ from tests.brokers.broker import Broker
 from tests.brokers.conftest import collect_sockets
 from tests.deploy.expressions import annotation_expressions, exposed, panel_expressions, rule_expressions
 from tests.deploy.prometheus import Prometheus, available, quickened
-from tests.end_to_end.processes import Program
-from tests.end_to_end.program import Daemon, wait_until
+from tests.end_to_end.program import Daemon, running, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,13 +47,8 @@ class Scene(NamedTuple):
     def produce(self, *options: object) -> Iterator[None]:
         """Meanwhile `streammeta produce sinusoid`, of 30 tasks, writes to the topic."""
         target = ["--bootstrap-servers", self.broker.bootstrap_servers, "--topic", TOPIC, "--tasks", 30]
-        log = self.daemon.state.with_name("producer.log")
-        producer = Program(["produce", "sinusoid", *map(str, [*target, *options])], log, log)
-        try:
+        with running("produce", "sinusoid", *target, *options):
             yield
-        finally:
-            producer.send_signal(signal.SIGKILL)
-            producer.wait(30)
 
     def poison(self) -> None:
         """Records that cannot be used: no JSON, and NaN."""

@@ -8,11 +8,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from safetensors.numpy import load_file
 
@@ -20,13 +21,41 @@ from streammeta.events import Array
 from tests.end_to_end.processes import Program
 
 
-def succeed(*arguments: object) -> str:
-    """Run a verb that must succeed; its standard output."""
+class Done(NamedTuple):
+    """A verb that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def streammeta(*arguments: object) -> Done:
+    """Run a verb to its end."""
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder, "output"), Path(folder, "log")
         code = Program([str(argument) for argument in arguments], output, log).wait(120)
-        assert code == 0, log.read_text()
-        return output.read_text()
+        return Done(code, output.read_text(), log.read_text())
+
+
+def succeed(*arguments: object) -> str:
+    """Run a verb that must succeed; its standard output."""
+    done = streammeta(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@contextmanager
+def running(*arguments: object) -> Iterator[Program]:
+    """A verb in the background; killed at the end of the block, if it still runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Program(
+            [str(argument) for argument in arguments], Path(folder, "output"), Path(folder, "log")
+        )
+        try:
+            yield program
+        finally:
+            program.send_signal(signal.SIGKILL)
+            program.wait(30)
 
 
 def wait_until(condition: Callable[[], bool], what: object, timeout_seconds: float = 60) -> None:

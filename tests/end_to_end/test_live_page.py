@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import pytest
 pytest.importorskip("playwright", reason="playwright is not installed")
 
 from streammeta.stream.embedded import EmbeddedBroker
-from tests.end_to_end.program import ENVIRONMENT, PROGRAM, Daemon, succeed
+from tests.end_to_end.program import Daemon, running, succeed
 from tests.web.browser import Watched, chromium, opened
 
 GONE = ("Failed to load resource", "net::ERR")
@@ -24,13 +23,8 @@ GONE = ("Failed to load resource", "net::ERR")
 def producing(bootstrap_servers: str, *options: object) -> Iterator[None]:
     """`streammeta produce sinusoid` while the block runs."""
     stream = ["produce", "sinusoid", "--tasks", 12, "--shots", 5, "--query", 5, *options]
-    command = [*PROGRAM, *map(str, stream), "--bootstrap-servers", bootstrap_servers]
-    process = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    try:
+    with running(*stream, "--bootstrap-servers", bootstrap_servers):
         yield
-    finally:
-        process.kill()
-        process.wait()
 
 
 def hang(broker: EmbeddedBroker, number: signal.Signals) -> None:

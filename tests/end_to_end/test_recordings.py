@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from streammeta.events import Record
 from streammeta.stream.kafka import KafkaSource
 from tests.brokers.broker import Broker, eventually, fresh
-from tests.end_to_end.program import ENVIRONMENT, PROGRAM, Daemon, same_bits, streammeta, succeed, wait_until
+from tests.end_to_end.program import Daemon, running, same_bits, streammeta, succeed, wait_until
 from tests.recording.samples import read, stream, write
 
 EVENTS = 3000
@@ -117,9 +117,8 @@ def test_a_killed_recorder_goes_on(tansu: Broker, tmp_path: Path) -> None:
     topic, recording = produce(tansu, EVENTS), tmp_path / "recording"
     arguments = ["record", *flags(where(tansu, topic)), "--output", str(recording)]
     for rows in (1, EVENTS + 1, EVENTS + 200):
-        with subprocess.Popen([*PROGRAM, *arguments], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        with running(*arguments):
             wait_until(lambda rows=rows: recording_rows(recording) >= rows, f"{rows} rows")  # type: ignore[misc]
-            process.send_signal(signal.SIGKILL)
         tansu.write(topic, [b"more"] * 150, partition=1)
     told = json.loads(succeed(*arguments, "--until-end", "--summary", "json"))
     assert told["rows"] == EVENTS + 450
@@ -149,9 +148,8 @@ def test_put_back_on_a_topic_once(kafka_broker: Broker, tmp_path: Path) -> None:
     plan = json.loads(succeed(*arguments, "--dry-run", "--output", "json", "--speed", "250"))
     assert (plan["records"], plan["seconds"]) == (EVENTS + 1, pytest.approx(12.0, abs=0.1))
     for seen in (100, 500, 900):
-        with subprocess.Popen([*PROGRAM, *arguments, "--speed", "250"], env=ENVIRONMENT) as process:
+        with running(*arguments, "--speed", "250"):
             eventually(lambda seen=seen: len(consumed(kafka_broker, target)) >= seen)  # type: ignore[misc]
-            process.send_signal(signal.SIGKILL)
     assert len(consumed(kafka_broker, target)) < EVENTS
     told = json.loads(succeed(*arguments, "--speed", "max", "--output", "json"))
     assert told["done"]
