@@ -4,7 +4,8 @@ A task is five of the ten digits under labels of its own: the same digit is clas
 that nothing but adaptation to the support set can tell. 100 tasks to learn from, others to be scored on,
 with other examples. The network is the recipe's, 25 channels.
 Source: Greydanus 2020, arXiv:2011.14439, for the data; the choice of tasks is ours, and no figure is
-published. """
+published.
+"""
 
 from collections.abc import Sequence
 from functools import partial
