@@ -100,9 +100,9 @@ def compiled(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     """The step as machine code, or as it is where no compiler works."""
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         return step
-    fast: FlatStep = torch.compile(step, dynamic=False)
     try:
         with warnings.catch_warnings(action="ignore"):
+            fast: FlatStep = torch.compile(step, dynamic=False)
             fast(*inputs)
     except Exception:  # noqa: BLE001 - compilers fail in many ways, and none of them matters here
         return step

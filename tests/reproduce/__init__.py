@@ -1,0 +1,1 @@
+"""Short runs of the papers' experiments: the facts that they must show."""
