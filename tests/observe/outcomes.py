@@ -54,9 +54,15 @@ def refused(reason: Reason = Reason.BAD_TENSOR, message: str = "x has no shape")
     return Refused("tasks", 0, 7, reason, message)
 
 
-def turned(*, connected: bool = True, restoring: bool = False, lag: Iterable[int] = (5,)) -> Turned:
+def turned(
+    *,
+    connected: bool = True,
+    restoring: bool = False,
+    lag: Iterable[int] = (5,),
+    replayed: float | None = None,
+) -> Turned:
     """One turn of the loop; `lag` of partitions 0, 1, …."""
-    return Turned("tasks", connected, restoring, dict(enumerate(lag)))
+    return Turned("tasks", connected, restoring, dict(enumerate(lag)), replayed)
 
 
 def checkpointed(*, ok: bool = True, at: float = 1_700_000_000.0) -> Checkpointed:

@@ -41,6 +41,7 @@ CONTRACT = {
     "streammeta_checkpoint_duration_seconds": ("histogram", set()),
     "streammeta_checkpoint_bytes": ("gauge", set()),
     "streammeta_checkpoint_last_success_timestamp_seconds": ("gauge", set()),
+    "streammeta_replay_progress_ratio": ("gauge", set()),
 }
 """Section 6 of the contract, by the name of the family (a counter's lacks `_total`)."""
 
@@ -66,7 +67,7 @@ def feed(metrics: Metrics, outcomes: Iterable[Outcome]) -> None:
 def everything() -> list[Outcome]:
     """At least one outcome of each kind."""
     again = learned(events=2, task_events=2, staleness_events=1)
-    return [turned(), learned(), again, refused(), Duplicate("tasks", 0, 1), checkpointed()]
+    return [turned(replayed=0.5), learned(), again, refused(), Duplicate("tasks", 0, 1), checkpointed()]
 
 
 def samples(registry: CollectorRegistry, family: str) -> list[Sample]:
@@ -181,6 +182,14 @@ def test_failed_checkpoint_leaves_the_last_success(metrics: Metrics, registry: C
     feed(metrics, [checkpointed(at=100.0), checkpointed(ok=False, at=200.0)])
     assert registry.get_sample_value("streammeta_checkpoint_last_success_timestamp_seconds") == 100.0
     assert registry.get_sample_value("streammeta_checkpoint_duration_seconds_count") == 1
+
+
+def test_progress_is_that_of_a_replay(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Absent while a topic is read, which has no end."""
+    metrics(turned())
+    assert registry.get_sample_value("streammeta_replay_progress_ratio") is None
+    metrics(turned(replayed=0.25))
+    assert registry.get_sample_value("streammeta_replay_progress_ratio") == 0.25
 
 
 def test_lag_of_a_lost_partition_disappears(metrics: Metrics, registry: CollectorRegistry) -> None:
