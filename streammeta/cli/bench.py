@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from streammeta.benchmarks.algorithms import algorithms
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
@@ -19,6 +20,7 @@ from streammeta.benchmarks.tasks import tasks
 
 SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "steps": steps,
+    "algorithms": algorithms,
     "codec": codec,
     "stream": stream,
     "tasks": tasks,

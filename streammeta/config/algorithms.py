@@ -1,6 +1,6 @@
 """The `[algorithm]` tables: one class an algorithm, named in `Algorithm`."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -205,6 +205,7 @@ Moml = MomlSection | MomlV2Section | NasaSection | BSpiderBoostSection | LocalMo
 Maml = MamlSection | ReptileSection | AnilSection
 Baseline = OnlineSgdSection | IndependentSection
 Algorithm = Moml | Maml | Bilevel | Baseline
+NAMES: Final = tuple(str(section.model_fields["name"].default) for section in get_args(Algorithm))
 
 
 def refuse_batch(algorithm: Algorithm, batch: int) -> str | None:

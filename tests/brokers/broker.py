@@ -78,8 +78,8 @@ class Broker:
         return Settings(**({"bootstrap_servers": self.bootstrap_servers} | changes))
 
     def create(self, topic: str, partitions: int = 1, **configs: str) -> str:
-        """Create a topic and wait until it has leaders."""
-        named = {name.replace("_", "."): value for name, value in configs.items()}
+        """Create a topic that keeps its records, whatever their times, and wait until it has leaders."""
+        named = {name.replace("_", "."): value for name, value in ({"retention_ms": "-1"} | configs).items()}
         wanted = {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": named}}
         eventually(lambda: self._created(wanted))
         return topic

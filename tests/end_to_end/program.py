@@ -1,12 +1,10 @@
 """The command line as a user runs it: processes, signals, files."""
 
 import json
-import os
 import random
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,24 +17,22 @@ from typing import Any, Self
 from safetensors.numpy import load_file
 
 from streammeta.events import Array
-
-PROGRAM = [sys.executable, "-m", "streammeta"]
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("STREAMMETA_")} | {"NO_COLOR": "1"}
+from tests.end_to_end.processes import Program
 
 
-def streammeta(*arguments: object, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a verb to its end."""
-    command = [*PROGRAM, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=timeout_seconds, env=ENVIRONMENT, check=False
-    )
+def ended(*arguments: object) -> tuple[int, str, str]:
+    """Run a verb to its end; its exit code, standard output and standard error."""
+    with tempfile.TemporaryDirectory() as folder:
+        output, log = Path(folder, "output"), Path(folder, "log")
+        code = Program([str(argument) for argument in arguments], output, log).wait(120)
+        return code, output.read_text(), log.read_text()
 
 
 def succeed(*arguments: object) -> str:
     """Run a verb that must succeed; its standard output."""
-    done = streammeta(*arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, output, log = ended(*arguments)
+    assert code == 0, log
+    return output
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
@@ -64,7 +60,7 @@ class Daemon:
     state: Path
     settings: Mapping[str, object]
     port: int = field(default_factory=free_port)
-    process: "subprocess.Popen[str] | None" = None
+    process: Program | None = None
     flags: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
@@ -74,9 +70,8 @@ class Daemon:
 
     def start(self, *flags: str) -> None:
         """Begin a life; its standard error goes to a file beside the state."""
-        with self.log.open("a") as log:
-            command = [*PROGRAM, "run", *self.arguments(), *self.flags, *flags]
-            self.process = subprocess.Popen(command, stderr=log, env=ENVIRONMENT, text=True)
+        command = ["run", *self.arguments(), *self.flags, *flags]
+        self.process = Program(command, self.state.with_suffix(".out"), self.log)
 
     @property
     def log(self) -> Path:
@@ -145,10 +140,10 @@ class Daemon:
             assert self.wait() == (0 if number == signal.SIGTERM else -number)
         self.run_to_end()
 
-    def export(self) -> dict[str, Array]:
-        """Meta-parameters and all memories."""
+    def export(self, *, tasks: bool = True) -> dict[str, Array]:
+        """Meta-parameters and, where the algorithm has them, all memories."""
         output = self.state.with_suffix(".safetensors")
-        succeed("export", "--state", self.state, "--all-tasks", "--output", output)
+        succeed("export", "--state", self.state, "--output", output, *(["--all-tasks"] if tasks else []))
         return load_file(output)
 
     def counts(self) -> dict[str, int]:

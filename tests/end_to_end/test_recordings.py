@@ -2,9 +2,10 @@
 
 import json
 import random
+import shutil
 import signal
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from safetensors.numpy import load_file
 from streammeta.events import Record
 from streammeta.stream.kafka import KafkaSource
 from tests.brokers.broker import Broker, eventually, fresh
-from tests.end_to_end.program import ENVIRONMENT, PROGRAM, Daemon, same_bits, streammeta, succeed, wait_until
+from tests.end_to_end.processes import Program
+from tests.end_to_end.program import Daemon, ended, same_bits, succeed, wait_until
 from tests.recording.samples import read, stream, write
 
 EVENTS = 3000
@@ -62,6 +64,18 @@ def consumed(broker: Broker, topic: str) -> list[Record]:
     return sorted(records, key=lambda record: (record.partition, record.offset))
 
 
+@contextmanager
+def killed(arguments: Sequence[str], folder: Path) -> Iterator[None]:
+    """The program runs as long as the block, then SIGKILL ends it."""
+    process = Program(arguments, folder / "killed.out", folder / "killed.log")
+    try:
+        yield
+        assert process.poll() is None, (folder / "killed.log").read_text()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+
+
 def untouched(records: Sequence[Record]) -> list[tuple[object, ...]]:
     """All of them but topic and offset, partition by partition, in their order there."""
     by_partition = sorted(records, key=lambda record: record.partition)
@@ -96,13 +110,12 @@ def test_a_replay_goes_on_from_a_checkpoint(tansu: Broker, tmp_path: Path) -> No
         live.wait_for_events(200)
         live.send(signal.SIGTERM)
         assert live.wait() == 0
-        middle = tmp_path / "middle"
-        subprocess.run(["cp", "-r", live.state, middle], check=True)
+        middle = shutil.copytree(live.state, tmp_path / "middle")
         live.run_to_end()
         whole = live.export()
-        refused = streammeta("replay", recording, *flags(LEARNER | {"state.dir": live.state}))
-        assert (refused.returncode, refused.stdout) == (65, "")
-        assert "not a replay of this recording" in refused.stderr
+        code, output, log = ended("replay", recording, *flags(LEARNER | {"state.dir": live.state}))
+        assert (code, output) == (65, "")
+        assert "not a replay of this recording" in log
     state = tmp_path / "again"
     arguments = ["replay", recording, "--from-state", middle, *flags(LEARNER | {"state.dir": state})]
     told = json.loads(succeed(*arguments, "--output", "json"))
@@ -117,19 +130,18 @@ def test_a_killed_recorder_goes_on(tansu: Broker, tmp_path: Path) -> None:
     topic, recording = produce(tansu, EVENTS), tmp_path / "recording"
     arguments = ["record", *flags(where(tansu, topic)), "--output", str(recording)]
     for rows in (1, EVENTS + 1, EVENTS + 200):
-        with subprocess.Popen([*PROGRAM, *arguments], env=ENVIRONMENT, stderr=subprocess.DEVNULL) as process:
+        with killed(arguments, tmp_path):
             wait_until(lambda rows=rows: recording_rows(recording) >= rows, f"{rows} rows")  # type: ignore[misc]
-            process.send_signal(signal.SIGKILL)
         tansu.write(topic, [b"more"] * 150, partition=1)
     told = json.loads(succeed(*arguments, "--until-end", "--summary", "json"))
     assert told["rows"] == EVENTS + 450
     assert untouched(read(recording)) == untouched(consumed(tansu, topic))
     part = recording / "part-000000.parquet"
     part.write_bytes(part.read_bytes().replace(b"more", b"less"))
-    refused = streammeta("replay", recording, "--dry-run")
-    assert refused.returncode == 65
-    assert "part-000000.parquet cannot be used" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    code, _, log = ended("replay", recording, "--dry-run")
+    assert code == 65
+    assert "part-000000.parquet cannot be used" in log
+    assert "Traceback" not in log
 
 
 def recording_rows(recording: Path) -> int:
@@ -149,9 +161,8 @@ def test_put_back_on_a_topic_once(kafka_broker: Broker, tmp_path: Path) -> None:
     plan = json.loads(succeed(*arguments, "--dry-run", "--output", "json", "--speed", "250"))
     assert (plan["records"], plan["seconds"]) == (EVENTS + 1, pytest.approx(12.0, abs=0.1))
     for seen in (100, 500, 900):
-        with subprocess.Popen([*PROGRAM, *arguments, "--speed", "250"], env=ENVIRONMENT) as process:
+        with killed([*arguments, "--speed", "250"], tmp_path):
             eventually(lambda seen=seen: len(consumed(kafka_broker, target)) >= seen)  # type: ignore[misc]
-            process.send_signal(signal.SIGKILL)
     assert len(consumed(kafka_broker, target)) < EVENTS
     told = json.loads(succeed(*arguments, "--speed", "max", "--output", "json"))
     assert told["done"]
