@@ -19,11 +19,9 @@ Positions = Mapping[int, int]
 """Partition -> the next offset to be learned from."""
 
 
-class Record(NamedTuple):
-    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970.
-
-    A tuple, because hundreds of thousands are made a second: a frozen dataclass takes three times as long.
-    """
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970."""
 
     topic: str
     partition: int

@@ -8,7 +8,6 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -29,6 +28,7 @@ HISTORY = 20
 """Width of a sparkline, one sample a second."""
 BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 80
+_BAR_WIDTH = 20
 
 
 class TerminalView:
@@ -125,7 +125,7 @@ class TerminalView:
         table.add_row("checkpoint", _checkpoint(now["checkpoint"]))
         share = now["replayed"]
         if share is not None and share < 1:
-            table.add_row("replayed", Columns([ProgressBar(1.0, share, width=40), f"{share:.0%}"]))
+            table.add_row("replayed", _bar(share))
         if self._address is not None:
             table.add_row("page", Text(self._address))
         return table
@@ -142,6 +142,12 @@ def sparkline(values: list[float]) -> str:
     low, high = min(values), max(values)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[int((value - low) * scale)] for value in values)
+
+
+def _bar(share: float) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_row(f"{share:4.0%}", ProgressBar(1.0, share, width=_BAR_WIDTH))
+    return table
 
 
 def _headline(now: Snapshot) -> Table:

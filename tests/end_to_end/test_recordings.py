@@ -2,8 +2,8 @@
 
 import json
 import random
+import shutil
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,8 +96,7 @@ def test_a_replay_goes_on_from_a_checkpoint(tansu: Broker, tmp_path: Path) -> No
         live.wait_for_events(200)
         live.send(signal.SIGTERM)
         assert live.wait() == 0
-        middle = tmp_path / "middle"
-        subprocess.run(["cp", "-r", live.state, middle], check=True)
+        middle = shutil.copytree(live.state, tmp_path / "middle")
         live.run_to_end()
         whole = live.export()
         refused = streammeta("replay", recording, *flags(LEARNER | {"state.dir": live.state}))

@@ -76,6 +76,17 @@ def test_says_all_in_80_columns(status: Status, clock: Clock) -> None:
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [50, 80])
+def test_a_replay_has_a_bar(width: int, status: Status) -> None:
+    """How much of the recording was read; no such row while a topic is read."""
+    view = TerminalView(status, Console(file=io.StringIO(), width=width))
+    assert "replayed" not in shown(view, width=width)
+    status(turned(replayed=0.42))
+    (row,) = [line for line in shown(view, width=width).splitlines() if "replayed" in line]
+    assert "━━━━" in row
+    assert "42%" in row
+
+
 @pytest.mark.parametrize("width", [50, 60, 79])
 def test_rows_keep_their_names_where_there_is_little_room(width: int, status: Status) -> None:
     """Sparklines and first values go, what a row is about and how it stands does not."""
