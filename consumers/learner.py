@@ -36,8 +36,10 @@ class Brain:
     origin: Origin
 
 
-def build_brain(config: Config) -> Brain:
+def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     """Model, algorithm and outer optimiser as the configuration describes them.
+
+    With `predicts`, what is told of an event learned from holds the predictions of its query set.
 
     Sets the process's number of torch threads: the bits of a sum depend on it.
 
@@ -51,7 +53,7 @@ def build_brain(config: Config) -> Brain:
     )
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network), origin)
+    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin)
 
 
 def brain_of(checkpoint: Checkpoint) -> Brain:
