@@ -115,7 +115,14 @@ def assemble(
 def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> Engine:
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
     memories = Memories(store.get, empty, config.state.cache_tasks, store.waiting)
-    return Engine(brain.network, brain.steps, begun.state, begun.progress, memories)
+    return Engine(
+        brain.network,
+        brain.steps,
+        begun.state,
+        begun.progress,
+        memories,
+        forgetting_sets=config.events.forgetting_sets,
+    )
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

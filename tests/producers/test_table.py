@@ -64,7 +64,7 @@ class TestReading:
     def test_what_is_wrong_is_named(self, change: tuple[str, ...], message: str, tmp_path: Path) -> None:
         """Column, row and value; the first row below the header is row 1."""
         path = tmp_path / "table.csv"
-        path.write_text(CSV if len(change) == 3 else CSV.replace(*change, 1))
+        path.write_text(CSV if len(change) == 3 else CSV.replace(change[0], change[1], 1))
         roles = ROLES._replace(features=("a", "c")) if len(change) == 3 else ROLES
         with pytest.raises(ConfigError) as caught:
             load_rows(path, roles)
