@@ -37,8 +37,10 @@ class Brain:
     origin: Origin
 
 
-def build_brain(config: Config) -> Brain:
+def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     """Model, algorithm and outer optimiser as the configuration describes them.
+
+    With `predicts`, what is told of an event learned from holds the predictions of its query set.
 
     Sets the process's number of torch threads: the bits of a sum depend on it.
 
@@ -52,7 +54,7 @@ def build_brain(config: Config) -> Brain:
     )
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network), origin)
+    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin)
 
 
 def brain_of(checkpoint: Checkpoint) -> Brain:
@@ -118,7 +120,14 @@ def assemble(
 def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> Engine:
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
     memories = Memories(store.get, empty, config.state.cache_tasks, store.waiting)
-    return Engine(brain.network, brain.steps, begun.state, begun.progress, memories)
+    return Engine(
+        brain.network,
+        brain.steps,
+        begun.state,
+        begun.progress,
+        memories,
+        forgetting_sets=config.events.forgetting_sets,
+    )
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

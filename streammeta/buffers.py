@@ -13,6 +13,7 @@ import numpy as np
 
 from streammeta.errors import StateError
 from streammeta.events import Array, Batch, Part
+from streammeta.forgetting import Sample, Samples
 from streammeta.store.base import Waiting
 
 
@@ -69,30 +70,32 @@ def section(examples: Batch[Array] | None, begin: int, end: int | None = None) -
     return Batch(examples.x[begin:end].copy(), examples.y[begin:end].copy())
 
 
-def pack_buffer(buffer: Buffer) -> bytes:
-    """The buffer as bytes; none when it is empty."""
-    if buffer.empty:
+def pack_buffer(buffer: Buffer, samples: Samples = ()) -> bytes:
+    """The buffer, and the task's sample of query sets, as bytes; none when there is neither."""
+    if buffer.empty and not samples:
         return b""
     examples = None if buffer.examples is None else [_plain(array) for array in buffer.examples]
     halves = {name: [half.part, _plain(half.array), half.since] for name, half in buffer.halves.items()}
-    return msgspec.msgpack.encode([buffer.since, examples, halves])
+    earlier = [[*map(_plain, sample.query), sample.loss] for sample in samples]
+    return msgspec.msgpack.encode([buffer.since, examples, halves, earlier])
 
 
-def unpack_buffer(packed: bytes) -> Buffer:
+def unpack_buffer(packed: bytes) -> tuple[Buffer, Samples]:
     """The inverse of `pack_buffer`.
 
     Raises:
         StateError: no such bytes, so the state was damaged.
     """
     if not packed:
-        return Buffer()
+        return Buffer(), ()
     try:
-        since, examples, halves = msgspec.msgpack.decode(packed)
-        return Buffer(
+        since, examples, halves, earlier = msgspec.msgpack.decode(packed)
+        buffer = Buffer(
             None if examples is None else Batch(*(_array(plain) for plain in examples)),
             {name: Half(part, _array(plain), number) for name, (part, plain, number) in halves.items()},
             since,
         )
+        return buffer, tuple(Sample(Batch(_array(x), _array(y)), loss) for x, y, loss in earlier)
     except (msgspec.DecodeError, ValueError, TypeError, AttributeError) as error:
         raise StateError(
             f"the state is damaged: a task's buffered examples cannot be read ({error}); "

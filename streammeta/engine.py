@@ -17,10 +17,11 @@ from streammeta.algorithms.base import State
 from streammeta.buffers import Buffer
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode, TaskEvent
+from streammeta.forgetting import Recalled, Sample, Samples, kept
 from streammeta.losses import accuracy as accuracy_of
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
-from streammeta.prequential import UNKNOWN, Prequential, Scores, Windowed
+from streammeta.prequential import NOT_RECALLED, UNKNOWN, Prequential, Scores, Windowed
 from streammeta.store.base import TaskRow, TaskStats
 from streammeta.tracing import Stepped, Steps, refuse_machine_fault
 
@@ -105,8 +106,17 @@ class Engine:
     """
 
     def __init__(
-        self, network: Network, steps: Steps, state: State, progress: Progress, memories: Memories
+        self,
+        network: Network,
+        steps: Steps,
+        state: State,
+        progress: Progress,
+        memories: Memories,
+        *,
+        forgetting_sets: int = 0,
     ) -> None:
+        """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none."""
+        self._forgetting_sets = forgetting_sets
         self.network = network
         self.state = state
         self.progress = progress
@@ -142,10 +152,14 @@ class Engine:
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not stepped.finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
-        return self._read(events, entries, stepped, episode.query.y)
+        return self._read(events, entries, stepped, episode)
 
     def _read(
-        self, events: Sequence[TaskEvent], entries: Sequence[Entry], stepped: Stepped, labels: Tensor
+        self,
+        events: Sequence[TaskEvent],
+        entries: Sequence[Entry],
+        stepped: Stepped,
+        episode: Episode[Tensor],
     ) -> Step:
         """The iteration in Python's numbers, each event counted."""
         progress, updates, info, moved = self.progress, list[Update](), stepped.info, stepped.memory
@@ -154,17 +168,43 @@ class Engine:
         rows = zip(*(column.tolist() for column in columns), strict=True)
         # Rows of their own: a view would keep the memories of the whole iteration alive.
         memories = [memory.clone() for memory in moved] if len(events) > 1 else [moved[0]]
-        for event, entry, memory, (*three, error), predicted, y in zip(
-            events, entries, memories, rows, predictions, labels, strict=True
+        sets = zip(*(tensors.unbind() for batch in episode for tensors in batch), strict=True)
+        for event, entry, memory, (*three, error), predicted, (sx, sy, x, y) in zip(
+            events, entries, memories, rows, predictions, sets, strict=True
         ):
             losses, accuracy = Scores(*three), self._accuracy(predicted, y)
-            progress = Progress(progress.events + 1, progress.prequential.fold(*losses, error, accuracy))
-            stats = _visited(entry.stats, progress.events, event.time_ms, losses, accuracy)
-            after = entry._replace(stats=stats, memory=memory)
+            recalled, samples = NOT_RECALLED, entry.samples
+            if self._forgetting_sets:
+                one = Episode(Batch(sx, sy), Batch(x, y))
+                recalled, samples = self._recall(event.task, entry, one, stepped.state, memory)
+            means = progress.prequential.fold(*losses, error, accuracy, recalled)
+            progress = Progress(progress.events + 1, means)
+            stats = _visited(entry.stats, progress.events, event.time_ms, losses, accuracy, recalled)
+            after = Entry(stats, memory, entry.buffer, samples)
             updates.append(
                 Update(event.task, entry.stats, after, losses, accuracy, error, progress, predicted)
             )
         return Step(stepped.state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
+
+    def _recall(
+        self, task: str, entry: Entry, episode: Episode[Tensor], state: State, memory: Tensor
+    ) -> tuple[Recalled, Samples]:
+        """One earlier query set judged at the task's parameters before the event; and the sample after it."""
+        visit, samples, recalled = entry.stats.events + 1, entry.samples, NOT_RECALLED
+        if samples:
+            earlier = samples[visit % len(samples)]
+            before = self._steps.own_params(self.state, entry.memory, episode.support)
+            loss = self._loss(before, Batch(*(torch.from_numpy(array.copy()) for array in earlier.query)))
+            recalled = Recalled(loss, loss - earlier.loss)
+        after = self._steps.own_params(state, memory, episode.support)
+        query = Batch(*(tensor.cpu().numpy() for tensor in episode.query))
+        new = Sample(query, self._loss(after, episode.query))
+        return recalled, kept(samples, new, task, visit, self._forgetting_sets)
+
+    def _loss(self, params: Tensor, examples: Batch[Tensor]) -> float:
+        with torch.no_grad():
+            x, y = (tensor.to(self.network.device) for tensor in examples)
+            return self.network.loss(params, x, y).item()
 
     def _accuracy(self, predicted: Tensor | None, labels: Tensor) -> Scores:
         """The shares that are right, NaN where there was no prediction; unknown unless y is class numbers."""
@@ -217,7 +257,9 @@ def _stack(episodes: Sequence[Episode[Tensor]]) -> Episode[Tensor]:
     )
 
 
-def _visited(stats: TaskStats, event: int, time_ms: int, losses: Scores, accuracy: Scores) -> TaskStats:
+def _visited(
+    stats: TaskStats, event: int, time_ms: int, losses: Scores, accuracy: Scores, recalled: Recalled
+) -> TaskStats:
     """The statistics after one more visit. `memory_norm` is brought up to date when the row is written."""
     visits = stats.events
     return replace(
@@ -231,6 +273,8 @@ def _visited(stats: TaskStats, event: int, time_ms: int, losses: Scores, accurac
         accuracy_meta=_fade(stats.accuracy_meta, accuracy.meta, visits),
         accuracy_adapted=_fade(stats.accuracy_adapted, accuracy.adapted, visits),
         accuracy_memory=_fade(stats.accuracy_memory, accuracy.memory, visits - 1),
+        loss_earlier=_fade(stats.loss_earlier, recalled.loss, visits - 1),
+        forgetting=_fade(stats.forgetting, recalled.forgetting, visits - 1),
         windows=tuple(
             Windowed(blocks).fold(loss, block=TASK_BLOCK, blocks=1).blocks
             for blocks, loss in zip(stats.windows, losses, strict=True)

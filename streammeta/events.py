@@ -19,9 +19,11 @@ Positions = Mapping[int, int]
 """Partition -> the next offset to be learned from."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970."""
+class Record(NamedTuple):
+    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970.
+
+    A tuple, because hundreds of thousands are made a second: a frozen dataclass takes three times as long.
+    """
 
     topic: str
     partition: int

@@ -228,4 +228,5 @@ class Intake:
             load_seconds=learnt.load_seconds,
             step_seconds=learnt.step_seconds,
             store_seconds=learnt.store_seconds,
+            predictions=update.predictions,
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from streammeta.buffers import Buffer, pack_buffer, unpack_buffer, waiting
+from streammeta.forgetting import Samples
 from streammeta.store.base import TaskRow, TaskStats, Waiting
 
 Load = Callable[[str], TaskRow | None]
@@ -20,11 +21,12 @@ LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
 
 
 class Entry(NamedTuple):
-    """A task in RAM: its statistics, its memory, shape (M,), and the examples that it has gathered."""
+    """A task in RAM: its statistics, its memory, shape (M,), gathered examples, earlier query sets."""
 
     stats: TaskStats
     memory: Tensor
     buffer: Buffer = Buffer()
+    samples: Samples = ()
 
     @property
     def unknown(self) -> bool:
@@ -70,7 +72,7 @@ class Memories:
             row = self._load(task)
             if row is None:
                 return self._empty
-            entry = self._clean[task] = Entry(row.stats, self._tensor(row.memory), unpack_buffer(row.buffer))
+            entry = self._clean[task] = Entry(row.stats, self._tensor(row.memory), *unpack_buffer(row.buffer))
             self._shrink()
         else:
             self._clean.move_to_end(task)
@@ -124,7 +126,7 @@ def _row(entry: Entry, params_of: Callable[[Tensor], Tensor]) -> TaskRow | None:
     """The entry as stored; its norm is taken here, once a checkpoint, not once an event."""
     if entry.unknown:
         return None
-    buffer = pack_buffer(entry.buffer)
+    buffer = pack_buffer(entry.buffer, entry.samples)
     if not entry.stats.events:
         return TaskRow(entry.stats, b"", buffer, entry.waiting)
     norm = torch.linalg.vector_norm(params_of(entry.memory)).item()

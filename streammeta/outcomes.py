@@ -6,6 +6,8 @@ Observers never change what is learned. After a crash an outcome may be told aga
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from streammeta.errors import Reason
 from streammeta.prequential import Prequential
 
@@ -27,6 +29,8 @@ class Learned:
         inner_lr, meta_lr: The rates in force.
         age_seconds: Now − event time.
         decode_seconds, load_seconds, step_seconds, store_seconds: Where the time went.
+        predictions: Of the query set before the event was learned from (3, examples, …): at w, after one
+            adaptation, at the task's memory; None unless they were asked for.
     """
 
     topic: str
@@ -50,6 +54,7 @@ class Learned:
     load_seconds: float
     step_seconds: float
     store_seconds: float
+    predictions: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from streammeta.forgetting import Recalled
+
+NOT_RECALLED = Recalled()
+
 FADING = 0.99
 """Weight that a fading mean keeps per event: about the last 100 events count (Gama et al. 2013)."""
 WINDOW = 1000
@@ -109,7 +113,8 @@ class Windows(NamedTuple):
 class Prequential(NamedTuple):
     """Means over the whole stream: query losses before the event, the memory's tracking error, accuracies.
 
-    Accuracies are the share of a query set that was classified rightly, of classifiers alone.
+    Accuracies are the share of a query set that was classified rightly, of classifiers alone; `loss_earlier`
+    and `forgetting` what `forgetting.Recalled` says, where earlier query sets are kept.
     """
 
     meta: Fading = Fading()
@@ -120,9 +125,17 @@ class Prequential(NamedTuple):
     accuracy_adapted: Fading = Fading()
     accuracy_memory: Fading = Fading()
     windows: Windows = Windows()
+    loss_earlier: Fading = Fading()
+    forgetting: Fading = Fading()
 
     def fold(
-        self, meta: float, adapted: float, memory: float, tracking_error: float, accuracy: Scores = UNKNOWN
+        self,
+        meta: float,
+        adapted: float,
+        memory: float,
+        tracking_error: float,
+        accuracy: Scores = UNKNOWN,
+        recalled: Recalled = NOT_RECALLED,
     ) -> "Prequential":
         """The means after one more event."""
         return Prequential(
@@ -134,6 +147,8 @@ class Prequential(NamedTuple):
             self.accuracy_adapted.fold(accuracy.adapted),
             self.accuracy_memory.fold(accuracy.memory),
             self.windows.fold(meta, adapted, memory, *accuracy),
+            self.loss_earlier.fold(recalled.loss),
+            self.forgetting.fold(recalled.forgetting),
         )
 
     @property
@@ -150,4 +165,6 @@ class Prequential(NamedTuple):
         """
         means = [Fading(*pair) for pair in plain[:7]]
         windows = [Windowed(tuple((s, n) for s, n in blocks)) for (blocks,) in plain[7]] if plain[7:] else []
-        return cls()._replace(**dict(zip(cls._fields, means, strict=False)), windows=Windows(*windows))
+        later = [Fading(*pair) for pair in plain[8:]]
+        known = dict(zip((*cls._fields[:7], *cls._fields[8:]), (*means, *later), strict=False))
+        return cls(windows=Windows(*windows), **known)

@@ -79,6 +79,13 @@ class Steps:
         """The learner's."""
         return self._learner.task_params
 
+    def own_params(self, state: State, memory: Tensor, support: Batch[Tensor]) -> Tensor:
+        """The task's own parameters (d,): its memory's; where it keeps none, adapted to `support`."""
+        with torch.no_grad():
+            if self._learner.task_params is None:
+                return self._learner.adapt(state, support)
+            return self._learner.task_params(state, memory)
+
     def step(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Stepped:
         """`learner.update`, and what is known beside it.
 

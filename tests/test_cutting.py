@@ -75,10 +75,9 @@ buffers = st.builds(
 def test_a_buffer_survives_its_bytes(buffer: Buffer) -> None:
     """Arrays, dtypes, ids and numbers; an empty buffer is no bytes."""
     packed = pack_buffer(buffer)
-    again = unpack_buffer(packed)
     assert bool(packed) != buffer.empty
     if packed:
-        assert repr(again) == repr(buffer)
+        assert repr(unpack_buffer(packed)) == repr((buffer, ()))
 
 
 @pytest.mark.parametrize(

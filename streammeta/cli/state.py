@@ -61,6 +61,7 @@ def row_of(task: str, stats: TaskStats, events: int) -> Row:
         "memory_norm": stats.memory_norm,
         "loss_window": stats.loss_window,
         "accuracy": stats.accuracy,
+        "forgetting": stats.forgetting,
     }
     return {
         "task": task,
@@ -121,7 +122,7 @@ def show_task(task: str, directory: Path, output: str) -> None:
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
         row = row_of(task, found.stats, checkpoint.progress.events)
-        row["examples_waiting"] = unpack_buffer(found.buffer).ready
+        row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
     if output == "json":
         click.echo(json.dumps(row))
     else:

@@ -19,7 +19,13 @@ _KEPT: Mapping[str, set[str]] = {
 _FREE: Mapping[str, set[str]] = {
     "algorithm": {"inner_lr"},
     "outer": {"lr"},
-    "events": {"max_examples", "batch_linger_seconds", "expire_after_events", "label_wait_events"},
+    "events": {
+        "max_examples",
+        "batch_linger_seconds",
+        "expire_after_events",
+        "label_wait_events",
+        "forgetting_sets",
+    },
 }
 _SIZES = {"support", "query", "stride"}
 """Those of ready episodes are what they are."""

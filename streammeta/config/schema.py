@@ -143,6 +143,13 @@ class EventsSection(Section):
         gt=0,
         description="Seconds that an iteration waits for more events since its first. Only with batch > 1.",
     )
+    forgetting_sets: int = Field(
+        0,
+        ge=0,
+        description=(
+            "Earlier query sets kept per task; one is judged again at each visit: forgetting. 0: none."
+        ),
+    )
     max_examples: int = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )

@@ -44,6 +44,13 @@ class Accuracy(TypedDict):
     window: float | None
 
 
+class Forgetting(TypedDict):
+    """Loss on tasks' own earlier query sets, and its rise since they were learned from."""
+
+    loss_earlier: float | None
+    rise: float | None
+
+
 class Lag(TypedDict):
     """Records behind the end of the topic, in all and by partition."""
 
@@ -86,6 +93,7 @@ class Snapshot(TypedDict):
     examples_dropped: dict[str, int]
     losses: dict[str, Loss]
     accuracies: dict[str, Accuracy]
+    forgetting: Forgetting
     adaptation_gain: float | None
     gradient_norm: float | None
     update_norm: float | None
@@ -196,6 +204,10 @@ class Status:
             "accuracies": {
                 phase: {"now": _known(mean.mean), "window": _known(window.mean)}
                 for phase, mean, window in zip(PHASES, losses.accuracies, losses.windows[3:], strict=True)
+            },
+            "forgetting": {
+                "loss_earlier": _known(losses.loss_earlier.mean),
+                "rise": _known(losses.forgetting.mean),
             },
             "adaptation_gain": _known(means[0] - means[1]),
             "gradient_norm": _known(learned.gradient_norm) if learned else None,

@@ -23,6 +23,7 @@ class TaskStats:
         loss_meta, loss_adapted, loss_memory: Fading means of the prequential losses; NaN while unknown.
         memory_norm: Euclidean norm of the task's parameters at its last visit's checkpoint; 0 without memory.
         accuracy_meta, accuracy_adapted, accuracy_memory: As the losses, of classifiers alone.
+        loss_earlier, forgetting: Loss on the task's own earlier query sets, and its rise since; fading means.
         windows: Sums and counts of the losses at w, adapted, at the memory: the last two blocks of visits.
     """
 
@@ -37,6 +38,8 @@ class TaskStats:
     accuracy_adapted: float = float("nan")
     accuracy_memory: float = float("nan")
     windows: tuple[Blocks, ...] = ((), (), ())
+    loss_earlier: float = float("nan")
+    forgetting: float = float("nan")
 
     @property
     def loss(self) -> float:

@@ -3,7 +3,7 @@
 Layout 1, five sub-databases, so that listing tasks reads no memories:
 
     meta      b"layout" -> b"streammeta 1"; b"tensors", b"document" and b"history" of `Meta`
-    stats     task id -> 176 bytes (`rows.pack_stats`)
+    stats     task id -> 192 bytes (`rows.pack_stats`)
     memories  task id -> the memory's raw numbers
     buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
     waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire

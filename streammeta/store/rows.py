@@ -17,7 +17,7 @@ RESTORE = "restore a copy, or start a new state in an empty directory"
 
 _WAITING = struct.Struct("<QQ")  # task, half
 _STATS = struct.Struct("<QQq4d")  # events, last_event, last_seen_ms, three losses, memory_norm
-_MORE_STATS = struct.Struct("<3d" + 6 * "dQ")  # three accuracies, two blocks of three windows: sum, count
+_MORE_STATS = struct.Struct("<5d" + 6 * "dQ")  # accuracies, earlier; two blocks of three windows: sum, count
 
 
 def task_key(task: str) -> bytes | None:
@@ -46,7 +46,7 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """176 bytes, little-endian; floats keep every bit, NaN too."""
+    """192 bytes, little-endian; floats keep every bit, NaN too."""
     blocks = [block for window in stats.windows for block in _two(window)]
     return _STATS.pack(
         stats.events,
@@ -60,6 +60,8 @@ def pack_stats(stats: TaskStats) -> bytes:
         stats.accuracy_meta,
         stats.accuracy_adapted,
         stats.accuracy_memory,
+        stats.loss_earlier,
+        stats.forgetting,
         *(number for block in blocks for number in block),
     )
 
@@ -78,13 +80,15 @@ def unpack_stats(packed: bytes) -> TaskStats:
     known = _STATS.unpack(packed[: _STATS.size])
     if len(packed) == _STATS.size:
         return TaskStats(*known)
-    meta, adapted, memory, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
+    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
     blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
     return replace(
         TaskStats(*known),
         accuracy_meta=meta,
         accuracy_adapted=adapted,
         accuracy_memory=memory,
+        loss_earlier=earlier,
+        forgetting=forgetting,
         windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
     )
 

@@ -53,6 +53,7 @@ query = 6
 stride = 7
 expire_after_events = 1000
 label_wait_events = 50
+forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
 max_examples = 50
@@ -109,6 +110,7 @@ MEANING = {
         "stride": 7,
         "expire_after_events": 1000,
         "label_wait_events": 50,
+        "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
         "max_examples": 50,
@@ -160,6 +162,7 @@ DEFAULTS = {
         "stride": 10,
         "expire_after_events": 0,
         "label_wait_events": 10_000,
+        "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,
         "max_examples": 10_000,

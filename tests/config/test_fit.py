@@ -81,6 +81,7 @@ FREE = [
     "events.stride=15",
     "events.expire_after_events=7",
     "events.label_wait_events=7",
+    "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
     "events.batch_linger_seconds=5",

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from kafka import KafkaConsumer
 
 from streammeta.cli.produce import produce
-from streammeta.codec import decode
+from streammeta.codec import decode, decode_examples
 from streammeta.config.schema import KafkaSection
 from streammeta.errors import ConfigError
 from tests.producers.test_publish import consumed
@@ -144,3 +144,71 @@ def test_interrupt_ends_it_with_what_was_sent(broker: str) -> None:
     counts = json.loads(stdout)
     assert counts["interrupted"] is True
     assert counts["events"] == len(consumed(settings)) > 0
+
+
+class TestTable:
+    """`streammeta produce table`."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        """Two tasks, three rows each, with dates an hour apart."""
+        path = tmp_path / "table.csv"
+        rows = [
+            f"{task},2020-01-01T0{hour}:00:00Z,{hour + 1},{hour * 2}" for task in "ab" for hour in range(3)
+        ]
+        path.write_text("\n".join(["who,at,x,y", *rows]))
+        return str(path)
+
+    def test_rows_become_examples_in_time_order(self, path: str, broker: str) -> None:
+        """One record a row, its event time in the header, level and scale beside."""
+        where = (
+            "--bootstrap-servers",
+            broker,
+            "--topic",
+            "cli.table",
+            "--format",
+            "json",
+            "--partitions",
+            "1",
+        )
+        columns = ("--task", "who", "--features", "x", "--target", "y", "--time", "at", "--scaling", "none")
+        assert run("table", path, *columns, *where).exit_code == 0
+        records = consumed(KafkaSection(bootstrap_servers=broker, topic="cli.table"))
+        assert [record.key for record in records] == [b"a", b"b"] * 3
+        examples = [decode_examples(record, max_bytes=1000) for record in records]
+        assert [e.time_ms for e in examples][::2] == [1577836800000 + hour * 3_600_000 for hour in range(3)]
+        assert json.loads(records[-1].value or b"") == {
+            "x": [[3.0]],
+            "y": [[4.0]],
+            "level": 0.0,
+            "scale": 1.0,
+        }
+
+    def test_speed_follows_the_time_column(self, path: str, broker: str) -> None:
+        """Two hours at three hours a second take two thirds of a second."""
+        where = ("--bootstrap-servers", broker, "--topic", "cli.speed", "--output", "json")
+        columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at")
+        told = json.loads(run("table", path, *columns, "--speed", "10800", *where).stdout)
+        assert told["events"] == 4
+        assert 0.3 < told["seconds"] < 30
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("--task who --target y", "give --features A,B for rows, or --window W for series"),
+            ("--task who --target y --features x --window 2", "one of them"),
+            ("--target y --features x", "--task and --target name the columns"),
+            ("--task who --target y --features x --horizon 2", "--horizon and --wide are for series"),
+            ("--task who --target y --features x --scaling window", "--scaling window is for series"),
+            ("--task who --target y --window 2 --classes", "--classes is for rows"),
+            ("--wide --window 2 --target y", "every column but --task is a value"),
+            ("--wide --window 2 --time at", "the time is the place in the series"),
+            ("--task who --target y --window 2 --speed 1", "--speed needs --time"),
+            ("--task who --target y --window 2 --time at --speed 1 --rate 1", "takes the place of --rate"),
+        ],
+    )
+    def test_options_that_do_not_go_together(self, options: str, message: str, path: str) -> None:
+        """Usage errors, before any broker is asked."""
+        done = run("table", path, *options.split())
+        assert done.exit_code == 2
+        assert message in " ".join(done.stderr.split())

@@ -24,6 +24,8 @@ stats = st.builds(
     accuracy_meta=st.floats(),
     accuracy_adapted=st.floats(),
     accuracy_memory=st.floats(),
+    loss_earlier=st.floats(),
+    forgetting=st.floats(),
     windows=st.tuples(windows, windows, windows),
 )
 waitings = st.none() | st.builds(Waiting, task=U64, half=U64)
