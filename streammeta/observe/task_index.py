@@ -20,7 +20,7 @@ VISITS: Final = 16
 FOLD_SECONDS: Final = 1.0
 MOST_PENDING: Final = 5000
 
-_EVENTS, _LAST_EVENT, _LAST_SEEN, _LOSS, _COUNT = range(5)
+_EVENTS, _LAST_EVENT, _LAST_SEEN, _LOSS = range(4)
 _AT, _META, _ADAPTED, _MEMORY = range(4)
 
 
@@ -66,7 +66,7 @@ class TaskIndex:
         self._places: dict[str, int] = {}
         self._counts: list[int] = []
         self._pending: list[tuple[float, ...]] = []
-        self._numbers: Numbers = np.zeros((64, 5))
+        self._numbers: Numbers = np.zeros((64, 4))
         self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
         self._events = 0
         self._folded_at = now()
@@ -90,15 +90,15 @@ class TaskIndex:
             if len(self._places) == self._capacity:
                 return
             place, seen = self._place(task), stats.last_seen_ms / 1000
-            self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss, 0)
+            self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss)
 
     def settle(self) -> None:
         """Write what was gathered since the last time."""
         pending, self._pending, self._folded_at = self._pending, [], self._now()
         if pending:
             rows = np.array(pending)
-            places, counts = rows[:, 0].astype(np.int64), rows[:, _COUNT + 1].astype(np.int64)
-            self._numbers[places] = rows[:, 1:6]  # of a task's visits in here the last one stays
+            places, counts = rows[:, 0].astype(np.int64), rows[:, 5].astype(np.int64)
+            self._numbers[places] = rows[:, 1:5]  # of a task's visits in here the last one stays
             self._visits[places, (counts - 1) % VISITS] = rows[:, [_LAST_EVENT + 1, 6, 7, 8]]
             self._events = int(rows[-1, _LAST_EVENT + 1])
 
@@ -125,7 +125,7 @@ class TaskIndex:
         if place is None:
             return None
         numbers, visits = self._numbers[place].copy(), self._visits[place].copy()
-        ordered = visits[_order(numbers)]
+        ordered = _ordered(visits)
         losses = ([_known(loss) for loss in ordered[:, phase]] for phase in (_META, _ADAPTED, _MEMORY))
         return self._shown(task, numbers, visits), Visits([int(at) for at in ordered[:, _AT]], *losses)
 
@@ -167,11 +167,11 @@ class TaskIndex:
         if place == len(self._numbers):
             self._visits = np.concatenate([self._visits, np.full_like(self._visits, np.nan)])
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
-        self._numbers[place] = (0, 0, 0, math.nan, 0)
+        self._numbers[place] = (0, 0, 0, math.nan)
         return place
 
     def _shown(self, task: str, numbers: Numbers, visits: Numbers) -> TaskRow:
-        ordered = visits[_order(numbers)]
+        ordered = _ordered(visits)
         recent = np.where(np.isnan(ordered[:, _MEMORY]), ordered[:, _ADAPTED], ordered[:, _MEMORY])
         return TaskRow(
             task=task,
@@ -183,10 +183,10 @@ class TaskIndex:
         )
 
 
-def _order(numbers: Numbers) -> list[int]:
-    """The places of the visits that are kept, oldest first."""
-    count = int(numbers[_COUNT])
-    return [visit % VISITS for visit in range(max(0, count - VISITS), count)]
+def _ordered(visits: Numbers) -> Numbers:
+    """Those that were made, oldest first."""
+    made = visits[~np.isnan(visits[:, _AT])]
+    return made[np.argsort(made[:, _AT], kind="stable")]
 
 
 def _known(value: float) -> float | None:

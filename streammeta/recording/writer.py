@@ -230,9 +230,9 @@ class Writer:
     def abandon(self) -> None:
         """Unlock, and leave what is in the spool to whoever opens it next. May be called twice."""
         self._spool.close()
-        if self._lock >= 0:
-            unlock(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            unlock(lock)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -68,9 +68,9 @@ class StateDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Unlock. The file stays: removing it would let two writers hold two locks."""
-        if self._lock is not None:
-            unlock(self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            unlock(lock)
 
 
 def unlock(lock: int) -> None:

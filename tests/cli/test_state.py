@@ -37,6 +37,9 @@ def test_json_has_the_promised_keys(streammeta: Invoke, state: Path) -> None:
         "loss_adapted": 2.0,
         "loss_memory": 1.0,
         "memory_norm": 0.0,
+        "loss_window": None,
+        "accuracy": None,
+        "forgetting": None,
     }
     assert [rows["ünï"][key] for key in ("loss", "loss_meta", "loss_memory")] == [None, None, None]
 
@@ -141,9 +144,9 @@ def test_a_time_that_no_calendar_has_is_null(time_ms: int, streammeta: Invoke, t
 
 
 def test_show(streammeta: Invoke, state: Path) -> None:
-    """One task: the same object as in the list, or a line a field."""
+    """One task: the object of the list and the examples that wait, or a line a field."""
     done = streammeta("tasks", "show", "a/1", "--state", state, "--output", "json")
-    assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0]
+    assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0] | {"examples_waiting": 0}
     text = dict(
         line.split(maxsplit=1)
         for line in streammeta("tasks", "show", "ünï", "--state", state).stdout.splitlines()

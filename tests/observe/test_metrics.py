@@ -25,6 +25,7 @@ CONTRACT = {
     "streammeta_event_processing_seconds": ("histogram", {"stage"}),
     "streammeta_event_age_seconds": ("histogram", set()),
     "streammeta_prequential_loss": ("gauge", {"phase"}),
+    "streammeta_prequential_accuracy": ("gauge", {"phase"}),
     "streammeta_adaptation_gain": ("gauge", set()),
     "streammeta_meta_gradient_norm": ("gauge", set()),
     "streammeta_meta_update_norm": ("gauge", set()),
@@ -43,7 +44,7 @@ CONTRACT = {
     "streammeta_checkpoint_last_success_timestamp_seconds": ("gauge", set()),
     "streammeta_replay_progress_ratio": ("gauge", set()),
 }
-"""Section 6 of the contract, by the name of the family (a counter's lacks `_total`)."""
+"""Section 6 of the contract and `streammeta_prequential_accuracy`, by the name of the family (a counter's lacks `_total`)."""
 
 
 @pytest.fixture
