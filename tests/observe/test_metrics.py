@@ -16,7 +16,7 @@ from streammeta.errors import Reason
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
 from streammeta.outcomes import Duplicate, Outcome, Turned
-from streammeta.prequential import Prequential
+from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 
 CONTRACT = {
@@ -44,7 +44,7 @@ CONTRACT = {
     "streammeta_checkpoint_last_success_timestamp_seconds": ("gauge", set()),
     "streammeta_replay_progress_ratio": ("gauge", set()),
 }
-"""Section 6 of the contract and `streammeta_prequential_accuracy`, by the name of the family (a counter's lacks `_total`)."""
+"""Section 6 of the contract, and two of ours; by the name of the family (a counter's lacks `_total`)."""
 
 
 @pytest.fixture
@@ -66,8 +66,9 @@ def feed(metrics: Metrics, outcomes: Iterable[Outcome]) -> None:
 
 
 def everything() -> list[Outcome]:
-    """At least one outcome of each kind."""
-    again = learned(events=2, task_events=2, staleness_events=1)
+    """At least one outcome of each kind, of a classifier."""
+    means = Prequential().fold(4.0, 2.0, 1.0, 0.5, Scores(0.25, 0.5, 0.75))
+    again = learned(events=2, task_events=2, staleness_events=1, prequential=means)
     return [turned(), learned(), again, refused(), Duplicate("tasks", 0, 1), checkpointed()]
 
 

@@ -36,7 +36,7 @@ def test_at_the_start_nothing_is_claimed(status: Status) -> None:
     """Unknown numbers are null, counts are 0, and the whole is strict JSON."""
     now: Any = json.loads(json.dumps(status.snapshot(), allow_nan=False))
     assert now["state"] == "starting"
-    assert now["losses"]["adapted"] == {"first": None, "now": None}
+    assert now["losses"]["adapted"] == {"first": None, "now": None, "window": None}
     assert (now["events"], now["events_per_second"], now["tasks"], now["checkpoint"]) == (0, 0, None, None)
     assert now["dead_letters"] == dict.fromkeys(map(str, Reason), 0)
     assert (now["version"], now["torch"], now["algorithm"], now["topic"]) == (
@@ -70,7 +70,7 @@ def test_tells_what_happened(status: Status, clock: Clock) -> None:
     assert now["events"] == 41
     assert now["outcomes"] == {"learned": 1, "skipped": 0, "duplicate": 1, "dead_letter": 1}
     assert now["dead_letters"]["bad_tensor"] == 1
-    assert now["losses"]["meta"] == {"first": 4.0, "now": 4.0}
+    assert now["losses"]["meta"] == {"first": 4.0, "now": 4.0, "window": 4.0}
     assert now["adaptation_gain"] == 2.0
     assert now["learning_rates"] == {"inner": 0.01, "meta": 0.001}
     assert now["lag"] == {"total": 12, "partitions": {"0": 5, "1": 7}}
