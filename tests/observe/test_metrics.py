@@ -36,6 +36,7 @@ CONTRACT = {
     "streammeta_tasks": ("gauge", {"state"}),
     "streammeta_task_loss": ("gauge", {"task"}),
     "streammeta_dead_letters": ("counter", {"reason"}),
+    "streammeta_examples_dropped": ("counter", {"reason"}),
     "streammeta_kafka_lag_records": ("gauge", {"topic", "partition"}),
     "streammeta_kafka_assigned_partitions": ("gauge", set()),
     "streammeta_checkpoints": ("counter", {"outcome"}),
