@@ -23,7 +23,7 @@ from streammeta.reproduce import sinewave as sinewave_
 from streammeta.reproduce import steps as steps_
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.plot import require_matplotlib, save_plot
-from streammeta.reproduce.report import Measured, Report, Row
+from streammeta.reproduce.report import Curve, Measured, Report, Row
 from streammeta.reproduce.report import Progress as Told
 from streammeta.reproduce.sinewave_methods import METHODS
 
@@ -215,15 +215,24 @@ def _as_data(report: Report, seconds: float) -> dict[str, Any]:
             for row in report.rows
         ],
         "notes": report.notes,
+        "panels": [
+            panel._asdict() | {"curves": [_curve(curve) for curve in panel.curves]} for panel in report.panels
+        ],
     }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    numbers = {name: [*map(_or_none, getattr(curve, name))] for name in ("x", "y", "spread")}
+    return {"label": curve.label} | numbers
 
 
 def _finite(figure: Measured) -> dict[str, float | None]:
+    return {name: _or_none(value) for name, value in figure._asdict().items()}
+
+
+def _or_none(value: float | None) -> float | None:
     """JSON has no infinity: null."""
-    return {
-        name: value if value is not None and math.isfinite(value) else None
-        for name, value in figure._asdict().items()
-    }
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _print(report: Report) -> None:

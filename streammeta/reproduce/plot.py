@@ -53,6 +53,8 @@ def save_plot(report: Report, path: Path) -> None:
 
 
 def _draw(axes: "Axes", panel: Panel) -> None:
+    from matplotlib.ticker import EngFormatter
+
     for index, curve in enumerate(panel.curves):
         colour = _COLOURS[index % len(_COLOURS)]
         style = _STYLES[index % len(_STYLES)]
@@ -70,5 +72,7 @@ def _draw(axes: "Axes", panel: Panel) -> None:
     if len(places) < MARKED:
         axes.set_xticks(places, [f"{x:,g}" for x in places])
         axes.set_xticks([], minor=True)
+    elif panel.x_scale == "linear":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(fontsize=8)

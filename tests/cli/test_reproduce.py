@@ -37,6 +37,10 @@ def test_a_short_run_draws_a_plot_and_prints_json(streammeta: Invoke, tmp_path: 
         assert 1 < figure["mean"] < 10
         assert figure["spread"] > 0
     assert found["machine"]["torch"]
+    (panel,) = found["panels"]
+    assert [curve["label"] for curve in panel["curves"]] == ["maml", "nasa"]
+    for curve in panel["curves"]:
+        assert len(curve["x"]) == len(curve["y"]) == len(curve["spread"]) >= 3
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert "maml, K = 1 …" in done.stderr
 
