@@ -56,14 +56,30 @@ def daemon(broker: Broker, topic: str, state: Path, **settings: object) -> Daemo
     return Daemon(state, {**chosen, **settings})
 
 
-def test_kills_change_no_episode(tansu: Broker, topic: str, tmp_path: Path) -> None:
+RESAMPLING = {
+    "algorithm.name": "multi_step_maml",
+    "algorithm.data": "resampling",  # 2 N pieces of the buffer's oldest examples
+    "algorithm.inner_steps": SUPPORT // 2,
+    "algorithm.inner_lr": 0.01,
+    "outer.clip_norm": 1.0,
+}
+
+
+@pytest.mark.parametrize("settings", [{}, RESAMPLING], ids=["moml", "resampling"])
+def test_kills_change_no_episode(
+    settings: dict[str, object], tansu: Broker, topic: str, tmp_path: Path
+) -> None:
     """Every example but the first of a task is a query once; killed or not, to the same bits."""
-    with daemon(tansu, topic, tmp_path / "calm") as calm, daemon(tansu, topic, tmp_path / "killed") as killed:
+    with (
+        daemon(tansu, topic, tmp_path / "calm", **settings) as calm,
+        daemon(tansu, topic, tmp_path / "killed", **settings) as killed,
+    ):
         calm.run_to_end()
         assert set(calm.counts().values()) == {HOURS - WINDOW - SUPPORT}
         killed.run_with(signal.SIGKILL, 4, EVENTS, random.Random(6))
         assert killed.counts() == calm.counts()
-        assert same_bits(killed.export(), calm.export())
+        keeps_tasks = settings is not RESAMPLING
+        assert same_bits(killed.export(tasks=keeps_tasks), calm.export(tasks=keeps_tasks))
 
 
 def test_tasks_that_wait_are_shown(tansu: Broker, topic: str, tmp_path: Path) -> None:
