@@ -113,7 +113,6 @@ export class Chart {
   #options() {
     const axis = this.frame.axis(this.definition);
     const log = this.#log();
-    const { bounds, zero } = this.definition;
     const [grid, ink] = [color("grid"), color("muted")];
     const common = { stroke: ink, font: FONT, ticks: { show: false }, grid: { stroke: grid, width: 1 } };
     return {
@@ -122,7 +121,7 @@ export class Chart {
       legend: { show: false },
       scales: {
         x: { time: false, range: (_, low, high) => this.frame.zoom[axis] || [low, high > low ? high : low + 1] },
-        y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog((low ?? 0.1) / LOG_MARGIN, (high ?? 1) * LOG_MARGIN, 10, false) } : { range: (_, low, high) => bounds || linearRange(low, high, zero) },
+        y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog((low ?? 0.1) / LOG_MARGIN, (high ?? 1) * LOG_MARGIN, 10, false) } : { range: (_, low, high) => linearRange(low, high, this.definition) },
       },
       axes: [
         { ...common, size: 26, gap: 4, space: axis === "seconds" ? 76 : 64, values: (_, splits) => (axis === "seconds" ? timeTicks(splits) : splits.map(tick)) },
@@ -237,11 +236,11 @@ function smoothed(values) {
   });
 }
 
-function linearRange(low, high, zero) {
+function linearRange(low, high, { zero = false, most = Infinity }) {
   if (low === null || low === undefined) return [0, 1];
   const bottom = zero ? Math.min(0, low) : low;
   const span = high - bottom || Math.abs(high) || 1;
-  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, high + 0.06 * span];
+  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, Math.min(most, high + 0.06 * span)];
 }
 
 function timeTicks(splits) {

@@ -43,7 +43,7 @@ const windowed = (mean) => `Fading mean over the last 100 events or so; over the
 
 const TILES = [
   { id: "loss", title: "Loss after adaptation", help: (s) => windowed(s.losses.adapted), curve: (time) => time.fading_adapted, of: (s) => [short(s.losses.adapted.now), `${change(s.losses.adapted.now, s.losses.adapted.first)} ${s.losses.adapted.first === null ? "" : `from ${short(s.losses.adapted.first, 3)}`}`] },
-  { id: "accuracy", title: "Accuracy", when: (s) => s.accuracies.adapted.now !== null, help: (s) => windowed(s.accuracies.adapted), curve: (time) => time.fading_accuracy_adapted, of: (s) => [percent(s.accuracies.adapted.now), `${percent(s.accuracies.meta.now)} before adaptation`] },
+  { id: "accuracy", title: "Adapted accuracy", when: (s) => s.accuracies.adapted.now !== null, help: (s) => windowed(s.accuracies.adapted), curve: (time) => time.fading_accuracy_adapted, of: (s) => [percent(s.accuracies.adapted.now), `before: ${percent(s.accuracies.meta.now)}`] },
   { id: "gain", title: "Adaptation gain", of: (s) => [short(s.adaptation_gain), s.adaptation_gain === null ? "" : s.adaptation_gain > 0 ? "adapting helps" : "adapting does not help"] },
   { id: "events", title: "Events", curve: perSecond, of: (s) => [count(s.events), s.events_per_second === null ? "" : `${short(s.events_per_second, 3)} per second`] },
   { id: "lag", title: "Lag", live: true, curve: (time) => time.lag, of: (s) => [count(s.lag.total), `records, ${plural(Object.keys(s.lag.partitions).length, "partition")}`] },

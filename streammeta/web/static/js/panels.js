@@ -18,7 +18,7 @@ export const LEARNING = [
     ],
   },
   {
-    id: "accuracy", title: "Prequential accuracy", wide: true, low: true, optional: true, bounds: [0, 1],
+    id: "accuracy", title: "Prequential accuracy", wide: true, low: true, optional: true, most: 1,
     help: "Share of the query set that was classified rightly before the event was learned from; fading means.",
     series: [
       accuracy("meta", "at the meta-parameters"), accuracy("adapted", "after one adaptation"), accuracy("memory", "at the task's memory"),
