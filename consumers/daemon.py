@@ -41,6 +41,7 @@ from streammeta.stream.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka import KafkaSource
 from streammeta.tape import NoTape, Tape
 from streammeta.web.app import make_app
+from streammeta.web.guard import is_loopback
 from streammeta.web.server import HttpServer
 from streammeta.web.shown import Shown
 
@@ -208,7 +209,7 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=_token(config.http.token_file))
+    app = make_app(shown, token=_token(config.http.token_file), local=is_loopback(config.http.host))
     server = HttpServer(app, config.http.host, config.http.port)
     server.start()
     stack.callback(server.stop)

@@ -40,7 +40,7 @@ class Example(NamedTuple):
 
     Attributes:
         task: Its task.
-        examples: x (1, k), y (1, targets), float32.
+        examples: x (1, k), y (1, targets) or, of a class number, (1,); float32.
         level, scale: Of the target: y = (value − level) / scale.
         time: Of the row, or of a series' last target; 0 without times.
     """
@@ -95,9 +95,10 @@ def table(rows: Rows, *, scaling: Scaling = "past", scale_target: bool = True) -
         if not scale_target:
             level, scale = np.append(level[:-1], 0.0), np.append(scale[:-1], 1.0)
         past.add(values)
-        yield _example(
+        made = _example(
             task, (values - level) / scale, len(values) - 1, level[-1], scale[-1], _time(rows, row)
         )
+        yield made if scale_target else made._replace(examples=_classified(made.examples))
 
 
 def series(rows: Rows, *, window: int, horizon: int, scaling: Scaling = "past") -> Iterator[Example]:
@@ -146,6 +147,11 @@ def _example(task: str, scaled: Array, inputs: int, level: float, scale: float, 
     with np.errstate(over="ignore"):
         row = scaled.astype(np.float32)[None]
     return Example(task, Batch(row[:, :inputs], row[:, inputs:]), float(level), float(scale), time)
+
+
+def _classified(examples: Batch[Array]) -> Batch[Array]:
+    """With one class number an example, as cross-entropy takes them."""
+    return Batch(examples.x, examples.y[:, 0])
 
 
 def _time(rows: Rows, row: int) -> float:

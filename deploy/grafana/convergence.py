@@ -92,6 +92,16 @@ def _loss() -> Sequence[Builder[Panel]]:
             span=12,
             least=0,
         ),
+        curves(
+            "Prequential accuracy",
+            "Of classifiers alone: fading mean of the share of the query set that was classified rightly "
+            "before each event is learned from, at the meta-parameters (meta), after one inner adaptation "
+            "(adapted), at the task's own memory (memory).",
+            {"{{phase}}": "streammeta_prequential_accuracy{@}"},
+            unit="percentunit",
+            span=24,
+            least=0,
+        ),
     ]
 
 

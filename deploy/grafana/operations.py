@@ -73,6 +73,7 @@ def rows() -> Mapping[str, Sequence[Builder[Panel]]]:
         "Throughput": _throughput(),
         "Where the time goes": _time(),
         "Dead letters": _dead_letters(),
+        "Single examples": _examples(),
         "Checkpoints": _checkpoints(),
         "Process": _process(),
     }
@@ -158,6 +159,32 @@ def _dead_letters() -> Sequence[Builder[Panel]]:
             "their update. The latter says that the learner is unstable.",
             {"{{where}}": "rate(streammeta_nonfinite_total{@}[$__rate_interval])"},
             unit=PER_SECOND,
+            least=0,
+        ),
+    ]
+
+
+def _examples() -> Sequence[Builder[Panel]]:
+    return [
+        curves(
+            "Records that wait",
+            'Records a second whose examples made no episode yet; only with events.kind = "examples". Each '
+            "waits in its task's buffer, which is part of the state.",
+            {
+                "waiting": "sum without (topic) "
+                '(rate(streammeta_events_total{outcome="skipped", @}[$__rate_interval]))'
+            },
+            unit=PER_SECOND,
+            span=12,
+            least=0,
+        ),
+        curves(
+            "Examples dropped",
+            "Tasks whose examples waited too long for an episode (expired, events.expire_after_events); "
+            "inputs and labels whose other half did not come in time (unmatched, events.label_wait_events).",
+            {"{{reason}}": "rate(streammeta_examples_dropped_total{@}[$__rate_interval])"},
+            unit=PER_SECOND,
+            span=12,
             least=0,
         ),
     ]

@@ -19,7 +19,7 @@ from streammeta.report.run import Run, read_run
     metavar="F.html",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="One self-contained page; F.png: one picture (extra `report`).",
+    help="One self-contained page; F.png: one picture (extra `plot`).",
 )
 def report(directory: Path, output: Path) -> None:
     """Write a run as one page or picture: curves, tasks, settings, environment; also while it is learned."""

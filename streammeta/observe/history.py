@@ -15,8 +15,18 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from streammeta.errors import Reason
+from streammeta.observe.catalogue import DROPPED as DROP_REASONS
 from streammeta.observe.track import Numbers, Track
-from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import (
+    Checkpointed,
+    Duplicate,
+    Expired,
+    Learned,
+    Outcome,
+    Refused,
+    Skipped,
+    Turned,
+)
 
 CAPACITY: Final = 512
 """Most buckets of a track."""
@@ -28,6 +38,8 @@ _SOURCES: Final = (
     *("events", "seconds", "loss_meta", "loss_adapted", "loss_memory"),
     *("fading_meta", "fading_adapted", "fading_memory", "gradient_norm", "update_norm"),
     *("tracking_error", "fading_tracking_error", "inner_lr", "meta_lr"),
+    *("fading_accuracy_meta", "fading_accuracy_adapted", "fading_accuracy_memory"),
+    *("fading_loss_earlier", "fading_forgetting"),
 )
 """What is taken from an event; `fading_` are fading means, the others the event's own numbers."""
 
@@ -40,21 +52,31 @@ LEARNING: Final[dict[str, str]] = {
         for end, how in (("", "mean"), ("_min", "min"), ("_max", "max"))
     },
     **dict.fromkeys(("gradient_norm", "update_norm", "tracking_error"), "mean"),
+    **dict.fromkeys(("fading_accuracy_meta", "fading_accuracy_adapted", "fading_accuracy_memory"), "mean"),
+    **dict.fromkeys(("fading_loss_earlier", "fading_forgetting"), "mean"),
 }
 """Columns of the track over events."""
 
 DEAD: Final = "dead_letters_"
+DROPPED: Final = "dropped_"
 OPERATION: Final[dict[str, str]] = {
     "learned": "sum",
     "duplicates": "sum",
+    "skipped": "sum",
     "covered_seconds": "sum",
     "lag": "mean",
     "lag_max": "max",
     "checkpoint_age_seconds": "max",
     "connected": "min",
     **{f"{DEAD}{reason}": "sum" for reason in Reason},
+    **{f"{DROPPED}{reason}": "sum" for reason in DROP_REASONS},
 }
 """Columns that the track over time has beside those of learning."""
+
+_COUNTED: Final = (
+    *("duplicates", "skipped"),
+    *(name for name in OPERATION if name.startswith((DEAD, DROPPED))),
+)
 
 _TAKEN: Final = [_SOURCES.index(name.removesuffix("_min").removesuffix("_max")) for name in LEARNING]
 
@@ -125,7 +147,7 @@ class History:
         self._recent_events: deque[Numbers] = deque()
         self._recent_time: deque[Numbers] = deque(maxlen=RECENT)
         self._learned: list[tuple[float, ...]] = []
-        self._counts = dict.fromkeys(("duplicates", *(f"{DEAD}{reason}" for reason in Reason)), 0)
+        self._counts = dict.fromkeys(_COUNTED, 0)
         self._turned: Turned | None = None
         self._saved_at = math.nan
         self._began = self._latest = now()
@@ -144,6 +166,11 @@ class History:
                 self._counts[f"{DEAD}{outcome.reason}"] += 1
             case Duplicate():
                 self._counts["duplicates"] += 1
+            case Skipped():
+                self._counts["skipped"] += 1
+            case Expired():
+                self._counts[f"{DROPPED}expired"] += outcome.tasks
+                self._counts[f"{DROPPED}unmatched"] += outcome.halves
             case Checkpointed():
                 self._saved_at = outcome.timestamp_seconds if outcome.ok else self._saved_at
         if now - self._began >= ROW_SECONDS:
@@ -240,6 +267,9 @@ def _taken(outcome: Learned, now: float) -> tuple[float, ...]:
         means.tracking_error.mean,
         outcome.inner_lr,
         outcome.meta_lr,
+        *(accuracy.mean for accuracy in means.accuracies),
+        means.loss_earlier.mean,
+        means.forgetting.mean,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 
 from streammeta.errors import Reason
-from streammeta.observe.history import DEAD, View
+from streammeta.observe.history import DEAD, DROPPED, View
 from streammeta.observe.status import Snapshot
 from streammeta.observe.track import Numbers
 
@@ -17,7 +17,7 @@ STALLED_SECONDS: Final = 30.0
 GROWING_SECONDS: Final = 60.0
 RISING_SECONDS: Final = 30.0
 SHOWN_SECONDS: Final = 300.0
-"""How long dead letters and numbers that are not finite stay in the banner."""
+"""How long dead letters, dropped examples and numbers that are not finite stay in the banner."""
 RISING_FACTOR: Final = 2.0
 RISING_SHARE: Final = 0.05
 """A loss below this share of its first value is small, whatever its best was."""
@@ -25,13 +25,15 @@ RISING_EVENTS: Final = 1000
 STALE_SECONDS: Final = 60.0
 STALE_PERIODS: Final = 10.0
 _START_SECONDS: Final = 10.0
+_DEAD_LETTERS: Final = tuple(f"{DEAD}{reason}" for reason in Reason)
 
 
 class Trouble(NamedTuple):
     """One finding.
 
     Attributes:
-        code: no_broker, stalled, lag_growing, loss_rising, non_finite, checkpoint_stale or dead_letters.
+        code: no_broker, stalled, lag_growing, loss_rising, non_finite, checkpoint_stale, dead_letters or
+            unmatched.
         level: Whether learning has stopped or is at risk (error), or somebody should look (warning).
         text: What is so.
         remedy: What to do.
@@ -105,13 +107,12 @@ def _stalled(case: Case) -> Iterator[Trouble]:
             )
             return
     last = case.last(STALLED_SECONDS)
-    handled = last["learned"].sum() + sum(last[f"{DEAD}{reason}"].sum() for reason in Reason)
     waiting = len(last["lag"]) and np.isfinite(last["lag"]).all() and last["lag"].min() > 0
-    if case.status["state"] == "learning" and waiting and not handled:
+    if case.status["state"] == "learning" and waiting and not _handled(last):
         yield Trouble(
             "stalled",
             "error",
-            f"Records wait, and none was learned from for {_span(STALLED_SECONDS)}",
+            f"Records wait, and none was handled for {_span(STALLED_SECONDS)}",
             "An open transaction of a producer can hold the topic back, or reading is blocked: look at "
             "the log and at the partitions' leaders.",
         )
@@ -123,14 +124,14 @@ def _lag_growing(case: Case) -> Iterator[Trouble]:
     if len(lag) < GROWING_SECONDS / 2 or case.status["restoring"]:
         return
     early, middle, late = (part.mean() for part in np.array_split(lag, 3))
-    learned_per_second = last["learned"].sum() / max(last["covered_seconds"].sum(), 1.0)
-    if early < middle < late and late - early > max(10.0, 2 * learned_per_second) and late > 1.1 * early:
-        per_second = (late - early) / (GROWING_SECONDS * 2 / 3)
+    per_second = _handled(last) / max(last["covered_seconds"].sum(), 1.0)
+    if early < middle < late and late - early > max(10.0, 2 * per_second) and late > 1.1 * early:
+        more = (late - early) / (GROWING_SECONDS * 2 / 3)
         yield Trouble(
             "lag_growing",
             "warning",
             f"The topic grows faster than it is learned: {_count(lag[-1])} records behind, "
-            f"{_count(per_second)} more each second",
+            f"{_count(more)} more each second",
             'Slow the producers, or make an event cheaper: algorithm.order = "first", fewer examples in an '
             "event, a smaller model, a faster core. events.batch trades order for speed.",
         )
@@ -162,7 +163,7 @@ def _loss_rising(case: Case) -> Iterator[Trouble]:
 
 
 def _non_finite(case: Case) -> Iterator[Trouble]:
-    updates = _dead_letters(case, Reason.NON_FINITE_UPDATE)
+    updates = _lately(case, f"{DEAD}{Reason.NON_FINITE_UPDATE}")
     if updates:
         yield Trouble(
             "non_finite",
@@ -172,7 +173,7 @@ def _non_finite(case: Case) -> Iterator[Trouble]:
             "The state is sound: it stays as it was before such an event. Lower the learning rates, set "
             "outer.clip_norm, or look at the events in the dead-letter topic.",
         )
-    inputs = _dead_letters(case, Reason.NON_FINITE_INPUT)
+    inputs = _lately(case, f"{DEAD}{Reason.NON_FINITE_INPUT}")
     if inputs:
         yield Trouble(
             "non_finite",
@@ -184,7 +185,7 @@ def _non_finite(case: Case) -> Iterator[Trouble]:
 
 def _dead_lettered(case: Case) -> Iterator[Trouble]:
     counts = {
-        reason: _dead_letters(case, reason)
+        reason: _lately(case, f"{DEAD}{reason}")
         for reason in Reason
         if reason not in (Reason.NON_FINITE_UPDATE, Reason.NON_FINITE_INPUT)
     }
@@ -200,6 +201,19 @@ def _dead_lettered(case: Case) -> Iterator[Trouble]:
         )
 
 
+def _unmatched(case: Case) -> Iterator[Trouble]:
+    halves = _lately(case, f"{DROPPED}unmatched")
+    if halves:
+        yield Trouble(
+            "unmatched",
+            "warning",
+            f"{_count(halves)} {'input or label was' if halves == 1 else 'inputs or labels were'} dropped in "
+            "the last 5 minutes: the other half did not come in time",
+            "See that x and its y carry the same id, and that the producer of either is not behind; labels "
+            "that come later than that need a larger events.label_wait_events.",
+        )
+
+
 def _checkpoint_stale(case: Case) -> Iterator[Trouble]:
     saved = case.status["checkpoint"]
     limit = max(STALE_SECONDS, STALE_PERIODS * case.checkpoint_seconds)
@@ -207,11 +221,11 @@ def _checkpoint_stale(case: Case) -> Iterator[Trouble]:
         return
     curve = case.history.time
     since = curve.recent[:, curve.columns.index("seconds")] > case.now - saved["age_seconds"] + 2.0
-    if curve.recent[since, curve.columns.index("learned")].sum():
+    if sum(curve.recent[since, curve.columns.index(name)].sum() for name in ("learned", "skipped")):
         yield Trouble(
             "checkpoint_stale",
             "error",
-            f"The last checkpoint is {_span(saved['age_seconds'])} old, and events were learned since",
+            f"The last checkpoint is {_span(saved['age_seconds'])} old, and events were handled since",
             "A checkpoint waits until dead letters are acknowledged: see that their topic can be written to. "
             "Else the disk of state.dir is slow or full.",
         )
@@ -225,13 +239,20 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Trouble]], ...]] = (
     _loss_rising,
     _lag_growing,
     _dead_lettered,
+    _unmatched,
 )
 
 
-def _dead_letters(case: Case, reason: Reason) -> int:
+def _handled(rows: dict[str, Numbers]) -> float:
+    """Records, whatever became of them."""
+    return float(sum(rows[name].sum() for name in ("learned", "skipped", "duplicates", *_DEAD_LETTERS)))
+
+
+def _lately(case: Case, name: str) -> int:
+    """How many there were in the last minutes."""
     curve = case.history.time
     shown = curve.recent[:, curve.columns.index("seconds")] > case.now - SHOWN_SECONDS
-    return int(curve.recent[shown, curve.columns.index(f"{DEAD}{reason}")].sum())
+    return int(curve.recent[shown, curve.columns.index(name)].sum())
 
 
 def _trailing_seconds(case: Case, name: str, value: float) -> float:

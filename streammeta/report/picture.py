@@ -24,7 +24,7 @@ _INK, _FAINT = "#14181d", "#5a6570"
 
 
 def report_picture(run: Run, path: Path) -> None:
-    """Write the picture: losses large, then gain, norms, tracking error and throughput.
+    """Write the picture: losses large, of a classifier accuracies, then gain, norms, tracking, throughput.
 
     Raises:
         StreammetaError: matplotlib is missing; names the remedy.
@@ -35,10 +35,14 @@ def report_picture(run: Run, path: Path) -> None:
         raise StreammetaError(
             "a picture needs matplotlib: pip install 'streammeta[plot]', or name an .html file"
         ) from error
-    figure = Figure(figsize=(12, 7.5), dpi=150, layout="constrained", facecolor="white")
-    panels = figure.subplot_mosaic("LLLL;GNTE", height_ratios=[2, 1.1])
+    classifies = bool(np.isfinite(_of(run.history.events, "fading_accuracy_adapted")).any())
+    rows = [("LLLL", 2.0), *([("AAAA", 1.1)] if classifies else []), ("GNTE", 1.1)]
+    figure = Figure(figsize=(12, 10 if classifies else 7.5), dpi=150, layout="constrained", facecolor="white")
+    panels = figure.subplot_mosaic([[*row] for row, _ in rows], height_ratios=[ratio for _, ratio in rows])
     figure.suptitle(_headline(run), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     _losses(panels["L"], run.history.events)
+    if classifies:
+        _accuracies(panels["A"], run.history.events)
     _lines(panels["G"], "Adaptation gain", run.history.events, [])
     gain = _of(run.history.events, "fading_meta") - _of(run.history.events, "fading_adapted")
     panels["G"].plot(_of(run.history.events, "events"), gain, color=_COLORS["adapted"], lw=1.2)
@@ -78,6 +82,16 @@ def _losses(axes: "Axes", curve: Curve) -> None:
     if np.isfinite(fading).any():
         axes.set_ylim(0, 1.1 * float(np.nanmax(fading)))
         axes.legend(frameon=False, fontsize=8, labelcolor=_FAINT)
+
+
+def _accuracies(axes: "Axes", curve: Curve) -> None:
+    _lines(
+        axes,
+        "Prequential accuracy",
+        curve,
+        [(f"fading_accuracy_{phase}", _COLORS[phase]) for phase in PHASES],
+    )
+    axes.set_ylim(0, 1)
 
 
 def _lines(axes: "Axes", title: str, curve: Curve, names: Sequence[tuple[str, str]]) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 from streammeta.checkpoint import Checkpoint
 from streammeta.config.secret import masked
 from streammeta.errors import Reason
+from streammeta.observe.catalogue import DROPPED as DROP_REASONS
 from streammeta.observe.catalogue import PHASES
-from streammeta.observe.history import History, View
+from streammeta.observe.history import DROPPED, History, View
 from streammeta.observe.history_file import unpack
 from streammeta.observe.rates import as_configured
 from streammeta.observe.status import FIRST_EVENTS
@@ -85,9 +86,18 @@ def summary(run: Run) -> dict[str, Any]:
         "events_per_second": _rate(run.history),
         "outcomes": {"dead_letter": sum(refused.values())},
         "dead_letters": {str(reason): refused.get(reason, 0) for reason in Reason},
+        "examples_dropped": _dropped(run.history),
         "losses": {
-            phase: {"first": _known(first.get(phase, math.nan)), "now": _known(mean.mean)}
-            for phase, mean in zip(PHASES, means[:3], strict=True)
+            phase: {
+                "first": _known(first.get(phase, math.nan)),
+                "now": _known(mean.mean),
+                "window": _known(window.mean),
+            }
+            for phase, mean, window in zip(PHASES, means[:3], means.windows[:3], strict=True)
+        },
+        "accuracies": {
+            phase: {"now": _known(mean.mean), "window": _known(window.mean)}
+            for phase, mean, window in zip(PHASES, means.accuracies, means.windows[3:], strict=True)
         },
         "adaptation_gain": _known(means.meta.mean - means.adapted.mean),
         "learning_rates": {
@@ -97,6 +107,7 @@ def summary(run: Run) -> dict[str, Any]:
         "lag": None,
         "tasks": {"stored": run.known, "cached": None},
         "checkpoint": None,
+        "replayed": None,
         "troubles": [],
     }
 
@@ -130,6 +141,12 @@ def _first(history: View) -> dict[str, float]:
 def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else math.nan
+
+
+def _dropped(history: View) -> dict[str, int]:
+    """Examples dropped in the life that the curves show."""
+    totals = {reason: np.nansum(history.time.column(f"{DROPPED}{reason}")) for reason in DROP_REASONS}
+    return {reason: int(total) for reason, total in totals.items()}
 
 
 def _rate(history: View) -> float | None:

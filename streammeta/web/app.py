@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
 from streammeta.web.feed import Feed
-from streammeta.web.guard import SecurityHeaders, Token
+from streammeta.web.guard import LocalHost, SecurityHeaders, Token
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -35,12 +35,13 @@ _LIST_SECONDS: Final = 2.0
 Handler = Callable[[Request], Response]
 
 
-def make_app(shown: Shown, *, token: str | None) -> Starlette:
+def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
     """The application.
 
     Args:
         shown: What it shows.
         token: Bearer token asked for everything but the open paths; None asks for none.
+        local: Whether only this machine reaches the port: then, without a token, other names are refused.
 
     Raises:
         ConfigError: the token is empty, which would let in everybody who sends an empty one.
@@ -49,7 +50,8 @@ def make_app(shown: Shown, *, token: str | None) -> Starlette:
         raise ConfigError(
             "http.token_file names a file without a token; write one into it, or leave the key empty"
         )
-    guard = [] if token is None else [Middleware(Token, token=token)]
+    guard = [Middleware(LocalHost)] if local else []
+    guard = guard if token is None else [Middleware(Token, token=token)]
     feed = Feed(shown.live, lambda: shown.status.stopped)
     return Starlette(
         routes=[

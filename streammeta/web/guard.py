@@ -7,7 +7,9 @@ the token without containing it; the address is then replaced by one without the
 import hashlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -28,6 +30,10 @@ _SECURITY_HEADERS: Final = {
     "cache-control": "no-cache",
 }
 _COOKIE_SECONDS: Final = 30 * 86400
+_STRANGE_HOST: Final = (
+    "this port is for the machine itself: ask for localhost or an address; or set http.token_file, and any "
+    "name will do\n"
+)
 _REFUSAL: Final = (
     "a bearer token is needed: open /?token=<token> once in a browser, or send the header "
     "'Authorization: Bearer <token>'\n"
@@ -49,6 +55,24 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, with_headers)
+
+
+class LocalHost:
+    """Middleware: 403 for who asks by a name that is not this machine's, unless the path is open.
+
+    For ports that only this machine can reach. A page of a stranger could else have its own name point to
+    the loopback (DNS rebinding) and read, in the browser of whoever looks at it, what the daemon shows.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or _is_local(Headers(scope=scope)):
+            await self._app(scope, receive, send)
+        else:
+            await PlainTextResponse(_STRANGE_HOST, status_code=403)(scope, receive, send)
 
 
 class Token:
@@ -85,6 +109,32 @@ class Token:
             secure=scope.get("scheme") == "https",
         )
         return answer
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only the machine itself reaches what listens there.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    address = _address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _is_local(headers: Headers) -> bool:
+    """Whether Host is localhost, an address or absent: a stranger's page has a name of its own."""
+    try:
+        host = (urlsplit(f"//{headers.get('host', '')}").hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    return host in ("", "localhost") or host.endswith(".localhost") or _address(host) is not None
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 def _cookie(headers: Headers) -> str:

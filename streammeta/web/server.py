@@ -6,6 +6,7 @@ The socket is bound and listens before the thread starts: a port that cannot be 
 import asyncio
 import errno
 import socket
+from collections.abc import Callable
 from threading import Event, Thread
 
 import uvicorn
@@ -16,7 +17,8 @@ from streammeta.errors import ConfigError
 
 MAX_CONNECTIONS = 200
 _PATIENCE_SECONDS = 5.0
-_FIRST_REQUEST_SECONDS = 10.0
+_REQUEST_SECONDS = 10.0
+_TAKE_SECONDS = 30.0
 
 
 class HttpServer:
@@ -37,7 +39,7 @@ class HttpServer:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # what strangers send must not fill the log
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=2,
@@ -76,27 +78,58 @@ class HttpServer:
         self._server.run(sockets=[self._socket])
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1 that lets strangers hold neither many connections nor one for long without a request.
+class _Limit:
+    """A time within which something must have happened; else `missed` is called."""
 
-    File descriptors belong to the learner: without a bound, idle connections could use them up.
+    def __init__(self, missed: Callable[[], None]) -> None:
+        self._missed = missed
+        self._handle: asyncio.TimerHandle | None = None
+
+    def begin(self, seconds: float) -> None:
+        """From now on, unless it runs already."""
+        if self._handle is None:
+            self._handle = asyncio.get_running_loop().call_later(seconds, self._missed)
+
+    def end(self) -> None:
+        """It has happened."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that lets strangers hold neither many connections nor one for long without use.
+
+    File descriptors belong to the learner: without a bound, idle connections could use them up. A request
+    must be whole, and an answer taken, within some seconds.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        self._asking, self._taking = _Limit(transport.close), _Limit(transport.abort)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.close()
         else:
-            self._patience = self.loop.call_later(_FIRST_REQUEST_SECONDS, self._close_if_silent, transport)
+            self._asking.begin(_REQUEST_SECONDS)
 
-    def _close_if_silent(self, transport: asyncio.Transport) -> None:
-        if self.cycle is None:
-            transport.close()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            self._asking.begin(_REQUEST_SECONDS)
+        else:
+            self._asking.end()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taking.begin(_TAKE_SECONDS)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taking.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        patience: asyncio.TimerHandle | None = getattr(self, "_patience", None)
-        if patience is not None:
-            patience.cancel()
+        self._asking.end()
+        self._taking.end()
         super().connection_lost(exc)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from streammeta.observe.health import Health
-from streammeta.observe.history import DEAD, Curve, History
+from streammeta.observe.history import DEAD, DROPPED, Curve, History
 from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex, TaskRow
 from streammeta.observe.track import Numbers
@@ -112,11 +112,11 @@ def curves_of(rows: int, events: Curve, time: Curve) -> dict[str, Any]:
 
 
 def columns_of(names: tuple[str, ...], numbers: Numbers) -> dict[str, list[float]]:
-    """Column by column, rounded as a picture needs it; dead-letter columns of zeros are left out."""
+    """Column by column, rounded as a picture needs it; counts of what never happened are left out."""
     rounded = {
         name: column if name in _EXACT else _rounded(column)
         for name, column in zip(names, numbers.T, strict=True)
-        if not name.startswith(DEAD) or column.any()
+        if not name.startswith((DEAD, DROPPED)) or np.nansum(column)
     }
     return {name: column.tolist() for name, column in rounded.items()}
 

@@ -154,7 +154,7 @@ class TestScaling:
             np.array([0.0, 1.0, 2.0, 3.0]),
         )
         examples = list(table(rows, scale_target=False))
-        assert [example.examples.y.item() for example in examples] == [0.0, 1.0, 1.0, 2.0]
+        assert [example.examples.y.tolist() for example in examples] == [[0.0], [1.0], [1.0], [2.0]]
         assert [example.examples.x.item() for example in examples] == [1.0, 50.0, 2.0, 2.0]
 
 

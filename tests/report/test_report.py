@@ -139,7 +139,7 @@ def test_every_module_is_in_the_bundle() -> None:
 
 def test_a_picture(streammeta: Invoke, state: Path, tmp_path: Path) -> None:
     """A PNG, wide enough for a slide."""
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra report)")
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra plot)")
     output = tmp_path / "report.png"
     done = streammeta("report", state, "--output", output)
     assert done.exit_code == 0, done.output

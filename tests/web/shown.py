@@ -33,6 +33,7 @@ class Daemon:
         settings: dict[str, Any] | None = None,
         now: Callable[[], float] | None = None,
         port: int = 0,
+        local: bool = True,
     ) -> None:
         self.clock = Clock()
         clock = now or self.clock
@@ -60,7 +61,7 @@ class Daemon:
             stored=self.stored.get,
             now=clock,
         )
-        self.server = HttpServer(make_app(self.shown, token=token), "127.0.0.1", port)
+        self.server = HttpServer(make_app(self.shown, token=token, local=local), "127.0.0.1", port)
 
     def tell(self, *outcomes: Outcome) -> None:
         """Tell every observer."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -137,6 +138,41 @@ def test_token_guards_all_but_probes_and_metrics(http: httpx.Client) -> None:
             assert answer.headers["www-authenticate"].startswith("Bearer")
     for scheme in ("Bearer", "bearer"):
         assert http.get("/api/v1/status", headers={"authorization": f"{scheme} {TOKEN}"}).status_code == 200
+
+
+STRANGE = (
+    "evil.example",
+    "evil.example:80",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example",
+    "[::1",
+    "a@b:c",
+)
+KNOWN = ("localhost", "LOCALHOST.:9464", "me.localhost:1", "127.0.0.1", "[::1]:9464", "192.0.2.7:80", "")
+
+
+def test_a_name_that_a_stranger_points_here_is_refused(http: httpx.Client) -> None:
+    """403 for pages and data by other names (DNS rebinding); probes and metrics answer to all."""
+    for host in STRANGE:
+        for path in ("/", "/api/v1/status", "/static/page.css", "/api/v1/stream"):
+            answer = http.get(path, headers={"host": host})
+            assert (answer.status_code, "http.token_file" in answer.text) == (403, True), (host, path)
+        assert http.get("/metrics", headers={"host": host}).status_code == 200
+    for host in KNOWN:
+        assert http.get("/api/v1/status", headers={"host": host}).status_code == 200, host
+
+
+@pytest.mark.parametrize("settings", [{"local": False}, {"token": TOKEN}])
+def test_other_names_where_others_reach_the_port(settings: dict[str, Any]) -> None:
+    """On other addresses, or with a token, any name will do."""
+    daemon = Daemon(**settings)
+    daemon.server.start()
+    headers = {"host": "learner.example", "authorization": f"Bearer {TOKEN}"}
+    try:
+        answer = httpx.get(f"{daemon.server.address}/api/v1/status", headers=headers, trust_env=False)
+    finally:
+        daemon.server.stop()
+    assert answer.status_code == 200
 
 
 def test_an_empty_token_is_refused() -> None:

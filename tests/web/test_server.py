@@ -4,14 +4,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from streammeta.errors import ConfigError
@@ -19,11 +19,26 @@ from streammeta.web import server as serving
 from streammeta.web.server import HttpServer
 
 ENTERED = threading.Event()
+LEFT = threading.Event()
 
 
 async def hello(_: Request) -> PlainTextResponse:
     """Answers at once."""
     return PlainTextResponse("hello")
+
+
+async def endless(_: Request) -> StreamingResponse:
+    """Answers for ever, as fast as it is taken."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(65536)
+                await anyio.sleep(0)
+        finally:
+            LEFT.set()
+
+    return StreamingResponse(chunks())
 
 
 async def forever(_: Request) -> PlainTextResponse:
@@ -36,7 +51,8 @@ async def forever(_: Request) -> PlainTextResponse:
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     """A server on a free port of loopback, not started."""
-    server = HttpServer(Starlette(routes=[Route("/", hello), Route("/forever", forever)]), "127.0.0.1", 0)
+    routes = [Route("/", hello), Route("/forever", forever), Route("/endless", endless)]
+    server = HttpServer(Starlette(routes=routes), "127.0.0.1", 0)
     yield server
     server.stop()
 
@@ -120,7 +136,7 @@ def test_idle_connections_are_bounded_and_dropped(
 ) -> None:
     """Those beyond the bound are closed at once, silent ones after a while; requests are answered again."""
     monkeypatch.setattr(serving, "MAX_CONNECTIONS", 3)
-    monkeypatch.setattr(serving, "_FIRST_REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
     idle = [socket.create_connection((host, int(port)), timeout=10) for _ in range(6)]
@@ -128,3 +144,75 @@ def test_idle_connections_are_bounded_and_dropped(
     assert httpx.get(server.address, trust_env=False).text == "hello"
     for connection in idle:
         connection.close()
+
+
+def until_closed(client: socket.socket, said: bytes) -> None:
+    """Say this again and again, and return when the server closes the connection."""
+    client.settimeout(0.05)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            client.sendall(said)
+            if client.recv(1000) == b"":
+                return
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return
+    raise AssertionError("the connection is still open")
+
+
+@pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"])
+def test_a_request_that_never_ends_is_cut_off(
+    before: bytes, server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However busily its headers trickle, on a new connection and on one that asked before."""
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
+    server.start()
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        if before:
+            client.sendall(before)
+            answer = b""
+            while not answer.endswith(b"hello"):
+                answer += client.recv(1000)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n")
+        until_closed(client, b"X: y\r\n")
+
+
+def test_an_answer_that_nobody_takes_is_given_up(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read is cut off, and what was made for it ends; one that reads is not."""
+    monkeypatch.setattr(serving, "_TAKE_SECONDS", 0.5)
+    LEFT.clear()
+    server.start()
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
+        reading = time.monotonic() + 1.5
+        while time.monotonic() < reading:
+            assert client.recv(1 << 20)
+        assert not LEFT.is_set()
+        assert LEFT.wait(10)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET / HTTP/1.1\r\nHost: here\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /\x00 HTTP/1.1\r\nHost: here\r\n\r\n",
+    ],
+    ids=["huge", "tls", "short", "nul"],
+)
+def test_what_is_no_request_is_refused(
+    request_bytes: bytes, server: HttpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """400 and the end of the connection; nothing of it in the log; others are answered."""
+    server.start()
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(request_bytes)
+        assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
+    assert httpx.get(server.address, trust_env=False).text == "hello"
+    assert caplog.records == []

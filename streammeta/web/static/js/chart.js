@@ -6,7 +6,8 @@ import { element, put, save } from "./dom.js";
 import { clock, short, tick } from "./format.js";
 import { color } from "./theme.js";
 
-const HEIGHTS = { wide: 300, small: 168 };
+const [HIGH, LOW] = [300, 168]; // pixels
+const LOG_MARGIN = 1.2; // so that no line lies on the edge
 const AXIS_WIDTH = 50;
 const BIN_PIXELS = 2.5; // points closer to one another are drawn as one
 const SMOOTHING = 0.9; // weight that a smoothed line keeps per point
@@ -26,7 +27,8 @@ export class Chart {
     this.readings = element("ul", { class: "readings" });
     this.canvas = element("div", { class: "plot" });
     this.nothing = element("p", { class: "nothing", text: definition.empty || "waiting for events" });
-    this.panel = element("figure", { class: definition.wide ? "card chart wide" : "card chart", "data-chart": definition.id },
+    const kinds = ["wide", "low"].filter((kind) => definition[kind]);
+    this.panel = element("figure", { class: ["card", "chart", ...kinds].join(" "), "data-chart": definition.id, hidden: Boolean(definition.optional) },
       element("figcaption", {},
         element("h3", { text: definition.title, title: definition.help }),
         this.readings,
@@ -46,6 +48,7 @@ export class Chart {
     const values = this.series.map((series) => (series.smooth ? smoothed(series.from(columns)) : series.from(columns)));
     const known = x.length > 0 && values.some((column) => column.some((value) => value !== null));
     this.panel.classList.toggle("empty", !known);
+    this.panel.hidden = !known && Boolean(this.definition.optional);
     if (!known) { this.#drop(); return; }
     const log = this.#log();
     this.full = [x, ...values.map((column) => (log ? column.map((value) => (value > 0 ? value : null)) : column))];
@@ -83,7 +86,7 @@ export class Chart {
   }
 
   #size() {
-    return { width: Math.max(120, this.canvas.clientWidth), height: this.definition.wide ? HEIGHTS.wide : HEIGHTS.small };
+    return { width: Math.max(120, this.canvas.clientWidth), height: this.definition.wide && !this.definition.low ? HIGH : LOW };
   }
 
   #resize() {
@@ -118,7 +121,7 @@ export class Chart {
       legend: { show: false },
       scales: {
         x: { time: false, range: (_, low, high) => this.frame.zoom[axis] || [low, high > low ? high : low + 1] },
-        y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog(low ?? 0.1, high ?? 1, 10, false) } : { range: (_, low, high) => linearRange(low, high, this.definition.zero) },
+        y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog((low ?? 0.1) / LOG_MARGIN, (high ?? 1) * LOG_MARGIN, 10, false) } : { range: (_, low, high) => linearRange(low, high, this.definition) },
       },
       axes: [
         { ...common, size: 26, gap: 4, space: axis === "seconds" ? 76 : 64, values: (_, splits) => (axis === "seconds" ? timeTicks(splits) : splits.map(tick)) },
@@ -233,11 +236,11 @@ function smoothed(values) {
   });
 }
 
-function linearRange(low, high, zero) {
+function linearRange(low, high, { zero = false, most = Infinity }) {
   if (low === null || low === undefined) return [0, 1];
   const bottom = zero ? Math.min(0, low) : low;
   const span = high - bottom || Math.abs(high) || 1;
-  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, high + 0.06 * span];
+  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, Math.min(most, high + 0.06 * span)];
 }
 
 function timeTicks(splits) {

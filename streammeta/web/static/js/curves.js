@@ -36,7 +36,7 @@ export class Curves {
   #push(target, columns, row) {
     const before = target.seconds ? target.seconds.length : 0;
     const known = target === this.time ? Object.keys(columns) : Object.keys(target);
-    for (const name of known) target[name] ??= new Array(before).fill(0);
+    for (const name of known) target[name] ??= new Array(before).fill(0); // only counts come later than the rest
     for (const name of Object.keys(target)) target[name].push(columns[name] ? columns[name][row] : 0);
   }
 

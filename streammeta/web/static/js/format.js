@@ -42,6 +42,11 @@ export function bytes(value) {
   return value < 1e6 ? `${count(value / 1e3)} kB` : `${short(value / 1e6, 3)} MB`;
 }
 
+/** A share -> 87.3 %. */
+export function percent(share) {
+  return share === null || share === undefined ? "–" : `${short(100 * share, 3)} %`;
+}
+
 /** A change against a first value: ▼ 89 %. */
 export function change(now, first) {
   if (now === null || first === null || !first) return "";

@@ -46,7 +46,7 @@ async function fetchHistory() {
 async function onMessage(message) {
   if (status && message.status.started_at_seconds !== status.started_at_seconds) curves.rows = -1;
   status = message.status;
-  showState(status.state);
+  showState(status.state, status.replayed);
   showNames(status);
   showTroubles(status.troubles);
   if (message.rows && !curves.append(message.rows)) await fetchHistory();

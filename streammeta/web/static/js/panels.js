@@ -5,6 +5,7 @@ const difference = (one, other) => (columns) =>
   (columns[one] || []).map((value, row) => (value === null || columns[other][row] === null ? null : value - columns[other][row]));
 
 const phase = (name, label) => ({ label, color: name, from: column(`fading_${name}`) });
+const accuracy = (name, label) => ({ label, color: name, from: column(`fading_accuracy_${name}`) });
 const raw = (name, label) => ({ label: `${label}, raw`, color: name, from: column(`loss_${name}`), raw: true });
 
 export const LEARNING = [
@@ -14,6 +15,21 @@ export const LEARNING = [
     series: [
       raw("meta", "at the meta-parameters"), raw("adapted", "after one adaptation"), raw("memory", "at the task's memory"),
       phase("meta", "at the meta-parameters"), phase("adapted", "after one adaptation"), phase("memory", "at the task's memory"),
+    ],
+  },
+  {
+    id: "accuracy", title: "Prequential accuracy", wide: true, low: true, optional: true, most: 1,
+    help: "Share of the query set that was classified rightly before the event was learned from; fading means.",
+    series: [
+      accuracy("meta", "at the meta-parameters"), accuracy("adapted", "after one adaptation"), accuracy("memory", "at the task's memory"),
+    ],
+  },
+  {
+    id: "forgetting", title: "Forgetting", wide: true, low: true, optional: true, zero: true,
+    help: "Loss on a task's own earlier query sets, and its rise since they were learned from. Above 0, the task forgets; below, it still gains. Fading means.",
+    series: [
+      { label: "loss on earlier query sets", color: "first", from: column("fading_loss_earlier") },
+      { label: "rise since", color: "second", from: column("fading_forgetting") },
     ],
   },
   {
@@ -50,16 +66,27 @@ export const LEARNING = [
   },
 ];
 
-export const perSecond = (columns) =>
-  (columns.learned || []).map((value, row) => (value === null || !columns.covered_seconds[row] ? null : value / columns.covered_seconds[row]));
+const rate = (name) => (columns) =>
+  (columns[name] || []).map((value, row) => (value === null || !columns.covered_seconds[row] ? null : value / columns.covered_seconds[row]));
+export const perSecond = rate("learned");
+
+/** One set of bars for each column of that name. */
+const counts = (prefix) => (columns) => Object.keys(columns).filter((name) => name.startsWith(prefix)).map((name, place) => ({
+  label: name.slice(prefix.length).replaceAll("_", " "),
+  color: REASON_COLORS[place % REASON_COLORS.length],
+  from: column(name), bars: true,
+}));
 
 const REASON_COLORS = ["meta", "adapted", "memory", "first", "second", "third", "fourth", "faint"];
 
 export const OPERATION = [
   {
     id: "throughput", title: "Throughput", unit: "events/s", zero: true,
-    help: "Events learned from each second.",
-    series: [{ label: "events/s", color: "adapted", from: perSecond, fill: true }],
+    help: "Events learned from each second; with single examples also the records that only waited for an episode.",
+    series: (columns) => [
+      { label: "events/s", color: "adapted", from: perSecond, fill: true },
+      ...(columns.skipped?.some((value) => value > 0) ? [{ label: "waiting/s", color: "second", from: rate("skipped") }] : []),
+    ],
   },
   {
     id: "lag", title: "Lag", unit: "records", zero: true,
@@ -74,11 +101,12 @@ export const OPERATION = [
   {
     id: "letters", title: "Dead letters", unit: "records", zero: true, empty: "none in this history",
     help: "Records that could not be used, by reason, in each interval of the history.",
-    series: (columns) => Object.keys(columns).filter((name) => name.startsWith("dead_letters_")).map((name, place) => ({
-      label: name.slice("dead_letters_".length).replaceAll("_", " "),
-      color: REASON_COLORS[place % REASON_COLORS.length],
-      from: column(name), bars: true,
-    })),
+    series: counts("dead_letters_"),
+  },
+  {
+    id: "dropped", title: "Examples dropped", wide: true, low: true, optional: true, zero: true,
+    help: "Expired: tasks whose examples waited too long for an episode. Unmatched: inputs or labels whose other half did not come in time.",
+    series: counts("dropped_"),
   },
 ];
 
