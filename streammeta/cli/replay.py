@@ -205,7 +205,12 @@ def _tell_learned(last: Snapshot, config: Config, output: str) -> None:
         f"{outcomes['dead_letter']:,} refused{f' ({refused})' if refused else ''} in {seconds:,.1f} s, "
         f"{outcomes['learned'] / seconds:,.0f} events/s; state in {config.state.dir}"
     )
-    click.echo("".join(f"{line}\n" for line in _scores(last)), nl=False)
+    if not any(outcomes.values()):
+        click.echo(
+            "nothing was new: all that is wanted was replayed before, or --task, --from, --to want nothing"
+        )
+    for line in _scores(last):
+        click.echo(line)
 
 
 def _scores(last: Snapshot) -> Iterator[str]:
