@@ -16,6 +16,7 @@ from streammeta.errors import StreammetaError
 from streammeta.loop import Controls
 from streammeta.observe.catalogue import PHASES
 from streammeta.outcomes import Learned, Outcome, Refused, Turned
+from streammeta.prequential import Prequential
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
@@ -39,6 +40,7 @@ class Curve:
         seconds: What it took, traces included.
         means: Mean prequential loss over all events, by phase; NaN where the learner has none.
         points: Events learned, and the fading mean of each phase then.
+        last: The fading and windowed means at the end.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Curve:
     refused: int = 0
     seconds: float = 0.0
     points: list[tuple[int, tuple[float, ...]]] = field(default_factory=list)
+    last: Prequential = field(default_factory=Prequential)
     _totals: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def __call__(self, outcome: Outcome) -> None:
@@ -56,6 +59,7 @@ class Curve:
         if not isinstance(outcome, Learned):
             return
         self.events += 1
+        self.last = outcome.prequential
         losses = (outcome.loss_meta, outcome.loss_adapted, outcome.loss_memory)
         for phase, loss in zip(PHASES, losses, strict=True):
             if math.isfinite(loss):

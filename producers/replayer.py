@@ -108,7 +108,7 @@ class Replayer:
         """
         with self._transactions:
             self._next_row = 0 if again else self._transactions.place()
-            for row, record in _rows(recording, selection, self._next_row):
+            for row, record in _rows(recording, selection, self._next_row, self._target.topic):
                 if not self._wait(record.timestamp_ms):
                     break
                 self._transactions.send(record)
@@ -176,6 +176,9 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
         )
 
 
-def _rows(recording: Recording, selection: Selection, first_row: int) -> Iterator[tuple[int, Record]]:
+def _rows(
+    recording: Recording, selection: Selection, first_row: int, topic: str
+) -> Iterator[tuple[int, Record]]:
+    """The wanted rows, as records of `topic`."""
     for chunk in recording.chunks(first_row, selection):
-        yield from zip(chunk.rows, records_of(chunk.batch, recording.manifest.topic), strict=True)
+        yield from zip(chunk.rows, records_of(chunk.batch, topic), strict=True)

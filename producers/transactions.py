@@ -1,7 +1,7 @@
 """Records in transactions that also hold how far the sender came: a record and its place, both or none.
 
-The place is an offset committed to the sender's own consumer group, on partition 0 of the topic. A new sender
-of the same name ends what the last one left open, and is told the place.
+The place is an offset committed to the sender's own consumer group, on partition 0 of the topic; or there is
+none, and the records themselves tell. A new sender of the same name ends what the last one left open.
 """
 
 import threading
@@ -98,13 +98,16 @@ class Transactions:
                 raise self._failure(error) from error
 
     def send(self, record: Record) -> None:
-        """Send to the record's partition, with its timestamp; a refusal is raised by `commit`."""
+        """Send to the record's topic and partition, with its timestamp (negative: now).
+
+        A refusal is raised by `commit`.
+        """
         try:
             if not self.open_rows:
                 self._producer.begin_transaction()
             send_untouched(
                 self._producer,
-                self._target.topic,
+                record.topic,
                 Untouched(record.key, record.value, headers_of(record)),
                 partition=record.partition,
                 timestamp_ms=record.timestamp_ms if record.timestamp_ms >= 0 else None,
@@ -114,16 +117,17 @@ class Transactions:
         self.open_rows += 1
         self.open_bytes += len(record.key or b"") + len(record.value or b"")
 
-    def commit(self, place: int) -> None:
-        """Make what was sent visible, and `place` how far this sender came.
+    def commit(self, place: int | None = None) -> None:
+        """Make what was sent visible, and `place`, if there is one, how far this sender came.
 
         Raises:
             BrokerUnavailable, BrokerRefused, ConfigError: neither is so; leave, and begin again.
         """
         if not self.open_rows:
             return
-        offset = {TopicPartition(self._target.topic, 0): OffsetAndMetadata(place, "", -1)}
-        self._bounded(lambda: self._producer.send_offsets_to_transaction(offset, self._target.sender))
+        if place is not None:
+            offset = {TopicPartition(self._target.topic, 0): OffsetAndMetadata(place, "", -1)}
+            self._bounded(lambda: self._producer.send_offsets_to_transaction(offset, self._target.sender))
         self._bounded(self._producer.commit_transaction)
         self.open_rows = self.open_bytes = 0
 

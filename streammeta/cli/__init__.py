@@ -29,6 +29,7 @@ VERBS: Final = {
         Verb("state", "tasks", "What is known of each task."),
         Verb("state", "export", "Meta-parameters and memories as safetensors."),
         Verb("report", "report", "A run as one page or picture, for sharing."),
+        Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),

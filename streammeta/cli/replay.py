@@ -24,15 +24,31 @@ from streammeta.cli.run import live_console
 from streammeta.clock import Clock
 from streammeta.config import Config, load_config
 from streammeta.loop import Controls
+from streammeta.observe.catalogue import PHASES
 from streammeta.observe.logs import configure_logging
 from streammeta.observe.status import Snapshot
+from streammeta.prequential import WINDOW
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Bound, Selection
 from streammeta.signals import signals_to
 
 EVERY_SECONDS = 10.0
 """Between two log lines, where no terminal shows the progress."""
-HEADINGS = ("configuration", "algorithm", "events", "refused", "loss at w", "adapted", "memory", "events/s")
+HEADINGS = {
+    "configuration": "configuration",
+    "algorithm": "algorithm",
+    "events": "events",
+    "refused": "refused",
+    "loss_meta": "loss at w",
+    "loss_adapted": "adapted",
+    "loss_memory": "memory",
+    "accuracy_meta": "accuracy at w",
+    "accuracy_adapted": "adapted",
+    "accuracy_memory": "memory",
+    "forgetting": "forgetting",
+    "events_per_second": "events/s",
+}
+"""Of the table, where a configuration has a value."""
 
 
 def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
@@ -179,21 +195,44 @@ def _time(milliseconds: float) -> str:
 
 
 def _tell_learned(last: Snapshot, config: Config, output: str) -> None:
-    outcomes = last["outcomes"]
     if output == "json":
         click.echo(json.dumps(last))
         return
-    seconds = last["uptime_seconds"]
+    outcomes, seconds = last["outcomes"], last["uptime_seconds"]
+    refused = ", ".join(f"{reason} {count:,}" for reason, count in last["dead_letters"].items() if count)
     click.echo(
         f"replayed {last['replayed'] or 0.0:.0%}: {outcomes['learned']:,} events learned, "
-        f"{outcomes['dead_letter']:,} refused in {seconds:,.1f} s, "
+        f"{outcomes['dead_letter']:,} refused{f' ({refused})' if refused else ''} in {seconds:,.1f} s, "
         f"{outcomes['learned'] / seconds:,.0f} events/s; state in {config.state.dir}"
     )
+    if not any(outcomes.values()):
+        click.echo(
+            "nothing was new: all that is wanted was replayed before, or --task, --from, --to want nothing"
+        )
+    for line in _scores(last):
+        click.echo(line)
+
+
+def _scores(last: Snapshot) -> Iterator[str]:
+    """The prequential means that are known, a line each."""
     for phase, loss in last["losses"].items():
         if loss["now"] is not None and loss["first"] is not None:
-            click.echo(
-                f"prequential loss, {phase}: {loss['first']:.4g} at first, {loss['now']:.4g} at the end"
+            yield (
+                f"prequential loss, {phase}: {loss['first']:.4g} at first, {loss['now']:.4g} at the end "
+                f"(fading mean), {loss['window']:.4g} over the last {WINDOW:,} events"
             )
+    for phase, accuracy in last["accuracies"].items():
+        if accuracy["now"] is not None:
+            yield (
+                f"accuracy, {phase}: {accuracy['now']:.3f} at the end, "
+                f"{accuracy['window']:.3f} over the last {WINDOW:,} events"
+            )
+    forgetting = last["forgetting"]
+    if forgetting["rise"] is not None:
+        yield (
+            f"loss on tasks' own earlier query sets: {forgetting['loss_earlier']:.4g}, "
+            f"{forgetting['rise']:+.4g} since they were learned from (forgetting)"
+        )
 
 
 def _put_back(
@@ -268,23 +307,29 @@ def _compare(
     if output == "json":
         click.echo(json.dumps(rows))
         return
-    table = Table(*HEADINGS, box=None, pad_edge=False)
+    shown = [name for name in HEADINGS if any(row[name] is not None for row in rows)]
+    table = Table(*(HEADINGS[name] for name in shown), box=None, pad_edge=False)
     for column in table.columns[2:]:
         column.justify, column.no_wrap = "right", True
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(row[name]) for name in shown))
     Console(markup=False, highlight=False).print(table)
 
 
 def _row(curve: Curve) -> dict[str, Any]:
-    """Means over the whole recording, each event's loss taken before it is learned from."""
-    means = {phase: mean if math.isfinite(mean) else None for phase, mean in curve.means.items()}
+    """Losses are means over all events, accuracies and forgetting fading means; all before learning."""
+    last = curve.last
+    scores = {
+        **{f"loss_{phase}": mean for phase, mean in curve.means.items()},
+        **{f"accuracy_{phase}": mean.mean for phase, mean in zip(PHASES, last.accuracies, strict=True)},
+        "forgetting": last.forgetting.mean,
+    }
     return {
         "configuration": curve.name,
         "algorithm": curve.algorithm,
         "events": curve.events,
         "refused": curve.refused,
-        **{f"loss_{phase}": mean for phase, mean in means.items()},
+        **{name: score if math.isfinite(score) else None for name, score in scores.items()},
         "events_per_second": curve.events / curve.seconds if curve.seconds else 0.0,
     }
 

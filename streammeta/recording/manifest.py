@@ -109,7 +109,7 @@ def read_manifest(directory: Path) -> Manifest:
         content = path.read_bytes()
         written = msgspec.json.decode(content, type=dict[str, object]).get("format")
         if written == FORMAT:
-            return msgspec.json.decode(content, type=Manifest)
+            return _consistent(msgspec.json.decode(content, type=Manifest))
     except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(f"{directory} holds no recording: {NAME} is not there") from None
     except OSError as error:
@@ -121,6 +121,27 @@ def read_manifest(directory: Path) -> Manifest:
     raise RecordingError(
         f"{path} has format {written}, this version reads format {FORMAT}; use the version that wrote it"
     )
+
+
+def _consistent(manifest: Manifest) -> Manifest:
+    """It, when its parts follow each other and are all of it.
+
+    Raises:
+        ValidationError: they are not.
+    """
+    row = 0
+    for number, part in enumerate(manifest.parts):
+        if part.name != part_name(number) or part.first_row != row or part.rows < 1 or not part.offsets:
+            raise msgspec.ValidationError(f"part {number} does not follow what is before it, or is empty")
+        row = part.end_row
+    if row != manifest.rows:
+        raise msgspec.ValidationError(f"it says {manifest.rows} rows, its parts have {row}")
+    return manifest
+
+
+def part_name(number: int) -> str:
+    """The file of a part; the first has number 0."""
+    return f"part-{number:06d}.parquet"
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from streammeta.recording.manifest import (
     Part,
     Span,
     check_size,
+    part_name,
     read_manifest,
     rename_durably,
     write_manifest,
@@ -88,17 +89,28 @@ class Writer:
                 raise RecordingError(
                     f"recording {self.directory}: {NAME} is gone; restore it, or name a new directory"
                 )
-            manifest = Manifest(str(uuid.uuid4()), kind, topic)
-            write_manifest(self.directory, manifest)
-            return manifest
+            return self._made(kind, topic)
         manifest = read_manifest(self.directory)
         if (manifest.kind, manifest.topic) != (kind, topic):
+            if self._is_empty(manifest):  # its topic was misspelt, perhaps
+                return self._made(kind, topic)
             raise RecordingError(
                 f"{self.directory} holds a recording of kind {manifest.kind!r} of topic {manifest.topic!r}, "
                 f"not of kind {kind!r} of topic {topic!r}; name another directory"
             )
         for part in manifest.parts:
             check_size(self.directory, part)
+        return manifest
+
+    def _is_empty(self, manifest: Manifest) -> bool:
+        if manifest.rows:
+            return False
+        with closing(Spool(self.directory, 0)) as spool:
+            return not spool.rows
+
+    def _made(self, kind: Kind, topic: str) -> Manifest:
+        manifest = Manifest(str(uuid.uuid4()), kind, topic)
+        write_manifest(self.directory, manifest)
         return manifest
 
     def _counted(self) -> Tally:
@@ -199,7 +211,7 @@ class Writer:
         self._tally = Tally(self.manifest.next)
 
     def _write_part(self) -> Part:
-        name = f"part-{len(self.manifest.parts):06d}.parquet"
+        name = part_name(len(self.manifest.parts))
         temporary = self.directory / (name + ".new")
         batches, cuts = _joined(self._spool.frames)
         schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})

@@ -32,6 +32,8 @@ from streammeta.stream.untouched import UNTOUCHED, Headers, Untouched, headers_o
 log = structlog.get_logger(__name__)
 
 HEADER_PREFIX = "__streammeta.errors."
+FACTS = ("topic", "partition", "offset", "stage", "reason", "message")
+"""What the headers tell, in their order."""
 MESSAGE_BYTES = 1024
 """Longest error message in a header, in UTF-8."""
 GRACE_SECONDS = 2.0
@@ -54,15 +56,9 @@ def error_headers(record: Record, refusal: BadEvent) -> Headers:
     >>> error_headers(Record("tasks", 3, 17, 0, None, None), bad)[3:5]
     (('__streammeta.errors.stage', b'decode'), ('__streammeta.errors.reason', b'undecodable'))
     """
-    facts = {
-        "topic": record.topic,
-        "partition": str(record.partition),
-        "offset": str(record.offset),
-        "stage": refusal.stage,
-        "reason": str(refusal.reason),
-        "message": str(refusal),
-    }
-    return tuple((HEADER_PREFIX + name, _utf8(text)) for name, text in facts.items())
+    place = (record.topic, str(record.partition), str(record.offset))
+    facts = zip(FACTS, (*place, refusal.stage, str(refusal.reason), str(refusal)), strict=True)
+    return tuple((HEADER_PREFIX + name, _utf8(text)) for name, text in facts)
 
 
 def _utf8(text: str) -> bytes:

@@ -1,6 +1,8 @@
 """`streammeta replay`: what is told, drawn and refused."""
 
 import json
+import random
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -31,10 +33,40 @@ def test_learning_from_it(recording: Path, tmp_path: Path, streammeta: Invoke) -
     state = f"--set=state.dir={tmp_path / 'state'}"
     told = streammeta("replay", recording, MODEL, state)
     assert told.exit_code == 0, told.output
-    assert "replayed 100%: 60 events learned, 1 refused" in told.stdout
+    assert "replayed 100%: 60 events learned, 1 refused (undecodable 1)" in told.stdout
     assert "prequential loss, adapted:" in told.stdout
     again = json.loads(streammeta("replay", recording, MODEL, state, "--output", "json").stdout)
     assert (again["outcomes"]["learned"], again["events"], again["replayed"]) == (0, 60, 1.0)
+
+
+def test_the_summary_tells_accuracy_and_forgetting(tmp_path: Path, streammeta: Invoke) -> None:
+    """Of a classifier whose tasks keep earlier query sets: at the end, and beside another configuration."""
+    rows = []
+    for n in range(60):
+        kind, draws = n % 3, random.Random(n)
+        x = [[draws.gauss(1.0 if i % 2 else -1.0, 0.3)] for i in range(4)]
+        sets = {"x": x, "y": [(i + kind) % 2 for i in range(4)]}
+        value = json.dumps({"support": sets, "query": sets}).encode()
+        rows.append(Record(TOPIC, 0, n, n, b"kind-%d" % kind, value))
+    recording = write(tmp_path / "recording", rows)
+    config = tmp_path / "classes.toml"
+    config.write_text(
+        '[model]\nargs = { sizes = [1, 4, 2] }\nloss = "cross_entropy"\n'
+        f'[events]\nforgetting_sets = 2\n[state]\ndir = "{tmp_path / "state"}"\n'
+    )
+    told = streammeta("replay", recording, "--config", config).stdout
+    assert re.search(
+        r"accuracy, memory: [01]\.\d{3} at the end, [01]\.\d{3} over the last 1,000 events", told
+    )
+    assert re.search(r"own earlier query sets: [\d.]+, [+-][\d.e-]+ since they were learned from", told)
+    (row,) = json.loads(streammeta("replay", recording, "--compare", config, "--output", "json").stdout)
+    status = json.loads(streammeta("replay", recording, "--config", config, "--output", "json").stdout)
+    assert status["events"] == row["events"] == 60
+    assert 0.0 <= row["accuracy_memory"] <= 1.0
+    assert row["forgetting"] is not None
+    table = streammeta("replay", recording, "--compare", config).stdout
+    assert "accuracy at w" in table
+    assert "forgetting" in table
 
 
 def test_one_task_alone(recording: Path, tmp_path: Path, streammeta: Invoke) -> None:
@@ -78,6 +110,7 @@ def test_configurations_side_by_side(recording: Path, tmp_path: Path, streammeta
     assert plot.read_bytes().startswith(b"\x89PNG")
     table = streammeta("replay", recording, "--compare", *files[:2]).stdout
     assert "loss at w" in table
+    assert "accuracy" not in table
     assert str(files[1]) in table
 
 

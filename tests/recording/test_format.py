@@ -2,10 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import duckdb
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from streammeta.events import Record
 from streammeta.recording.manifest import read_manifest
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Bound, Selection, parse_bound
-from streammeta.recording.table import batch_of, records_of
+from streammeta.recording.table import SCHEMA, batch_of, records_of
 from streammeta.recording.writer import Writer
 from tests.recording.samples import RECORDS, TOPIC, read, stream, write
 
@@ -38,8 +38,19 @@ def test_records_come_back_byte_for_byte(records: list[Record], begin: int) -> N
     assert records_of(batch.slice(begin), TOPIC) == records[begin:]
 
 
+def test_pyarrow_opens_it(directory: Path) -> None:
+    """The parts as one table, in the order consumed, with the types of the contract."""
+    table = pq.read_table(sorted(directory.glob("part-*.parquet")))
+    assert table.schema.remove_metadata() == SCHEMA
+    assert table["value"].to_pylist() == [record.value for record in WHOLE]
+    assert [[(h["name"], h["value"]) for h in row] for row in table["headers"].to_pylist()] == [
+        [(name.encode(), value) for name, value in record.headers] for record in WHOLE
+    ]
+
+
 def test_pandas_opens_it(directory: Path) -> None:
     """As documented: the parts as one table, in the order consumed."""
+    pd = pytest.importorskip("pandas")
     table = pd.read_parquet(sorted(directory.glob("part-*.parquet")))
     assert list(table) == ["partition", "offset", "timestamp_ms", "key", "value", "headers"]
     assert table["value"].tolist() == [record.value for record in WHOLE]
@@ -48,6 +59,7 @@ def test_pandas_opens_it(directory: Path) -> None:
 
 def test_duckdb_opens_it(tmp_path: Path) -> None:
     """As documented: counted by task, headers as a list of structs, compressed with zstd."""
+    duckdb = pytest.importorskip("duckdb")
     odd = Record(TOPIC, 0, 99, 7, b"k", None, (("ce_id", b"\x00"), ("n", None)))
     parts = str(write(tmp_path / "recording", [*WHOLE, odd]) / "part-*.parquet")
     counts = duckdb.execute(
@@ -110,6 +122,25 @@ def test_a_harmed_part_is_refused_and_the_others_are_usable(harm: object, why: s
         read(directory, selection=Selection(without=frozenset({"part-7"})))
 
 
+EDITS: list[Callable[[dict[str, Any]], object]] = [
+    lambda manifest: manifest["parts"].pop(0),
+    lambda manifest: manifest["parts"][1].update(first_row=41),
+    lambda manifest: manifest["parts"][1].update(offsets={}),
+    lambda manifest: manifest["parts"][1].update(name="../elsewhere.parquet"),
+    lambda manifest: manifest.update(rows=100),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_manifest_is_refused(edit: Callable[[dict[str, Any]], object], directory: Path) -> None:
+    """Parts that are not one after the other, all of them, under their own names."""
+    manifest = json.loads((directory / "manifest.json").read_bytes())
+    edit(manifest)
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RecordingError, match=r"manifest\.json is damaged"):
+        Recording(directory)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -140,6 +171,19 @@ def test_a_recording_has_one_writer_and_one_topic(directory: Path) -> None:
     for kind, topic in (("learned", TOPIC), ("topic", "other")):
         with pytest.raises(RecordingError, match=r"kind 'topic' of topic 'tasks', not of"):
             Writer(directory, kind, topic)  # type: ignore[arg-type]  # both are kinds
+
+
+def test_a_recording_of_nothing_takes_another_topic(tmp_path: Path) -> None:
+    """Who misspelt the topic may say it again; a row in the spool is enough to refuse."""
+    for topic in ("misspelt", TOPIC):
+        Writer(tmp_path, "topic", topic).close()
+    assert read_manifest(tmp_path).topic == TOPIC
+    writer = Writer(tmp_path, "topic", TOPIC)
+    writer.append(stream(1))
+    writer.sync()
+    writer.abandon()
+    with pytest.raises(RecordingError, match="name another directory"):
+        Writer(tmp_path, "topic", "misspelt")
 
 
 @given(

@@ -1,0 +1,204 @@
+"""`streammeta dlq`: the dead-letter topic, and its records back onto the topic that they came from."""
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import click
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from producers.redelivery import Redelivered, Redelivery, Wanted
+from streammeta.cli.config import config_sources
+from streammeta.config import Config, load_config
+from streammeta.errors import Reason
+from streammeta.loop import Controls
+from streammeta.observe.logs import configure_logging
+from streammeta.signals import signals_to
+from streammeta.stream.access import KafkaSettings
+from streammeta.stream.letters import Letter, Notes, dead_letter_records, letter_of
+
+COLUMNS: Final = ("time", "reason", "partition", "offset", "key", "bytes", "replayed", "message")
+"""Those of the table; the others are in the JSON."""
+
+REASONS = click.option(
+    "--reason",
+    "reasons",
+    multiple=True,
+    type=click.Choice([reason.value for reason in Reason]),
+    help="Of this reason; may be repeated.",
+)
+TASKS = click.option("--task", "tasks", metavar="ID", multiple=True, help="Of this task; may be repeated.")
+OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+
+
+@click.group()
+def dlq() -> None:
+    """Dead letters: look at them, put them back."""
+
+
+def _of_dead_letters(config: Config) -> KafkaSettings:
+    """The settings that reach the dead-letter topic; what it has lost is lost."""
+    changes = {"topic": config.kafka.dead_letter_topic, "on_lost_offsets": "earliest"}
+    return config.kafka.model_copy(update=changes)
+
+
+def _wanted(reasons: tuple[str, ...], tasks: tuple[str, ...]) -> Wanted:
+    return Wanted(frozenset(reasons), frozenset(task.encode() for task in tasks))
+
+
+@dataclass
+class _Counts:
+    """What the reading met on the way."""
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    foreign: int = 0
+    notes: Notes = field(default_factory=Notes)
+
+
+@dlq.command("list")
+@config_sources
+@REASONS
+@TASKS
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all.")
+@OUTPUT
+def list_letters(
+    path: Path | None,
+    overrides: tuple[str, ...],
+    reasons: tuple[str, ...],
+    tasks: tuple[str, ...],
+    limit: int,
+    output: str,
+) -> None:
+    """List dead letters, the newest first: where each came from, and why it was set aside."""
+    config = load_config(path, overrides)
+    configure_logging(config.log.level, config.log.format)
+    counts = _Counts()
+    found = _letters(config, _wanted(reasons, tasks), counts)
+    newest = heapq.nlargest(limit, found) if limit else sorted(found, reverse=True)
+    rows = [_row(entry, counts.notes) for entry in newest]
+    if output == "json":
+        click.echo(json.dumps(rows))
+        return
+    if rows:
+        Console(markup=False, highlight=False).print(_table(rows))
+    click.echo(_summary(config, counts, len(rows)), err=True)
+
+
+class _Entry(NamedTuple):
+    """A letter in the order of the list; `size_bytes` and no value, which may be large."""
+
+    written_ms: int
+    partition: int
+    offset: int
+    size_bytes: int
+    letter: Letter
+
+
+def _letters(config: Config, wanted: Wanted, counts: _Counts) -> Iterator[_Entry]:
+    for record in dead_letter_records(_of_dead_letters(config)):
+        letter = letter_of(record)
+        if letter is None:
+            counts.foreign += not counts.notes.read(record)
+        elif wanted.holds(letter):
+            counts.reasons[letter.reason] += 1
+            light = replace(letter, original=letter.original._replace(value=None, headers=()))
+            size_bytes = len(letter.original.value or b"")
+            yield _Entry(letter.written_ms, letter.partition, letter.offset, size_bytes, light)
+
+
+def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
+    letter, original = entry.letter, entry.letter.original
+    key = original.key.decode("utf-8", "backslashreplace") if original.key is not None else None
+    written = datetime.fromtimestamp(letter.written_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return {
+        "time": written,
+        "reason": letter.reason,
+        "topic": original.topic,
+        "partition": original.partition,
+        "offset": original.offset,
+        "key": key,
+        "bytes": entry.size_bytes,
+        "stage": letter.stage,
+        "message": letter.message,
+        "replayed": notes.hold(letter.partition, letter.offset),
+        "dead_letter": {"partition": letter.partition, "offset": letter.offset},
+    }
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(*COLUMNS, box=None, pad_edge=False)
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for row in rows:
+        cells = {**row, "replayed": "yes" if row["replayed"] else ""}
+        table.add_row(*("-" if cells[name] is None else str(cells[name]) for name in COLUMNS))
+    return table
+
+
+def _summary(config: Config, counts: _Counts, shown: int) -> str:
+    total = counts.reasons.total()
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+    parts = [
+        f"{total:,} dead letters in {config.kafka.dead_letter_topic}" + (f": {reasons}" if reasons else "")
+    ]
+    parts += [f"{shown:,} shown, --limit 0 shows all"] if shown < total else []
+    parts += [f"{counts.foreign:,} other records"] if counts.foreign else []
+    return "; ".join(parts)
+
+
+@dlq.command("replay")
+@config_sources
+@REASONS
+@TASKS
+@click.option("--dry-run", is_flag=True, help="Tell what would be put back, and do nothing.")
+@click.option("--again", is_flag=True, help="Also what was put back before.")
+@OUTPUT
+def replay_letters(
+    path: Path | None,
+    overrides: tuple[str, ...],
+    reasons: tuple[str, ...],
+    tasks: tuple[str, ...],
+    dry_run: bool,
+    again: bool,
+    output: str,
+) -> None:
+    """Put dead letters back onto kafka.topic: key, value, headers and partition as they were, each once.
+
+    They stay in the dead-letter topic, with a note that they were put back. Stopped or killed, the same
+    command goes on.
+    """
+    config = load_config(path, overrides)
+    configure_logging(config.log.level, config.log.format)
+    controls = Controls()
+    with signals_to(controls):
+        wanted, dead_letters = _wanted(reasons, tasks), _of_dead_letters(config)
+        redelivery = Redelivery(config.kafka, dead_letters, wanted, lambda: not controls.stop)
+        told = redelivery.plan(again=again) if dry_run else redelivery.run(again=again, tell=_tell)
+    if output == "json":
+        click.echo(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
+        return
+    click.echo(_told(told, dry_run=dry_run))
+
+
+def _tell(sent: int) -> None:
+    structlog.get_logger().info("dead letters put back", sent=sent)
+
+
+def _told(told: Redelivered, *, dry_run: bool) -> str:
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.sent.most_common())
+    verb = "would go back" if dry_run else "put back"
+    parts = [
+        f"{told.sent.total():,} dead letters {verb} to {told.topic}" + (f" ({reasons})" if reasons else "")
+    ]
+    parts += [f"{told.before:,} were put back before (--again sends them once more)"] if told.before else []
+    parts += [f"{told.elsewhere:,} of other topics left"] if told.elsewhere else []
+    parts += [f"{told.foreign:,} other records left"] if told.foreign else []
+    parts += [] if told.done else ["stopped; the same command goes on"]
+    return "; ".join(parts)
