@@ -152,6 +152,9 @@ class Replayer:
 def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool], clock: Clock) -> None:
     """See that the topic is there, with a partition for each recorded one; warn of what it would delete.
 
+    Retention looks at the records' timestamps, which are as old as the recording: a topic that is made here
+    keeps all (`retention.ms` -1), one that was there is left as it is.
+
     Raises:
         ConfigError: it has too few partitions.
         BrokerUnavailable, BrokerRefused: as `ensure`.
@@ -159,7 +162,7 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
     needed = 1 + max(recording.next, default=0)
     with connected(KafkaAdminClient, target.kafka, keep_going) as admin:
         administration = Administration(admin, target.kafka, keep_going)
-        topic = administration.ensure(target.topic, needed)
+        topic = administration.ensure(target.topic, needed, {"retention.ms": "-1"})
         if len(topic.partitions) < needed:
             raise ConfigError(
                 f"--to-kafka {target.topic}: the topic has {len(topic.partitions)} partitions, the recording "
@@ -169,10 +172,11 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
     times = recording.time_ms
     if retention_ms >= 0 and times is not None and times.first < clock.now() * 1000 - retention_ms:
         log.warning(
-            "records are older than the topic keeps them",
+            "records are older than the topic keeps them, by their timestamps: it may delete them at once",
             topic=target.topic,
             retention_ms=retention_ms,
-            remedy="set its retention.ms to -1: they keep their timestamps, and may be deleted at once",
+            remedy=f"kafka-configs --bootstrap-server {target.kafka.bootstrap_servers} --alter "
+            f"--topic {target.topic} --add-config retention.ms=-1",
         )
 
 

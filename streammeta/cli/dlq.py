@@ -24,8 +24,11 @@ from streammeta.signals import signals_to
 from streammeta.stream.access import KafkaSettings
 from streammeta.stream.letters import Letter, Notes, dead_letter_records, letter_of
 
-COLUMNS: Final = ("time", "reason", "partition", "offset", "key", "bytes", "replayed", "message")
+COLUMNS: Final = ("time", "reason", "from", "key", "bytes", "replayed", "message")
 """Those of the table; the others are in the JSON."""
+NARROW: Final = ("time", "reason", "from", "key", "message")
+"""Those of a terminal that has no room for all."""
+_WIDE: Final = 100
 
 REASONS = click.option(
     "--reason",
@@ -87,7 +90,7 @@ def list_letters(
         click.echo(json.dumps(rows))
         return
     if rows:
-        Console(markup=False, highlight=False).print(_table(rows))
+        _print(rows)
     click.echo(_summary(config, counts, len(rows)), err=True)
 
 
@@ -132,14 +135,21 @@ def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*COLUMNS, box=None, pad_edge=False)
+def _print(rows: list[dict[str, Any]]) -> None:
+    console = Console(markup=False, highlight=False)
+    columns = COLUMNS if console.width >= _WIDE else NARROW
+    table = Table(*columns, box=None, pad_edge=False)
     for column in table.columns[:-1]:
         column.no_wrap = True
     for row in rows:
-        cells = {**row, "replayed": "yes" if row["replayed"] else ""}
-        table.add_row(*("-" if cells[name] is None else str(cells[name]) for name in COLUMNS))
-    return table
+        cells = {
+            **row,
+            "time": f"{row['time'][:19]}Z",
+            "from": f"{row['partition']}:{row['offset']}",
+            "replayed": "yes" if row["replayed"] else "",
+        }
+        table.add_row(*("-" if cells[name] is None else str(cells[name]) for name in columns))
+    console.print(table)
 
 
 def _summary(config: Config, counts: _Counts, shown: int) -> str:

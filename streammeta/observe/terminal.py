@@ -5,6 +5,7 @@ Log lines that go to `sys.stderr` meanwhile appear above the view.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -121,6 +122,8 @@ class TerminalView:
         tasks = now["tasks"]
         known = f"{tasks['stored']:,} stored, {tasks['cached']:,} in memory" if tasks else "-"
         table.add_row("tasks", known)
+        for name, scores in _scores(now):
+            table.add_row(name, scores)
         table.add_row("dead letters", Text(_dead_letters(now)))
         table.add_row("checkpoint", _checkpoint(now["checkpoint"]))
         share = now["replayed"]
@@ -162,6 +165,19 @@ def _headline(now: Snapshot) -> Table:
         Text.assemble((f"{now['lag']['total']:,}", "bold"), f" behind, {partitions}"),
     )
     return table
+
+
+def _scores(now: Snapshot) -> Iterator[tuple[str, str]]:
+    """Accuracy and forgetting, where they are known."""
+    known = {phase: each["now"] for phase, each in now["accuracies"].items() if each["now"] is not None}
+    if known:
+        yield "accuracy", ", ".join(f"{share:.3f} {phase}" for phase, share in known.items())
+    forgetting = now["forgetting"]
+    if forgetting["rise"] is not None:
+        yield (
+            "forgetting",
+            f"{forgetting['rise']:+.3g}, to {_number(forgetting['loss_earlier'])} on earlier sets",
+        )
 
 
 def _dead_letters(now: Snapshot) -> str:

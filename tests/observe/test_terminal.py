@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from streammeta.errors import Reason
+from streammeta.forgetting import Recalled
 from streammeta.observe.status import Status
 from streammeta.observe.terminal import TerminalView
-from streammeta.prequential import Prequential
+from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 
@@ -74,6 +75,17 @@ def test_says_all_in_80_columns(status: Status, clock: Clock) -> None:
         assert part in text
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
+
+
+def test_accuracy_and_forgetting_have_rows_where_they_are_known(status: Status) -> None:
+    """Of a classifier whose tasks keep earlier query sets; others have neither row."""
+    view = TerminalView(status, Console(file=io.StringIO(), width=80))
+    assert not {"accuracy", "forgetting"} & set(shown(view).split())
+    scores, recalled = Scores(meta=0.25, adapted=0.5, memory=0.75), Recalled(loss=1.5, forgetting=0.25)
+    status(learned(prequential=Prequential().fold(1.0, 1.0, 1.0, 1.0, scores, recalled)))
+    text = shown(view)
+    assert "0.250 meta, 0.500 adapted, 0.750 memory" in text
+    assert "+0.25, to 1.5 on earlier sets" in text
 
 
 @pytest.mark.parametrize("width", [50, 80])
