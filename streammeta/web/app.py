@@ -13,6 +13,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
@@ -33,6 +34,15 @@ _LIST_SECONDS: Final = 2.0
 """How long a list of tasks is the same for all pages: sorting many is dear."""
 
 Handler = Callable[[Request], Response]
+
+
+class _AnyText(PathConvertor):
+    """The rest of an address whatever it holds: a task may have a line break in its id."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("text", _AnyText())
 
 
 def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
@@ -63,7 +73,7 @@ def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
             Route("/api/v1/history", lambda _: _encoded(shown.curves())),
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
-            Route("/api/v1/tasks/{task:path}", _task(shown)),
+            Route("/api/v1/tasks/{task:text}", _task(shown)),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

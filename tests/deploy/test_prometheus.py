@@ -3,6 +3,8 @@
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +15,15 @@ from streammeta.codec import CONTENT_TYPE, MSGPACK, encode_msgpack
 from streammeta.events import episode_of
 from streammeta.observe.catalogue import CATALOGUE
 from streammeta.stream.embedded import EmbeddedBroker, broker_available
-from tests.brokers.broker import Broker
+from tests.brokers.broker import Broker, fresh
 from tests.brokers.conftest import collect_sockets
-from tests.deploy.expressions import annotation_expressions, exposed, panel_expressions, rule_expressions
+from tests.deploy.expressions import (
+    annotation_expressions,
+    exposed,
+    names,
+    panel_expressions,
+    rule_expressions,
+)
 from tests.deploy.prometheus import Prometheus, available, quickened
 from tests.end_to_end.program import Daemon, running, wait_until
 
@@ -32,6 +40,10 @@ TOPIC = "tasks"
 NEVER = 10**6
 OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 4"
 SETTINGS = {"kafka.topic": TOPIC, "state.checkpoint_seconds": NEVER, "state.checkpoint_events": NEVER}
+OF_CLASSIFIERS = {"streammeta_prequential_accuracy"}
+"""Metrics that a regression has not."""
+FLOOD_PER_SECOND = 3000
+"""Events, more than the learner takes."""
 BACKLOG = "instance:streammeta_kafka_lag_records:sum > 2000"
 
 
@@ -102,36 +114,66 @@ def test_everything_shown_has_data(scene: Scene) -> None:
     """Each query of each panel, and each recording rule, gives a number for the running daemon."""
     scene.daemon.wait_for_events(1)
     rules = [one._replace(promql=quickened(one.promql)) for one in rule_expressions() if ":" in one.where]
-    empty = [*panel_expressions(), *rules]
+    empty = [*(one for one in panel_expressions() if not names(one.promql) & OF_CLASSIFIERS), *rules]
 
     def none_left() -> bool:
         scene.daemon.send(signal.SIGUSR1)  # a checkpoint, so that there is a duration to take quantiles of
-        empty[:] = [one for one in empty if not _numbers(scene, one.promql)]
+        empty[:] = [one for one in empty if not _numbers(scene.prometheus, one.promql)]
         return not empty
 
     wait_until(none_left, empty)
 
 
-def _numbers(scene: Scene, promql: str) -> list[float]:
-    values = [float(sample["value"][1]) for sample in scene.prometheus.query(promql)]
+def test_what_is_shown_of_classifiers_has_data(scene: Scene, tmp_path: Path) -> None:
+    """Accuracies, and records that wait, of a daemon that cuts episodes from rows."""
+    rows = [f"{row % 7},{row % 3},{row % 2}" for row in range(5000)]
+    (tmp_path / "rows.csv").write_text("\n".join(["who,x,class", *rows]))
+    settings = {
+        "kafka.bootstrap_servers": scene.broker.bootstrap_servers,
+        "kafka.topic": scene.broker.create("rows"),
+        "model.args": "{sizes = [1, 2]}",
+        "model.loss": "cross_entropy",
+        "events.kind": "examples",
+        "events.support": 2,
+        "events.query": 2,
+    }
+    columns = ["--task", "who", "--features", "x", "--target", "class", "--classes", "--rate", 100]
+    where = ["--bootstrap-servers", scene.broker.bootstrap_servers, "--topic", "rows"]
+    accuracy = [one for one in panel_expressions() if names(one.promql) & OF_CLASSIFIERS]
+    moving = ["streammeta_prequential_accuracy", 'rate(streammeta_events_total{outcome="skipped"}[5s]) > 0']
+    assert accuracy
+    with (
+        Daemon(tmp_path / "state", settings) as daemon,
+        Prometheus(tmp_path, daemon.port) as prometheus,
+        running("produce", "table", tmp_path / "rows.csv", *columns, *where),
+    ):
+        daemon.start()
+        for promql in (*(one.promql for one in accuracy), *moving):
+            wait_until(partial(_has_data, prometheus, promql), promql)
+
+
+def _has_data(prometheus: Prometheus, promql: str) -> bool:
+    return bool(_numbers(prometheus, promql))
+
+
+def _numbers(prometheus: Prometheus, promql: str) -> list[float]:
+    values = [float(sample["value"][1]) for sample in prometheus.query(promql)]
     return [value for value in values if not np.isnan(value)]
 
 
 def test_every_metric_of_the_catalogue_is_exposed(scene: Scene) -> None:
     """Prometheus has scraped each, under the bound of 500 series."""
-    wait_until(lambda: exposed() <= scene.prometheus.names(), "all metrics of the catalogue")
+    expected = exposed() - OF_CLASSIFIERS
+    wait_until(lambda: expected <= scene.prometheus.names(), "all metrics of the catalogue")
     ours = {name for name in scene.prometheus.names() if name.startswith("streammeta_")}
-    assert ours == exposed()
+    assert ours == expected
     assert len(CATALOGUE) <= len(ours)
-    (scraped,) = _numbers(scene, 'max_over_time(scrape_samples_scraped{job="streammeta"}[10m])')
+    (scraped,) = _numbers(scene.prometheus, 'max_over_time(scrape_samples_scraped{job="streammeta"}[10m])')
     assert 100 < scraped < 500
 
 
 def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
-    """All but LagGrowing, whose trend takes longer than a test; `test_rules.py` has it.
-
-    Overdue checkpoint, poison, noise, hanging broker, crash: each is told, and over in the end.
-    """
+    """Overdue checkpoint, poison, noise, hanging broker, crash: each is told, and over in the end."""
     prometheus, daemon = scene.prometheus, scene.daemon
     prometheus.wait_for("CheckpointStale")
     daemon.send(signal.SIGUSR1)
@@ -157,9 +199,9 @@ def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
         prometheus.wait_for(alert, firing=False)
 
     with scene.produce():
-        wait_until(lambda: _numbers(scene, BACKLOG) != [], "a backlog, so that the learner is busy")
+        wait_until(lambda: _numbers(prometheus, BACKLOG) != [], "a backlog, so that the learner is busy")
     daemon.send(signal.SIGUSR1)
-    wait_until(lambda: _numbers(scene, OLD_CHECKPOINT) != [], "events enough for a slow restore")
+    wait_until(lambda: _numbers(prometheus, OLD_CHECKPOINT) != [], "events enough for a slow restore")
     daemon.send(signal.SIGKILL)
     daemon.wait()
     prometheus.wait_for("Stalled: the daemon does not answer")
@@ -167,3 +209,23 @@ def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
     prometheus.wait_for("RestoreSlow")
     for alert in ("RestoreSlow", "Stalled: the daemon does not answer"):
         prometheus.wait_for(alert, firing=False)
+
+
+@pytest.mark.kafka
+def test_growing_lag_fires_and_clears(kafka_broker: Broker, tmp_path: Path) -> None:
+    """A producer that is faster than the learner, until it stops.
+
+    With Apache Kafka, which keeps to the size of a fetch: the lag is known from the last one.
+    """
+    topic = kafka_broker.create(fresh("flood"), 1)
+    settings = {
+        "kafka.bootstrap_servers": kafka_broker.bootstrap_servers,
+        "kafka.topic": topic,
+        "kafka.client.max_partition_fetch_bytes": 16384,
+    }
+    where = ["--bootstrap-servers", kafka_broker.bootstrap_servers, "--topic", topic, "--tasks", 30]
+    with Daemon(tmp_path / "state", settings) as daemon, Prometheus(tmp_path, daemon.port) as prometheus:
+        daemon.start()
+        with running("produce", "sinusoid", *where, "--rate", FLOOD_PER_SECOND):
+            prometheus.wait_for("LagGrowing")
+        prometheus.wait_for("LagGrowing", firing=False)

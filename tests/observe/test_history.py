@@ -4,11 +4,20 @@ import numpy as np
 import pytest
 
 from streammeta.errors import Reason
+from streammeta.forgetting import Recalled
 from streammeta.observe.history import CAPACITY, RECENT, History
 from streammeta.observe.history_file import pack, unpack
-from streammeta.outcomes import Duplicate
-from streammeta.prequential import Prequential
+from streammeta.outcomes import Duplicate, Expired, Skipped
+from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
+
+FADING = {
+    "accuracy_meta": 0.25,
+    "accuracy_adapted": 0.5,
+    "accuracy_memory": 0.75,
+    "loss_earlier": 3.0,
+    "forgetting": 0.5,
+}
 
 
 @pytest.fixture
@@ -50,6 +59,23 @@ def test_a_row_a_second(history: History, clock: Clock) -> None:
     assert (row["loss_adapted"], row["loss_adapted_min"], row["loss_adapted_max"]) == (2, 1, 3)
     assert row["covered_seconds"] == pytest.approx(1.1)
     assert row["checkpoint_age_seconds"] == pytest.approx(1001.1 - 990.0)
+
+
+def test_a_classifier_of_single_examples(history: History, clock: Clock) -> None:
+    """Accuracies and forgetting on both tracks; what waited and what was dropped, each second."""
+    means = Prequential().fold(4.0, 2.0, 1.0, 0.5, Scores(0.25, 0.5, 0.75), Recalled(3.0, 0.5))
+    history(learned(prequential=means))
+    history(Skipped("tasks", 0, 3))
+    history(Skipped("tasks", 0, 4))
+    history(Expired("tasks", tasks=2, halves=5))
+    clock.seconds += 1.1
+    history(turned())
+    seen = history.view()
+    for curve in (seen.events, seen.time):
+        found = {name: curve.column(f"fading_{name}").tolist() for name in FADING}
+        assert found == {name: [value] for name, value in FADING.items()}
+    counts = ("skipped", "dropped_expired", "dropped_unmatched")
+    assert [seen.time.column(name).tolist() for name in counts] == [[2], [2], [5]]
 
 
 def test_without_a_broker_the_lag_is_not_known(history: History, clock: Clock) -> None:

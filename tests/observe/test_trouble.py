@@ -8,7 +8,7 @@ from streammeta.errors import Reason
 from streammeta.observe.history import History
 from streammeta.observe.status import Status
 from streammeta.observe.trouble import Case, Trouble, diagnose
-from streammeta.outcomes import Outcome
+from streammeta.outcomes import Duplicate, Expired, Outcome, Skipped
 from streammeta.prequential import Fading, Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
@@ -119,6 +119,34 @@ def test_stalled_with_records_waiting(stage: Stage) -> None:
     stage.tell(refused(Reason.BAD_TENSOR))
     stage.second(events=0, lag=7)
     assert stage.codes() == ["dead_letters"]
+
+
+@pytest.mark.parametrize("outcome", [Skipped("t", 0, 1), Duplicate("t", 0, 1), refused(Reason.BAD_TENSOR)])
+def test_records_that_are_only_read_are_no_stall(outcome: Outcome, stage: Stage) -> None:
+    """Examples that wait for an episode, duplicates, dead letters: the daemon works, and keeps up."""
+
+    def second(number: int) -> None:
+        stage.tell(*[outcome] * 40)
+        stage.second(events=0, lag=7 + number // 3)
+
+    stage.minutes(3, second)
+    assert {"stalled", "lag_growing"}.isdisjoint(stage.codes())
+
+
+def test_halves_that_were_dropped(stage: Stage) -> None:
+    """Told for 5 minutes; tasks that expire do so because the settings say it."""
+    stage.minutes(1)
+    stage.tell(Expired("t", tasks=4, halves=0))
+    stage.second()
+    assert stage.codes() == []
+    stage.tell(Expired("t", tasks=0, halves=3), Expired("t", tasks=1, halves=2))
+    stage.second()
+    (trouble,) = stage.found()
+    assert (trouble.code, trouble.level) == ("unmatched", "warning")
+    assert trouble.text.startswith("5 inputs or labels were dropped in the last 5 minutes")
+    assert "events.label_wait_events" in trouble.remedy
+    stage.minutes(5.1)
+    assert stage.codes() == []
 
 
 def test_a_loop_that_does_not_turn(stage: Stage) -> None:

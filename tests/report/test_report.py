@@ -14,8 +14,10 @@ from streammeta.engine import Progress
 from streammeta.machine import machine
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
-from streammeta.prequential import Prequential
+from streammeta.outcomes import Expired
+from streammeta.prequential import Prequential, Scores
 from streammeta.report.page import bundle, report_data
+from streammeta.report.picture import report_picture
 from streammeta.report.run import Run, read_run
 from streammeta.store.base import Meta
 from streammeta.store.directory import StateDirectory
@@ -161,6 +163,23 @@ def test_numbers_are_those_of_the_state(run: Run) -> None:
     assert report_data(run, datetime(2026, 1, 2, tzinfo=UTC))["facts"]["report"]["made"].startswith(
         "2026-01-02"
     )
+
+
+def test_a_classifier(tmp_path: Path) -> None:
+    """Accuracies, windows and dropped examples are told; the picture has a panel more."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra plot)")
+    clock = Clock()
+    kept, means = History(clock), Prequential().fold(2.0, 1.0, 0.5, 0.1, Scores(0.25, 0.5, 0.75))
+    kept(learned(prequential=means))
+    kept(Expired("t", tasks=2, halves=3))
+    packed = pack_history(kept, {"settings": document(Config()), "machine": machine()})
+    run = read_run("r", checkpoint_of(1, progress=Progress(1, means)), packed, [], 0)
+    status = report_data(run, datetime(2026, 1, 2, tzinfo=UTC))["status"]
+    assert status["accuracies"]["adapted"] == {"now": 0.5, "window": 0.5}
+    assert status["losses"]["memory"]["window"] == 0.5
+    assert status["examples_dropped"] == {"expired": 2, "unmatched": 3}
+    report_picture(run, tmp_path / "report.png")
+    assert struct.unpack(">II", (tmp_path / "report.png").read_bytes()[16:24]) == (1800, 1500)
 
 
 def test_a_state_without_curves(streammeta: Invoke, tmp_path: Path) -> None:

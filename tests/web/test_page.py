@@ -13,7 +13,9 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser
 
 from streammeta.errors import Reason
-from streammeta.prequential import Fading, Prequential
+from streammeta.forgetting import Recalled
+from streammeta.outcomes import Expired, Skipped
+from streammeta.prequential import Fading, Prequential, Scores
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, chromium, opened
 from tests.web.long_run import simulate
@@ -147,6 +149,77 @@ def test_troubles_come_and_go(browser: Browser, daemon: Daemon) -> None:
         watched.shows("[data-tile=letters] small", "bad tensor 1")
         daemon.tell(turned())
         watched.page.wait_for_selector(".trouble[data-code=no_broker]", state="detached")
+
+
+def test_a_classifier_of_single_examples(browser: Browser, daemon: Daemon) -> None:
+    """Accuracy, forgetting and dropped examples appear where there are any, on an open page too."""
+    learn(daemon, 30)
+    optional = ("accuracy", "forgetting", "dropped")
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-tile=events] b", "30")
+        for chart in optional:
+            assert not watched.page.is_visible(f"[data-chart={chart}]")
+        assert watched.page.locator("[data-tile=accuracy]").count() == 0
+        means = Prequential()
+        for number in range(31, 61):
+            means = means.fold(2.0, 1.0, 0.5, 0.1, Scores(0.25, 0.875, 0.5), Recalled(1.5, -0.25))
+            daemon.tell(learned(events=number, prequential=means), Skipped("t", 0, number))
+        daemon.tell(Expired("t", tasks=2, halves=1))
+        daemon.history.close_row()
+        for chart in optional:
+            watched.page.wait_for_selector(f"[data-chart={chart}] canvas")
+            assert points(watched, chart) > 1
+        watched.shows("[data-tile=accuracy] b", "87.5 %")
+        watched.shows("[data-tile=accuracy] small", "25 %")
+        title = watched.page.get_attribute("[data-tile=accuracy]", "title") or ""
+        assert title.endswith("over the last 1,000: 0.875")
+        watched.shows("[data-chart=accuracy] .readings", "0.875")
+        watched.shows("[data-chart=forgetting] .readings", "-0.25")
+        watched.shows("[data-chart=throughput] .readings", "waiting/s")
+        watched.shows("[data-tile=letters] small", "examples dropped 3")
+        watched.shows(".trouble[data-code=unmatched]", "1 input or label was dropped")
+
+
+def test_a_restore_tells_how_far_it_is(browser: Browser, daemon: Daemon) -> None:
+    """Beside the state, rounded down: 100 % is when it is over."""
+    with opened(browser, daemon.server.address) as watched:
+        daemon.tell(turned(restoring=True, replayed=0.437))
+        watched.shows("#state", "restoring 43 %")
+        daemon.tell(turned())
+        watched.page.wait_for_function("() => document.querySelector('#state').textContent === 'learning'")
+
+
+ODD_TASKS = (
+    "ü" * 128,
+    "a" * 256,
+    "50% off?#x&y=1",
+    "a\\b\tc\nd",
+    "\u202egnp.exe",
+    " lead//trail/ ",
+    "__proto__",
+    "%2F",
+)
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_odd_tasks(width: int, browser: Browser, daemon: Daemon) -> None:
+    """Names of any length and any signs are listed and have a page, and nothing sticks out."""
+    for number, task in enumerate(ODD_TASKS, 1):
+        daemon.tell(learned(events=number, task=task, task_loss=float(number)))
+    daemon.tasks.settle()
+    with opened(browser, daemon.server.address, width=width) as watched:
+        watched.shows("#tasks .count", str(len(ODD_TASKS)))
+        assert watched.page.evaluate("document.documentElement.scrollWidth") == width
+        for task in ODD_TASKS:
+            place = ODD_TASKS[::-1].index(task)
+            watched.page.locator("#tasks tbody a").nth(place).click()
+            watched.page.wait_for_function(
+                "(t) => document.querySelector('#task h1').textContent === t", arg=task
+            )
+            watched.shows("#task .tile b", str(float(ODD_TASKS.index(task) + 1)).removesuffix(".0"))
+            assert not watched.page.is_visible("#task > .nothing")
+            assert watched.page.evaluate("document.documentElement.scrollWidth") == width
+            watched.page.click("#task .back")
 
 
 def test_survives_a_restart_of_the_daemon(browser: Browser, daemon: Daemon) -> None:

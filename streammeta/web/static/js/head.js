@@ -79,6 +79,7 @@ export function showTiles(status, time) {
     const [now, more] = tile.of(status);
     put(value, now);
     put(detail, more);
+    detail.title = more;
     if (tile.help) host.children[place].title = tile.help(status);
     if (curve) curve.firstChild.setAttribute("d", sparkPath((tile.curve(time) || []).slice(-120), 96, 24));
   });

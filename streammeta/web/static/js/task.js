@@ -10,7 +10,7 @@ const FACTS = [
   ["Events", (task) => count(task.events), () => "learned from"],
   ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
   ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
-  ["Memory", (task) => short(task.memory_norm), () => "norm at the last checkpoint"],
+  ["Memory", (task) => short(task.memory_norm), () => "norm at the checkpoint"],
 ];
 
 /** Date (0) or time (1) of its last event. */

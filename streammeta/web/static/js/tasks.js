@@ -65,7 +65,7 @@ export class TaskTable {
   #fill(tasks) {
     const rows = tasks.map((task) => {
       return element("tr", {},
-        element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task })),
+        element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task, title: task.task })),
         element("td", { class: "number strong", text: short(task.loss) }),
         element("td", { class: "curve" }, spark(task.recent, 96, 20)),
         element("td", { class: "number", text: count(task.events) }),
