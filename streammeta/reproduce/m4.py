@@ -2,7 +2,7 @@
 
 Every learner goes through the daemon's own loop over one recording: the same examples in the same order, cut
 into episodes of one support example and one query example (`[events] kind = "examples"`). All have the same
-network and two meta-updates an hour; rates and clipping are those that gave the least scaled error on 60
+network and ten meta-updates an hour; rates and clipping are those that gave the least scaled error on 60
 series drawn at random, over all their hours.
 """
 
@@ -35,7 +35,7 @@ from streammeta.reproduce.report import Curve, Panel, Progress, Report, Row
 SUPPORT: Final = 1
 FIRST: Final = HOURS + SUPPORT + 1
 """The first hour that is scored, from 0: the second episode's, for at the first one no task has a memory."""
-UPDATES_AN_HOUR: Final = 2
+UPDATES_AN_HOUR: Final = 10
 
 
 class Learner(NamedTuple):
@@ -56,8 +56,8 @@ class Learner(NamedTuple):
 LEARNERS: Final[dict[str, Learner]] = {
     "moml": Learner(
         {"name": "moml", "inner_lr": 0.4, "beta": 0.9},
-        {"name": "adam", "lr": 3e-4},
-        "α 0.4, β 0.9, adam 3e-4",
+        {"name": "adam", "lr": 1e-4},
+        "α 0.4, β 0.9, adam 1e-4",
         {"MOML, adapted meta-model": 1, "MOML, memory": 2},
     ),
     "independent": Learner(
@@ -67,7 +67,7 @@ LEARNERS: Final[dict[str, Learner]] = {
         {"a network per series": 2},
     ),
     "online_sgd": Learner(
-        {"name": "online_sgd"}, {"name": "adam", "lr": 1e-3}, "adam 1e-3", {"one network for all": 0}
+        {"name": "online_sgd"}, {"name": "adam", "lr": 3e-3}, "adam 3e-3", {"one network for all": 0}
     ),
 }
 METHODS: Final = (*LEARNERS, "river")
