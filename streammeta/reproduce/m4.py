@@ -135,7 +135,7 @@ def _forecasts(
 
 def _panel(title: str, found: Mapping[str, Array]) -> Panel:
     curves = [Curve(name, *by_day(error)) for name, error in found.items()]
-    return Panel(f"{title}, means of a day", "hours since the series began", title, curves, "log", "log")
+    return Panel(f"{title}, means of a day", "hours since the series began", title, curves, "log")
 
 
 def _scored(forecasts: Mapping[str, Array]) -> dict[str, Array]:
