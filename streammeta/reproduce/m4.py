@@ -2,8 +2,8 @@
 
 Every learner goes through the daemon's own loop over one recording: the same examples in the same order, cut
 into episodes of one support example and one query example (`[events] kind = "examples"`). All have the same
-network and ten meta-updates an hour; rates and clipping are those that gave the least scaled error on 60
-series drawn at random, over all their hours.
+network and ten meta-updates an hour. Rates and clipping were sought by trial on 60 series drawn at random,
+for the least scaled error over all their hours.
 """
 
 import tempfile
