@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from streammeta.config import Config
 from streammeta.errors import StreammetaError
 from streammeta.loop import Controls
 from streammeta.observe.catalogue import PHASES
-from streammeta.outcomes import Learned, Outcome, Refused, Turned
+from streammeta.outcomes import Learned, Observer, Outcome, Refused, Turned
 from streammeta.prequential import Prequential
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
@@ -116,10 +116,39 @@ def _learned(
         if isinstance(outcome, Turned):
             tell(name, outcome.replayed or 0.0)
 
-    brain, store, clock = build_brain(config), MemoryStore(), Clock()
+    clock = Clock()
+    began = clock.monotonic()
+    learn(config, recording, selection, (curve, progress), controls)
+    curve.seconds = clock.monotonic() - began
+    return curve
+
+
+def learn(
+    config: Config,
+    recording: Recording,
+    selection: Selection,
+    observers: Sequence[Observer],
+    controls: Controls,
+    *,
+    predicts: bool = False,
+) -> None:
+    """The daemon's loop over a recording, its state in memory and forgotten, its dead letters told alone.
+
+    Args:
+        config: As `of_recording` makes it.
+        recording: What to learn from.
+        selection: Which rows of it.
+        observers: Hear the outcomes.
+        controls: `stop` ends it.
+        predicts: Outcomes hold the predictions of query sets.
+
+    Raises:
+        RecordingError: a part cannot be used.
+        ConfigError: the model cannot be built.
+    """
+    brain, store = build_brain(config, predicts=predicts), MemoryStore()
     source = ReplaySource(recording, selection)
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
-        began = clock.monotonic()
         assemble(
             config,
             brain,
@@ -128,12 +157,10 @@ def _learned(
             dead_letters=NoDeadLetters(),
             store=store,
             order_log=log,
-            observers=(curve, progress),
+            observers=observers,
             controls=controls,
             tape=source,
         ).run(until_end=True)
-        curve.seconds = clock.monotonic() - began
-    return curve
 
 
 def draw(curves: list[Curve], path: Path) -> None:

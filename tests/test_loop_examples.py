@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from tests.world import CONFIG, World, brain, same
 TASKS = 7
 RECORDS = 120
 TASK_BOUND, HALF_BOUND = 25, 20
+SEEDS = st.integers(0, 2**32)
 SIZES = [Sizes(2, 1, 1), Sizes(2, 1, 2), Sizes(2, 1, 3)]
 
 
@@ -46,7 +47,7 @@ def config_of(sizes: Sizes, batch: int = 1, **bounds: int) -> Config:
     return Config.model_validate({**CONFIG.model_dump(exclude_unset=True), "events": table})
 
 
-@cache
+@lru_cache(maxsize=16)
 def uncut(seed: int, sizes: Sizes, batch: int, folder: Path) -> World:
     """The world after one undisturbed life."""
     script = make_examples(seed, partitions=3, tasks=TASKS, records=RECORDS)
@@ -56,10 +57,10 @@ def uncut(seed: int, sizes: Sizes, batch: int, folder: Path) -> World:
     return world
 
 
-@pytest.mark.parametrize("sizes", SIZES)
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@given(seed=SEEDS, sizes=st.sampled_from(SIZES))
+@settings(max_examples=25, deadline=None)
 def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, folder: Path) -> None:
-    """The state is that of the engine fed by plain loops, bit for bit; no example is twice in a query set."""
+    """Bit for bit those of the engine fed by plain loops; no example is twice in a query set."""
     world = uncut(seed, sizes, 1, folder)
     answer = Answer(sizes, TASK_BOUND, HALF_BOUND).read(world.script)
     learner, made = brain(), brain().network
@@ -71,7 +72,6 @@ def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, fo
     assert repr(world.checkpoint().progress) == repr(engine.progress)
     assert [record for record, _ in world.dead] == [world.script[place] for place in answer.refused]
     assert set(Counter(queries(answer.events)).values()) == {1}
-    assert len(answer.events) > RECORDS / 3
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -89,6 +89,7 @@ def test_all_kinds_of_records_occur(seed: int, folder: Path) -> None:
         RECORDS, sum(outcome.tasks for outcome in expired), sum(outcome.halves for outcome in expired)
     )
     assert tally.unmatched > 0
+    assert sum(isinstance(outcome, Learned) for outcome in told) > RECORDS / 3
 
 
 @given(data=st.data())
@@ -97,7 +98,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
     data: st.DataObject, folder: Path
 ) -> None:
     """Cut at any moment, polled in any pieces, with iterations of any size: the state of the uncut run."""
-    seed, batch = data.draw(st.integers(0, 2), label="script"), data.draw(st.integers(1, 4), label="batch")
+    seed, batch = data.draw(SEEDS, label="script"), data.draw(st.integers(1, 4), label="batch")
     sizes = data.draw(st.sampled_from(SIZES), label="sizes")
     fuses = data.draw(st.lists(st.integers(1, 250), max_size=6), label="kills")
     draws = random.Random(data.draw(st.integers(0, 2**32), label="pieces"))
@@ -115,7 +116,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
 
 @given(
     stops=st.lists(st.integers(1, 12), min_size=1, max_size=5),
-    seed=st.integers(0, 2),
+    seed=SEEDS,
     batch=st.integers(1, 4),
 )
 @settings(max_examples=10, deadline=None)

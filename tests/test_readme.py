@@ -8,15 +8,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
 from consumers.learner import build_brain
 from streammeta.cli import VERBS
-from streammeta.codec import decode
+from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
 from streammeta.config.fields import allowed, fields, settings, table_of, variants
 from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
-from streammeta.events import Record
+from streammeta.events import Examples, HalfExamples, Record
 from streammeta.observe.catalogue import CATALOGUE
 from tests.deploy.expressions import alerts
 
@@ -78,6 +79,24 @@ def test_json_example_is_an_event() -> None:
     (block,) = blocks("json")
     event = decode(Record("tasks", 0, 0, 0, b"customer-17", block.encode()), max_bytes=1000)
     assert event.episode.support.x.shape == (2, 1)
+
+
+def test_examples_by_example_decode() -> None:
+    """One, two, and the two halves of one; they suit the model of the settings beside them."""
+    (lines,) = blocks("jsonl")
+    values = [line.encode() for line in lines.splitlines()]
+    one, two, x, y = (
+        decode_examples(Record("tasks", 0, 0, 0, b"shop", value), max_bytes=1000) for value in values
+    )
+    assert isinstance(one, Examples)
+    assert isinstance(two, Examples)
+    assert [len(batch.x) for batch in (one.examples, two.examples)] == [1, 2]
+    assert isinstance(x, HalfExamples)
+    assert isinstance(y, HalfExamples)
+    assert (x.id, x.part, y.part) == (y.id, "x", "y")
+    (settings_of_it,) = [block for block in blocks("toml") if 'kind = "examples"' in block]
+    network = build_brain(Config.model_validate(tomllib.loads(settings_of_it))).network
+    assert network.module(torch.from_numpy(two.examples.x).float()).shape == two.examples.y.shape
 
 
 def test_python_example_compiles() -> None:

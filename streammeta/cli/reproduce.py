@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from streammeta.machine import machine
+from streammeta.reproduce import m4 as m4_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
 from streammeta.reproduce import omniglot as omniglot_
@@ -160,6 +161,28 @@ def mnist1d(methods: tuple[str, ...], events: int, episodes: int, channels: int,
         mnist1d_.mnist1d, methods=chosen, events=events, episodes=episodes, channels=channels
     )
     _run(experiment, **outputs)
+
+
+@reproduce.command()
+@_methods(m4_.METHODS)
+@click.option(
+    "--data", metavar="F", required=True, type=click.Path(path_type=Path), help="M4 hourly: CSV or CSV.gz."
+)
+@click.option("--wide", is_flag=True, help="A row is a series, as in M4's own Hourly-train.csv.")
+@click.option("--series", "count", type=click.IntRange(min=1), metavar="N", help="The first N. [all]")
+@click.option("--hours", type=click.IntRange(min=1), metavar="H", help="The first H of each. [all]")
+@_outputs
+def m4(
+    methods: tuple[str, ...],
+    data: Path,
+    wide: bool,
+    count: int | None,
+    hours: int | None,
+    **outputs: Any,
+) -> None:
+    """M4 hourly through Kafka: the next hour of 414 series, forecast before it is learned from."""
+    chosen = methods or m4_.METHODS
+    _run(partial(m4_.m4, data=data, wide=wide, methods=chosen, count=count, hours=hours), **outputs)
 
 
 def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bool, output: str) -> None:

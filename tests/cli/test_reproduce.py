@@ -11,7 +11,7 @@ from streammeta.reproduce.report import Measured, Report, Row
 from streammeta.reproduce.sinewave_methods import METHODS
 from tests.cli.conftest import Invoke
 
-EXPERIMENTS = ("sinewave", "quadratic", "steps", "memory", "omniglot", "mnist1d")
+EXPERIMENTS = ("sinewave", "quadratic", "steps", "memory", "omniglot", "mnist1d", "m4")
 
 
 def test_every_experiment_is_there(streammeta: Invoke) -> None:
@@ -69,6 +69,8 @@ def test_what_ran_away_is_null_in_json(streammeta: Invoke, monkeypatch: pytest.M
         (["sinewave", "-m", "mmol"], "'mmol' is not one of"),
         (["sinewave", "--seeds", "0"], "--seeds"),
         (["omniglot", "--data", "nowhere.npz", "--no-plot"], "--data nowhere.npz: no such file"),
+        (["m4", "--data", "nowhere.csv", "--no-plot"], "nowhere.csv: no such file"),
+        (["m4", "--no-plot"], "Missing option '--data'"),
         (["memory", "-m", "reptile", "--plot", "no/where.png"], "--plot no/where.png: "),
     ],
 )
