@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.func import grad
 
 from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.counters import as_pair, of_pair
 from streammeta.algorithms.maml import without_memory
 from streammeta.algorithms.outer import Outer, Slots
 from streammeta.algorithms.steps import adapt, first_state
@@ -50,7 +51,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
 
     Args:
         loss: Mean loss of one task.
-        outer: Moves φ_i; its slots are numbers that the model's dtype holds.
+        outer: Moves φ_i; its slots are numbers of the model's dtype, and counts.
         dimension: d.
         inner_lr: α of the adaptation from w that `loss_adapted` measures; nothing is learned through it.
         meta_lr: η >= 0, handed to `outer`.
@@ -63,7 +64,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
         ValueError: a rate is negative.
     """
     like = outer.init(torch.zeros(dimension))
-    size = dimension + sum(slot.numel() for slot in like.values())
+    size = _row(torch.zeros(dimension), like).numel()
 
     def task(
         state: State, row: Tensor, seen: Tensor, episode: Episode[Tensor]
@@ -109,15 +110,20 @@ def _event_gradient(loss: Loss, params: Tensor, episode: Episode[Tensor]) -> Ten
 
 
 def _row(params: Tensor, slots: Slots) -> Tensor:
-    """Parameters and an optimiser's slots as one row."""
-    return torch.cat([params, *(slot.reshape(-1).to(params.dtype) for slot in slots.values())])
+    """Parameters and an optimiser's slots as one row; counts as two numbers."""
+    return torch.cat([params, *(_numbers(slot, params.dtype) for slot in slots.values())])
+
+
+def _numbers(slot: Tensor, dtype: torch.dtype) -> Tensor:
+    return slot.reshape(-1) if slot.is_floating_point() else as_pair(slot, dtype)
 
 
 def _read(row: Tensor, dimension: int, like: Slots) -> tuple[Tensor, Slots]:
     """What `_row` wrote: parameters (d,), and slots of the shapes and kinds of `like`."""
-    params, *pieces = torch.split(row, [dimension, *(slot.numel() for slot in like.values())])
+    sizes = [_numbers(slot, row.dtype).numel() for slot in like.values()]
+    params, *pieces = torch.split(row, [dimension, *sizes])
     slots = {
-        name: piece.view(slot.shape) if slot.is_floating_point() else piece.view(slot.shape).to(slot.dtype)
+        name: piece.view(slot.shape) if slot.is_floating_point() else of_pair(piece)
         for piece, (name, slot) in zip(pieces, like.items(), strict=True)
     }
     return params, slots

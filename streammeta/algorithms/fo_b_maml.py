@@ -8,14 +8,13 @@ Source: Chayti, Jaggi 2024, arXiv:2409.03682 [derived from its abstract; checked
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.func import grad
 
-from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.base import Loss, MetaLearner, State
+from streammeta.algorithms.maml import without_memory
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.proximal import check_proximal, proximal_adapt, proximal_steps
-from streammeta.algorithms.steps import first_state, outer_step
 from streammeta.events import Episode
 
 Difference = Literal["forward", "symmetric"]
@@ -64,6 +63,7 @@ def fo_b_maml(
         On l(w) = ½(w − x)² with λ = 1 and α = ½, support at 0, query at 1, the inner problem is solved in one
         step, φ = w/2, and ∇F = ½(w/2 − 1) = −0.25 at w = 1.
 
+        >>> import torch
         >>> from streammeta.algorithms.outer import sgd
         >>> from streammeta.events import Batch
         >>> half_square = lambda w, x, y: (0.5 * (w - x) ** 2).mean()
@@ -80,31 +80,19 @@ def fo_b_maml(
     if nu <= 0:
         raise ValueError(f"nu must be positive, got {nu}")
 
-    def solve(params: Tensor, alpha: Tensor, episode: Episode[Tensor], sign: float) -> Tensor:
+    def solve(state: State, episode: Episode[Tensor], sign: int) -> Tensor:
         def gradient(point: Tensor) -> Tensor:
             support: Tensor = grad(loss)(point, *episode.support)
-            return support + sign * nu * grad(loss)(point, *episode.query) if sign else support
+            query: Tensor = grad(loss)(point, *episode.query)
+            return support + sign * nu * query
 
-        return proximal_steps(gradient, params, alpha, lambda_=lambda_, steps=inner_steps)
+        return proximal_steps(gradient, state.params, state.inner_lr, lambda_=lambda_, steps=inner_steps)
 
-    def task(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        adapted = solve(params, alpha, episode, 0)
-        plus = solve(params, alpha, episode, 1)
+    def direction(state: State, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
+        solution, plus = adapted(state, episode.support), solve(state, episode, 1)
         if difference == "forward":
-            direction = (lambda_ / nu) * (adapted - plus)
-        else:
-            direction = (lambda_ / (2 * nu)) * (solve(params, alpha, episode, -1) - plus)
-        return direction, loss(params, *episode.query), loss(adapted, *episode.query)
+            return (lambda_ / nu) * (solution - plus), solution
+        return (lambda_ / (2 * nu)) * (solve(state, episode, -1) - plus), solution
 
-    def update(
-        state: State, memory: Tensor, _seen: Tensor, episode: Episode[Tensor]
-    ) -> tuple[State, Tensor, Info]:
-        directions, at_meta, adapted = per_task(lambda episode: task(state.params, state.inner_lr, episode))(
-            episode
-        )
-        after, gradient_norm, update_norm = outer_step(outer, state, directions.mean(0))
-        unknown = torch.full_like(at_meta, torch.nan)
-        return after, memory, Info(at_meta, adapted, unknown, gradient_norm, update_norm, unknown)
-
-    adapt = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
-    return MetaLearner(first_state(outer, inner_lr, meta_lr), update, adapt, memory_size=0)
+    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
+    return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)

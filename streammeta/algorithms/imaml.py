@@ -5,15 +5,15 @@
 Source: Rajeswaran, Finn, Kakade, Levine 2019, arXiv:1909.04630, Algorithms 1 and 2.
 """
 
-import torch
 from torch import Tensor
 from torch.func import grad
 
-from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.base import Loss, MetaLearner, State
 from streammeta.algorithms.conjugate_gradient import conjugate_gradient
+from streammeta.algorithms.maml import without_memory
 from streammeta.algorithms.outer import Outer
-from streammeta.algorithms.proximal import check_proximal, proximal_adapt, proximal_steps
-from streammeta.algorithms.steps import first_state, gradient_and_hessian, outer_step
+from streammeta.algorithms.proximal import check_proximal, proximal_adapt
+from streammeta.algorithms.steps import gradient_and_hessian
 from streammeta.events import Episode
 
 
@@ -57,32 +57,16 @@ def imaml(
     if cg_steps < 1:
         raise ValueError(f"cg_steps must be at least 1, got {cg_steps}")
 
-    def task(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        adapted = proximal_steps(
-            lambda point: grad(loss)(point, *episode.support),
-            params,
-            alpha,
-            lambda_=lambda_,
-            steps=inner_steps,
-        )
-        _, hessian = gradient_and_hessian(loss, adapted, episode.support)
-        direction = conjugate_gradient(
+    def direction(state: State, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
+        point = adapted(state, episode.support)
+        _, hessian = gradient_and_hessian(loss, point, episode.support)
+        implicit = conjugate_gradient(
             lambda p: hessian(p) / lambda_ + p,
-            grad(loss)(adapted, *episode.query),
+            grad(loss)(point, *episode.query),
             steps=cg_steps,
             tolerance=cg_tolerance,
         )
-        return direction, loss(params, *episode.query), loss(adapted, *episode.query)
+        return implicit, point
 
-    def update(
-        state: State, memory: Tensor, _seen: Tensor, episode: Episode[Tensor]
-    ) -> tuple[State, Tensor, Info]:
-        directions, at_meta, adapted = per_task(lambda episode: task(state.params, state.inner_lr, episode))(
-            episode
-        )
-        after, gradient_norm, update_norm = outer_step(outer, state, directions.mean(0))
-        unknown = torch.full_like(at_meta, torch.nan)
-        return after, memory, Info(at_meta, adapted, unknown, gradient_norm, update_norm, unknown)
-
-    adapt = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
-    return MetaLearner(first_state(outer, inner_lr, meta_lr), update, adapt, memory_size=0)
+    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
+    return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)

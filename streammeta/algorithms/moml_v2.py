@@ -5,21 +5,17 @@ do, so one global average and a residual per task say the same in O(d).
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 import torch
 from torch import Tensor
 from torch.func import grad
 
 from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.counters import as_pair, of_pair
 from streammeta.algorithms.moml import OuterScale, Visit, check_beta, info_of
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.steps import HessianSet, Order, adapt, first_state, inner_gradient, outer_step
 from streammeta.events import Episode
-
-TICKS: Final = 2**20
-"""An iteration count is kept in a memory row as two numbers, its quotient and remainder by this: exact in
-float32 up to 2⁴⁴, where one number would be exact up to 2²⁴ only."""
 
 
 def moml_v2(
@@ -101,7 +97,7 @@ def moml_v2(
         target = params - alpha * gradient
         before = loss(state.slots["average"] + residual, *episode.query)
         return Visit(
-            memory=torch.cat([moved, _clock(state.slots["iterations"] + 1, moved)]),
+            memory=torch.cat([moved, as_pair(state.slots["iterations"] + 1, moved.dtype)]),
             direction=scale * direction if outer_scale == "beta" else direction,
             loss_meta=loss(params, *episode.query),
             loss_adapted=loss(target, *episode.query),
@@ -150,12 +146,6 @@ def _next_slots(state: State, seen: Tensor, beta: float) -> Mapping[str, Tensor]
 
 
 def _residual_now(state: State, row: Tensor, beta: float) -> Tensor:
-    """(1−β)^(t−t_i) r_i from a memory row (r_i, t_i)."""
-    residual, (quotient, remainder) = row[:-2], row[-2:].to(torch.int64)
-    absent = state.slots["iterations"] - (TICKS * quotient + remainder)
-    return residual * torch.pow(1 - beta, absent.to(row.dtype))
-
-
-def _clock(iterations: Tensor, like: Tensor) -> Tensor:
-    """An iteration count as two numbers of the dtype of `like`, shape (2,)."""
-    return torch.stack([iterations // TICKS, iterations % TICKS]).to(like.dtype)
+    """(1−β)^(t−t_i) r_i from a memory row (r_i, t_i); float32 knows no 1−β close to 1, so in double."""
+    absent = state.slots["iterations"] - of_pair(row[-2:])
+    return row[:-2] * torch.pow(1 - beta, absent.double()).to(row.dtype)

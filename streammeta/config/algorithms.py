@@ -226,7 +226,13 @@ def refuse_sizes(algorithm: Algorithm, support: int, query: int) -> dict[str, st
         steps = algorithm.local_steps
         first = algorithm.initial_examples if isinstance(algorithm, LocalMomlSection) else 0
         why = f"local_steps = {steps}" + (f", initial_examples = {first}" if first else "")
-        return _uncut("support", support, first, steps, why) | _uncut("query", query, 0, steps, why)
+        uncut = _uncut("support", support, first, steps, why) | _uncut("query", query, 0, steps, why)
+        if algorithm.hessian_set == "half" and "support" not in uncut and support - first < 2 * steps:
+            uncut["support"] = (
+                f'algorithm.{why}, hessian_set = "half": pieces of one example have no halves; '
+                f"set it to {first + 2 * steps}, or another that fits"
+            )
+        return uncut
     if getattr(algorithm, "hessian_set", "support") == "half" and support < 2:
         return {"support": 'algorithm.hessian_set = "half" needs two halves; set it to 2 or more'}
     return {}

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from streammeta.config.section import Section
 
@@ -91,6 +91,13 @@ class MultiStepMamlSection(Section):
         description="ρ, how fast the curvature may change, for an adaptive meta step; estimated when absent.",
         examples=[10.0],
     )
+
+    @field_validator("hessian_lipschitz")
+    @classmethod
+    def _used(cls, constant: float | None, info: ValidationInfo) -> float | None:
+        if constant is not None and info.data.get("meta_step") == "fixed":
+            raise ValueError('has an effect only with algorithm.meta_step = "adaptive"; remove it')
+        return constant
 
 
 class MemoryReducedSection(Section):

@@ -1,10 +1,12 @@
 """The baselines against torch.optim on the same examples."""
 
+import pytest
 import torch
 from torch import Tensor
 
 from streammeta.algorithms.baselines import independent, online_sgd
 from streammeta.algorithms.outer import sgd
+from streammeta.algorithms.schedules import scheduled
 from streammeta.events import Batch, Episode
 from tests.algorithms.problems import PROBLEMS, Problem, generator
 
@@ -92,3 +94,20 @@ def test_independent_without_momentum_keeps_parameters_alone() -> None:
     """The memory is what the optimiser needs and no more."""
     loss = PROBLEMS["quadratic"].loss
     assert independent(loss, sgd(), dimension=5, inner_lr=ALPHA, meta_lr=ETA).memory_size == 5
+
+
+def test_the_count_of_visits_of_a_task_goes_on_in_single_precision() -> None:
+    """A schedule counts a task's visits one by one, also past 2²⁴, where float32 has no odd numbers."""
+    problem, draws = PROBLEMS["quadratic"], generator(4)
+    flip = scheduled(sgd(), lambda count: count - 2**24)
+    learner = independent(problem.loss, flip, dimension=5, inner_lr=ALPHA, meta_lr=ETA)
+    episode = Episode(*(Batch(batch.x.float(), batch.y.float()) for batch in problem.episode(draws)))
+    state = learner.init(problem.start(draws).float())
+    row = torch.cat([state.params, torch.tensor([16.0, 0.0])]).unsqueeze(0)
+    assert learner.memory_size == row.shape[1]
+    lengths = []
+    for _ in range(3):
+        before = row
+        _, row, info = learner.update(state, row, torch.ones(1), episode)
+        lengths.append(((before - row)[0, :5].norm() / (ETA * info.gradient_norm)).item())
+    assert lengths == pytest.approx([0, 1, 2], rel=1e-3)

@@ -138,6 +138,17 @@ def test_the_time_of_a_visit_is_exact_in_single_precision(at: int) -> None:
         state, _, _ = learner.update(state, other, torch.zeros(1), episode)
 
 
+@pytest.mark.parametrize(("beta", "absent"), [(1e-5, 10**5), (1e-9, 10**9), (0.3, 10**6), (1.0, 1)])
+def test_a_small_memory_rate_fades_as_it_should_in_single_precision(beta: float, absent: int) -> None:
+    """(1−β)^k for k = 1/β is 1/e, although 1 − 10⁻⁹ is 1 in float32; far beyond, it is 0."""
+    loss = PROBLEMS["quadratic"].loss
+    learner = moml_v2(loss, sgd(), dimension=5, inner_lr=ALPHA, meta_lr=0.0, beta=beta, tasks=3)
+    state = walked(learner.init(torch.zeros(5)), absent)
+    assert learner.task_params
+    own = learner.task_params(state, torch.tensor([1.0] * 5 + [0.0, 0.0]))
+    torch.testing.assert_close(own, torch.full((5,), (1 - beta) ** absent), rtol=1e-6, atol=0)
+
+
 def test_outer_scale_multiplies_by_the_memory_rate() -> None:
     """outer_scale = "beta": the direction times β, at first visits too."""
     problem, draws = PROBLEMS["sinusoid"], generator(4)

@@ -91,8 +91,12 @@ def loaded(
     path = folder / "learner.toml"
     path.write_text(file)
     name = {f"STREAMMETA_{setting.section}__NAME".upper(): setting.variant} if setting.variant else {}
-    several = {"STREAMMETA_EVENTS__BATCH": "2"} if setting.variant in ("nasa", "bspiderboost") else {}
-    return load(path, overrides, {**several, **environ, **name})
+    beside = {}
+    if setting.variant in ("nasa", "bspiderboost"):
+        beside = {"STREAMMETA_EVENTS__BATCH": "2"}
+    if setting.key == "hessian_lipschitz":
+        beside = {"STREAMMETA_ALGORITHM__META_STEP": "adaptive"}
+    return load(path, overrides, {**beside, **environ, **name})
 
 
 def value_of(result: Loaded, setting: Setting) -> Any:

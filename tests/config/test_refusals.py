@@ -174,6 +174,24 @@ def test_half_a_hessian_set_needs_second_order() -> None:
     assert given.model_dump()["hessian_set"] == "half"
 
 
+def test_a_bound_on_the_change_of_curvature_needs_the_adaptive_step() -> None:
+    """A setting without effect is refused rather than passed over."""
+    given = ["algorithm.name=multi_step_maml", "algorithm.hessian_lipschitz=2.0"]
+    assert 'has an effect only with algorithm.meta_step = "adaptive"' in refusal(given)
+    assert load_config(None, [*given, "algorithm.meta_step=adaptive"], {})
+
+
+@pytest.mark.parametrize(("name", "least"), [("local_moml", 15), ("per_fedavg", 10)])
+def test_local_steps_need_pieces_that_have_halves(name: str, least: int) -> None:
+    """Sets that are cut into single examples would all be dead letters with hessian_set = "half"."""
+    given = [f"algorithm.name={name}", "events.kind=examples", "algorithm.hessian_set=half"]
+    pieces_of_one = least - 5
+    text = refusal([*given, f"events.support={pieces_of_one}"])
+    assert f"events.support = {pieces_of_one}: " in text
+    assert f"set it to {least}, or another that fits" in text
+    assert load_config(None, [*given, f"events.support={least}"], {})
+
+
 def test_an_unknown_variable_is_refused_by_its_name() -> None:
     """A misspelt variable would otherwise be silently without effect."""
     text = refusal([], {"STREAMMETA_KAFKA__TOPIK": "a"})
