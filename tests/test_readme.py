@@ -94,7 +94,7 @@ def test_examples_by_example_decode() -> None:
     assert isinstance(x, HalfExamples)
     assert isinstance(y, HalfExamples)
     assert (x.id, x.part, y.part) == (y.id, "x", "y")
-    (settings_of_it,) = [block for block in blocks("toml") if 'kind = "examples"' in block]
+    settings_of_it = next(block for block in blocks("toml") if 'kind = "examples"' in block)
     network = build_brain(Config.model_validate(tomllib.loads(settings_of_it))).network
     assert network.module(torch.from_numpy(two.examples.x).float()).shape == two.examples.y.shape
 
