@@ -75,12 +75,14 @@ class Step(NamedTuple):
     Attributes:
         state, progress: After it.
         updates: One an event.
+        meta_lr: The rate of its meta-update, after a schedule.
         gradient_norm, update_norm: For watchers.
     """
 
     state: State
     progress: Progress
     updates: list[Update]
+    meta_lr: float
     gradient_norm: float
     update_norm: float
 
@@ -102,7 +104,7 @@ class Engine:
         state: Where the learner stands.
         progress: How far it came.
         memories: The tasks.
-        inner_lr, meta_lr: The rates in force.
+        inner_lr, meta_lr: The rates that are set.
     """
 
     def __init__(
@@ -184,7 +186,9 @@ class Engine:
             updates.append(
                 Update(event.task, entry.stats, after, losses, accuracy, error, progress, predicted)
             )
-        return Step(stepped.state, progress, updates, info.gradient_norm.item(), info.update_norm.item())
+        meta_lr = self._steps.meta_rate(self.state)
+        norms = info.gradient_norm.item(), info.update_norm.item()
+        return Step(stepped.state, progress, updates, meta_lr, *norms)
 
     def _recall(
         self, task: str, entry: Entry, episode: Episode[Tensor], state: State, memory: Tensor

@@ -222,7 +222,7 @@ class Intake:
             tracking_error=update.tracking_error,
             staleness_events=after.last_event - before.last_event if before.events else None,
             inner_lr=self.engine.inner_lr,
-            meta_lr=self.engine.meta_lr,
+            meta_lr=step.meta_lr,
             age_seconds=self.clock.now() - event.time_ms / 1000,
             decode_seconds=taken.decode_seconds,
             load_seconds=learnt.load_seconds,

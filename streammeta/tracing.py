@@ -79,6 +79,11 @@ class Steps:
         """The learner's."""
         return self._learner.task_params
 
+    def meta_rate(self, state: State) -> float:
+        """The rate of the next meta-update, after its schedule."""
+        rate_of = self._learner.meta_rate
+        return (rate_of(state) if rate_of else state.meta_lr).item()
+
     def own_params(self, state: State, memory: Tensor, support: Batch[Tensor]) -> Tensor:
         """The task's own parameters (d,): its memory's; where it keeps none, adapted to `support`."""
         with torch.no_grad():

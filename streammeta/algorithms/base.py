@@ -65,6 +65,8 @@ class MetaLearner(NamedTuple):
         memory_size: M, the numbers kept per task.
         task_params: (state, memory (M,)) -> the task's own parameters (d,), for watchers and exports; None
             for learners that keep none.
+        meta_rate: state -> the rate of the next meta-update, shape (), for watchers; None where it is
+            `meta_lr`.
     """
 
     init: Callable[[Tensor], State]
@@ -72,6 +74,7 @@ class MetaLearner(NamedTuple):
     adapt: Callable[[State, Batch[Tensor]], Tensor]
     memory_size: int
     task_params: Callable[[State, Tensor], Tensor] | None = None
+    meta_rate: Callable[[State], Tensor] | None = None
 
 
 def per_task(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -31,9 +31,9 @@ def local_moml(
 
     An event holds its client's data of the round: the first K0 examples of the support set are S0, the others
     are cut into H equal pieces, S1 and S2 of the local steps; the query set is cut into H equal pieces, S3.
-    Clients step by η = `meta_lr`. The server hands `outer` the direction (w − mean_i w_i)/η, that is
-    mean_i Σ_h v_i, so that SGD without momentum gives w ← mean_i w_i; other outer optimisers take it as their
-    gradient.
+    Clients step by η = `meta_lr`, which a schedule of `outer` leaves as it is. The server hands `outer` the
+    direction (w − mean_i w_i)/η, that is mean_i Σ_h v_i, so that SGD without momentum gives w ← mean_i w_i;
+    other outer optimisers take it as their gradient.
 
     Args:
         loss: As for `client_round`.

@@ -38,7 +38,8 @@ def imaml(
 
     Args:
         loss: Mean loss of one task; twice differentiable.
-        outer: Moves w along the mean of h_i.
+        outer: Moves w along the mean of h_i; clipped, for h_i does not see the inner steps and can lead to
+            where they diverge.
         inner_lr: α >= 0, the inner step; α(L + λ) < 2 converges.
         meta_lr: Handed to `outer`.
         inner_steps: K >= 1.

@@ -15,7 +15,7 @@ from streammeta.algorithms.moml_v2 import moml_v2
 from streammeta.algorithms.multi_step_maml import multi_step_maml
 from streammeta.algorithms.nasa import nasa
 from streammeta.algorithms.outer import Outer, adam, clip_norm, clipped, normalized, sgd, sngdm
-from streammeta.algorithms.schedules import Schedule, constant, cosine, inverse_sqrt, scheduled, step
+from streammeta.algorithms.schedules import Schedule, constant, cosine, inverse_sqrt, rate_at, scheduled, step
 from streammeta.algorithms.split import head_split
 from streammeta.config.algorithms import Algorithm, AnilSection
 from streammeta.config.bilevel import MemoryReducedSection
@@ -55,6 +55,14 @@ _OTHERS: Mapping[str, Callable[..., MetaLearner]] = {
 
 def build_learner(algorithm: Algorithm, outer: OuterOptimiser, network: Network) -> MetaLearner:
     """The learner that `[algorithm]` and `[outer]` describe, for this network."""
+    learner = _learner(algorithm, outer, network)
+    if outer.schedule is None or algorithm.name == "independent":  # whose tasks each have their own count
+        return learner
+    schedule = _schedule(outer.schedule)
+    return learner._replace(meta_rate=lambda state: rate_at(schedule, state.outer, state.meta_lr))
+
+
+def _learner(algorithm: Algorithm, outer: OuterOptimiser, network: Network) -> MetaLearner:
     optimiser = build_outer(outer)
     settings = {**algorithm.model_dump(exclude={"name", "head"}), "meta_lr": outer.lr}
     if isinstance(algorithm, AnilSection | MemoryReducedSection):

@@ -37,11 +37,15 @@ def scheduled(outer: Outer, schedule: Schedule) -> Outer:
     def update(params: Tensor, gradient: Tensor, slots: Slots, lr: Tensor) -> tuple[Tensor, Slots]:
         count = slots[COUNT]
         own = {name: slot for name, slot in slots.items() if name != COUNT}
-        rate = lr * schedule(count.double()).to(lr.dtype)
-        moved, after = outer.update(params, gradient, own, rate)
+        moved, after = outer.update(params, gradient, own, rate_at(schedule, slots, lr))
         return moved, {**after, COUNT: count + 1}
 
     return Outer(init, update)
+
+
+def rate_at(schedule: Schedule, slots: Slots, lr: Tensor) -> Tensor:
+    """η · schedule(t), shape (): the rate of the next update from these slots of a `scheduled` optimiser."""
+    return lr * schedule(slots[COUNT].double()).to(lr.dtype)
 
 
 def constant() -> Schedule:

@@ -24,7 +24,8 @@ class FoBMamlSection(Section):
     nu: float = Field(
         0.01,
         gt=0,
-        description="ν, the part of the query loss that is added to see how the solution moves.",
+        description="ν, the part of the query loss that is added to see how the solution moves; rounding "
+        "adds about λ · 1e-7 · ‖parameters‖ / ν to the meta-gradient in float32.",
     )
     difference: Literal["symmetric", "forward"] = Field(
         "symmetric",
@@ -36,9 +37,14 @@ class ImamlSection(Section):
     """iMAML: tasks held near the meta-parameters; implicit differentiation."""
 
     name: Literal["imaml"] = Field("imaml", description=_NAME)
-    inner_lr: float = Field(0.01, ge=0, description=_PROXIMAL_LR)
+    inner_lr: float = Field(0.001, ge=0, description=_PROXIMAL_LR)
     inner_steps: int = Field(10, ge=1, description=_INNER_STEPS)
-    lambda_: float = Field(1.0, gt=0, alias="lambda", description=_LAMBDA)
+    lambda_: float = Field(
+        30.0,
+        gt=0,
+        alias="lambda",
+        description=_LAMBDA + " Below the loss's negative curvature the meta-gradient blows up.",
+    )
     cg_steps: int = Field(5, ge=1, description=_CG_STEPS)
     cg_tolerance: float = Field(1e-10, ge=0, description=_CG_TOLERANCE)
 
@@ -104,7 +110,12 @@ class MemoryReducedSection(Section):
     """Memory-reduced: shared features, and a head per task that is solved for."""
 
     name: Literal["memory_reduced"] = Field("memory_reduced", description=_NAME)
-    inner_lr: float = Field(0.1, ge=0, description="α, the step size of a task's head.")
+    inner_lr: float = Field(
+        0.005,
+        ge=0,
+        description="α, the step size of a task's head; α · (curvature in the head + ridge) must stay below "
+        "2. The paper, with cross_entropy: 0.1.",
+    )
     inner_steps: int = Field(20, ge=0, description="K, steps of the head a task.")
     head: str | None = Field(
         None,
@@ -113,7 +124,9 @@ class MemoryReducedSection(Section):
         examples=["4.*"],
     )
     ridge: float = Field(
-        0.01, gt=0, description="μ, the weight of ½‖head‖²; keeps the head's problem regular."
+        1.0,
+        gt=0,
+        description="μ, the weight of ½‖head‖²; keeps its problem regular, the meta-gradient short.",
     )
     cg_steps: int = Field(20, ge=1, description=_CG_STEPS)
     cg_tolerance: float = Field(1e-10, ge=0, description=_CG_TOLERANCE)

@@ -119,7 +119,12 @@ CATALOGUE = (
         "Events learned from since the task was last seen; first visits are not counted.",
         _STALENESS_EVENTS,
     ),
-    Spec("streammeta_learning_rate", "gauge", ("loop",), "The rate in force in the inner and the meta loop."),
+    Spec(
+        "streammeta_learning_rate",
+        "gauge",
+        ("loop",),
+        "The rate in force in the inner and the meta loop, after a schedule.",
+    ),
     Spec(
         "streammeta_nonfinite_total",
         "counter",
