@@ -14,7 +14,7 @@ from streammeta.events import Array, Batch, Episode, Record, TaskEvent
 
 HEADERS = (("content-type", MSGPACK.encode()),)
 WILD = 1e200
-"""An input that can be cast, but whose loss overflows."""
+"""A label that can be cast, but whose loss overflows, whatever is predicted."""
 
 
 def value_of(**fields: Any) -> bytes:
@@ -40,7 +40,10 @@ def make_examples(seed: int, *, partitions: int, tasks: int, records: int) -> li
         x = arrays.normal(size=(draws.choice((1, 1, 1, 2, 3, 10)), 2))
         y = x[:, :1] * (task + 1)
         if kind < 0.05:
-            x = np.where(np.arange(2) == 1, draws.choice((np.nan, WILD)), x)
+            if draws.random() < 0.5:
+                x = np.where(np.arange(2) == 1, np.nan, x)
+            else:
+                y = np.full_like(y, WILD)
         elif kind < 0.1:
             x = x[:, :1]
         fields: dict[str, Any] = {"x": x, "y": y}
@@ -125,7 +128,7 @@ class Answer:
             cut.append((rest[:support], rest[support : support + query]))
             rest = rest[stride:]
         self._since[task] = place + 1
-        if any(np.abs(x).max() > 1e100 for sets in cut for part in sets for x, _ in part):
+        if any(np.abs(y).max() > 1e100 for sets in cut for part in sets for _, y in part):
             self._held[task] = before[stride:]
             self.refused.append(place)
             return

@@ -14,7 +14,7 @@ from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.split import head_split
 from streammeta.network import Network
 
-LAMBDA, NU, RIDGE = 0.1, 0.01, 0.001
+LAMBDA, NU, RIDGE = 0.1, 0.01, 0.01
 
 Build = Callable[[Network, Outer, float, float, int], MetaLearner]
 """(network, outer, α, η, K) -> the learner; where it solves a system, with K conjugate-gradient steps too."""
