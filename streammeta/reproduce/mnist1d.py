@@ -30,10 +30,10 @@ EVENTS: Final = 3000
 EPISODES: Final = 300
 CHANNELS: Final = 25
 EXAMPLES_EACH: Final = 400
-META_LR: Final = {"memory_reduced": 0.0002}
+META_LR: Final = {"memory_reduced": 0.0001}
 """η of Adam where it is not `USUAL_META_LR`: at 0.001 features grow until the heads' steps diverge."""
 USUAL_META_LR: Final = 0.001
-INNER: Final = {"imaml": (0.1, 10), "fo_b_maml": (0.1, 10), "memory_reduced": (0.1, 20)}
+INNER: Final = {"imaml": (0.1, 10), "fo_b_maml": (0.1, 10), "memory_reduced": (0.05, 20)}
 """α and K of the methods that solve their inner problem; the others take `STEPS`."""
 STEPS: Final = (0.1, 5)
 MIB: Final = 2**20
