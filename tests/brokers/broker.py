@@ -7,6 +7,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -121,9 +122,14 @@ class Broker:
 
     def recreate(self, topic: str, partitions: int) -> None:
         """Delete the topic and make an empty one of the same name."""
-        self.admin.delete_topics([topic])
-        eventually(lambda: self.admin.describe_topics([topic])[0]["error_code"] == 3)
+        eventually(lambda: self._deleted(topic))
         self.create(topic, partitions)
+
+    def _deleted(self, topic: str) -> bool:
+        """Ask for it, again if the last time had no effect; whether it is gone."""
+        with suppress(errors.UnknownTopicOrPartitionError):
+            self.admin.delete_topics([topic])
+        return bool(self.admin.describe_topics([topic])[0]["error_code"] == 3)
 
 
 class ApacheKafka:
