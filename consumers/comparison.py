@@ -114,7 +114,7 @@ def _learned(
 
     def progress(outcome: Outcome) -> None:
         if isinstance(outcome, Turned):
-            tell(name, outcome.replayed or 0.0)
+            tell(name, outcome.replayed)
 
     clock = Clock()
     began = clock.monotonic()

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from consumers.learner import build_brain, restore
 from streammeta.errors import Reason, StateError
 from streammeta.events import Record
-from streammeta.loop import Controls
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 from streammeta.store.base import Meta
 from tests.scripted import Fuse, make_script
-from tests.world import CONFIG, World, same
+from tests.world import CONFIG, World, same, stop_after
 
 TASKS = 6
 
@@ -45,12 +44,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_bits(data: st.DataOb
     draws = random.Random(data.draw(st.integers(0, 2**32), label="batches"))
     reference = uncut(seed, folder)
     world = World(reference.script, folder)
-    lives = [*(Fuse(length) for length in fuses), Fuse()]
-    ended = [
-        world.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
-        for fuse in lives
-    ]
-    assert ended[-1]
+    assert world.live_killed(fuses, draws)
     assert same(world, reference)
 
 
@@ -62,13 +56,8 @@ def test_clean_stops_in_the_middle_of_a_batch_give_the_same_bits(
     """SIGTERM after any event: what was polled but not applied is applied first, in its order, later."""
     reference = uncut(seed, folder)
     world = World(reference.script, folder)
-    for stop_after in [*stops, 10**6]:
-        controls, left = Controls(), [stop_after]
-
-        def count(outcome: Outcome, controls: Controls = controls, left: list[int] = left) -> None:
-            left[0] -= isinstance(outcome, Learned | Refused)
-            controls.stop = left[0] <= 0
-
+    for number in [*stops, 10**6]:
+        controls, count = stop_after(number, Learned | Refused)
         assert world.live(observers=(count,), controls=controls, batch=lambda: 8)
     assert same(world, reference)
 

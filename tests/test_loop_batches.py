@@ -23,7 +23,7 @@ from streammeta.memories import Memories
 from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
 from streammeta.store.order_log import OrderLog
 from tests.scripted import Fuse, make_script
-from tests.world import World, batches_of, brain, same
+from tests.world import World, batches_of, brain, same, stop_after
 
 TASKS = 7
 
@@ -122,12 +122,7 @@ def test_any_kills_any_redelivery_give_the_same_bits(data: st.DataObject, folder
     draws = random.Random(data.draw(st.integers(0, 2**32), label="batches"))
     reference = uncut(seed, size, folder)
     world = World(reference.script, folder, reference.config, reference.pauses)
-    lives = [*(Fuse(length) for length in fuses), Fuse()]
-    ended = [
-        world.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
-        for fuse in lives
-    ]
-    assert ended[-1]
+    assert world.live_killed(fuses, draws)
     assert same(world, reference)
     assert {r for r, _ in world.dead} == {r for r, _ in reference.dead}
 
@@ -145,14 +140,9 @@ def test_clean_stops_leave_an_open_iteration_to_the_restart(
     """SIGTERM between any two turns, also while restoring: the same bits, nothing counted twice."""
     reference = uncut(seed, size, folder)
     world = World(reference.script, folder, reference.config, reference.pauses)
-    for stop_after in [*stops, 10**6]:
-        controls, left = Controls(), [stop_after]
-
-        def stop(outcome: Outcome, controls: Controls = controls, left: list[int] = left) -> None:
-            left[0] -= isinstance(outcome, Turned)
-            controls.stop = left[0] <= 0
-
-        assert world.live(batch=lambda: polled, observers=(stop,), controls=controls)
+    for number in [*stops, 10**6]:
+        controls, count = stop_after(number, Turned)
+        assert world.live(batch=lambda: polled, observers=(count,), controls=controls)
     assert same(world, reference)
     assert [r for r, _ in world.dead] == [r for r, _ in reference.dead]
 

@@ -14,12 +14,10 @@ from streammeta.config import Config
 from streammeta.cutting import Sizes, Tally
 from streammeta.engine import Engine, Progress
 from streammeta.errors import Reason
-from streammeta.loop import Controls
 from streammeta.memories import Memories
 from streammeta.outcomes import Expired, Learned, Outcome, Refused, Skipped, Turned
 from tests.example_streams import Answer, make_examples, queries
-from tests.scripted import Fuse
-from tests.world import CONFIG, World, brain, same
+from tests.world import CONFIG, World, brain, same, stop_after
 
 TASKS = 7
 RECORDS = 120
@@ -104,12 +102,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
     draws = random.Random(data.draw(st.integers(0, 2**32), label="pieces"))
     reference = uncut(seed, sizes, batch, folder)
     world = World(reference.script, folder, reference.config, reference.pauses)
-    lives = [*(Fuse(length) for length in fuses), Fuse()]
-    ended = [
-        world.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
-        for fuse in lives
-    ]
-    assert ended[-1]
+    assert world.live_killed(fuses, draws)
     assert same(world, reference)
     assert {r for r, _ in world.dead} == {r for r, _ in reference.dead}
 
@@ -124,12 +117,7 @@ def test_clean_stops_give_the_same_episodes(stops: list[int], seed: int, batch: 
     """SIGTERM at any turn: what a buffer holds goes on where it was."""
     reference = uncut(seed, SIZES[0], batch, folder)
     world = World(reference.script, folder, reference.config, reference.pauses)
-    for stop_after in [*stops, 10**6]:
-        controls, left = Controls(), [stop_after]
-
-        def stop(outcome: Outcome, controls: Controls = controls, left: list[int] = left) -> None:
-            left[0] -= isinstance(outcome, Turned)
-            controls.stop = left[0] <= 0
-
-        assert world.live(observers=(stop,), controls=controls)
+    for number in [*stops, 10**6]:
+        controls, count = stop_after(number, Turned)
+        assert world.live(observers=(count,), controls=controls)
     assert same(world, reference)

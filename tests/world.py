@@ -1,11 +1,13 @@
 """A world in which the daemon lives: what outlives the process, and lives that are killed at any moment."""
 
+import random
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from types import UnionType
 
 import torch
 
@@ -17,7 +19,7 @@ from streammeta.config import Config, config_hash, fit
 from streammeta.errors import BadEvent
 from streammeta.events import Record
 from streammeta.loop import Controls
-from streammeta.outcomes import Observer
+from streammeta.outcomes import Observer, Outcome
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
@@ -121,6 +123,15 @@ class World:
             log.close()
         return True
 
+    def live_killed(self, fuses: Iterable[int], draws: random.Random) -> bool:
+        """Lives cut at these lengths, then one that is not; polled in pieces and redelivered as drawn."""
+        lives = [*(Fuse(length) for length in fuses), Fuse()]
+        ended = [
+            self.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
+            for fuse in lives
+        ]
+        return ended[-1]
+
     def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
         if self.part_bytes is None:
             return nullcontext(NoTape())
@@ -182,3 +193,15 @@ def same(one: World, two: World) -> bool:
         == repr((b.progress, sorted(b.positions.items()), b.refused, b.tally))
         and repr(one.rows()) == repr(two.rows())
     )
+
+
+def stop_after(number: int, of: type | UnionType) -> tuple[Controls, Observer]:
+    """Controls, and an observer that asks them to stop after so many of these outcomes."""
+    controls, left = Controls(), number
+
+    def count(outcome: Outcome) -> None:
+        nonlocal left
+        left -= isinstance(outcome, of)
+        controls.stop = left <= 0
+
+    return controls, count

@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 
 from streammeta.errors import RecordingError
 from streammeta.events import Record
-from streammeta.loop import Controls
 from streammeta.outcomes import Learned, Outcome, Refused
 from streammeta.recording.reader import Recording
 from tests.recording.kills import killed_at_a_system_call
 from tests.recording.samples import read
 from tests.scripted import Fuse, make_script
-from tests.world import World, batches_of, same
+from tests.world import World, batches_of, same, stop_after
 
 EVENTS = 40
 PART_BYTES = 2000
@@ -108,13 +107,8 @@ def test_clean_stops(stops: list[int], batch: int, folder: Path) -> None:
     """SIGTERM after any event: what waits in an open iteration is not recorded until it is learned."""
     reference = calm(2, batch, folder)
     world = World(reference.script, folder, reference.config, pauses=reference.pauses, part_bytes=PART_BYTES)
-    for stop_after in [*stops, 10**6]:
-        controls, left = Controls(), [stop_after]
-
-        def count(outcome: Outcome, controls: Controls = controls, left: list[int] = left) -> None:
-            left[0] -= isinstance(outcome, Learned | Refused)
-            controls.stop = left[0] <= 0
-
+    for number in [*stops, 10**6]:
+        controls, count = stop_after(number, Learned | Refused)
         assert world.live(observers=(count,), controls=controls, batch=lambda: 8)
         state = world.checkpoint()
         assert state.recording is not None
