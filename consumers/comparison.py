@@ -58,16 +58,18 @@ class Curve:
         self.refused += isinstance(outcome, Refused)
         if not isinstance(outcome, Learned):
             return
-        self.events += 1
         self.last = outcome.prequential
-        losses = (outcome.loss_meta, outcome.loss_adapted, outcome.loss_memory)
-        for phase, loss in zip(PHASES, losses, strict=True):
-            if math.isfinite(loss):
-                total, count = self._totals.get(phase, (0.0, 0))
-                self._totals[phase] = (total + loss, count + 1)
-        if self.events % self.every == 0:
-            fading = outcome.prequential
-            self.points.append((self.events, tuple(getattr(fading, phase).mean for phase in PHASES)))
+        for phase, losses in zip(PHASES, outcome.losses.T.tolist(), strict=True):
+            total, count = self._totals.get(phase, (0.0, 0))
+            for loss in losses:
+                if math.isfinite(loss):
+                    total, count = total + loss, count + 1
+            if count:
+                self._totals[phase] = (total, count)
+        for means in outcome.means[:, :3].tolist():
+            self.events += 1
+            if self.events % self.every == 0:
+                self.points.append((self.events, tuple(means)))
 
     @property
     def means(self) -> dict[str, float]:

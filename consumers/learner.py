@@ -12,14 +12,16 @@ from streammeta.batching import Gathering
 from streammeta.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.clock import Clock
 from streammeta.codec import decode, decode_examples
+from streammeta.commit import Aside, in_thread
 from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.cutting import Bounds, Cutter, Model, Sizes
 from streammeta.engine import Engine, Progress
 from streammeta.intake import Intake, Ledger
-from streammeta.loop import CheckpointPolicy, Controls, Loop, OrderLog, Rates
+from streammeta.loop import CheckpointPolicy, Controls, Loop, Rates
 from streammeta.memories import Memories
 from streammeta.network import Network, load_network
+from streammeta.orders import OrderLog
 from streammeta.outcomes import Observer
 from streammeta.store.base import Store
 from streammeta.stream.base import DeadLetters, Source
@@ -79,6 +81,7 @@ def assemble(
     clock: Clock | None = None,
     history: Callable[[], bytes] = bytes,
     tape: Tape | None = None,
+    aside: Aside = in_thread,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     engine = _engine(config, brain, begun, store)
@@ -114,12 +117,13 @@ def assemble(
         reload=reload,
         clock=clock,
         history=history,
+        aside=aside,
     )
 
 
 def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> Engine:
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
-    memories = Memories(store.get, empty, config.state.cache_tasks, store.waiting)
+    memories = Memories(store.get_many, empty, config.state.cache_tasks, store.waiting)
     return Engine(
         brain.network,
         brain.steps,

@@ -5,7 +5,7 @@ newer the query set, so the learner predicts what it has not seen. Then the `str
 `query <= stride <= support + query`, no example is ever in two query sets.
 
 Invariant: what a record comes to follows from the state and the records taken before it, so a replay cuts the
-same episodes. While an iteration is open, its records' buffers are held here and in no state.
+same episodes. While an iteration waits, its records' buffers are held here and in no state.
 """
 
 from collections.abc import Callable, Mapping
@@ -121,7 +121,9 @@ class Cutter:
             _check_alike(held.examples, whole)
             rest, episodes = cut(concatenated(held.examples, whole), self._sizes)
         after = Buffer(rest, halves, number)
-        if not episodes:
+        if episodes:  # the next record of this task is read when they are learned, or refused
+            self._open.pop(task, None)
+        else:
             self._open[task] = after
         return Portion(
             task,
@@ -132,7 +134,7 @@ class Cutter:
         )
 
     def settled(self) -> None:
-        """The iteration was closed: the state has what was held for it; or it is given up."""
+        """No iteration waits: the state has what was held for them; or they are given up."""
         self._open.clear()
 
     def due(self, number: int) -> bool:

@@ -3,37 +3,38 @@
 All is decided from the engine's state and the events, so a replay decides the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from streammeta.batching import Read, events_of
+from streammeta.batching import Read
+from streammeta.chunk import Placed
 from streammeta.cutting import Portion
-from streammeta.engine import Engine, Step, Update
+from streammeta.engine import Engine
 from streammeta.errors import BadEvent
 from streammeta.events import TaskEvent
 
-Tick = Callable[[], float]
-"""Reads a clock that never goes back, in seconds."""
+Result = int | BadEvent
+"""What came of a record: how many events were learned (0: its examples only wait), or a refusal."""
 
 
-class Learnt(NamedTuple):
-    """What an iteration did to one of its events, and the event's share of the time that it took."""
+class Item(NamedTuple):
+    """A record of an iteration, and its events in the engine's chunk."""
 
-    event: TaskEvent
-    step: Step
-    update: Update
-    load_seconds: float
-    step_seconds: float
-    store_seconds: float
+    read: Read
+    placed: Sequence[Placed]
 
 
-Result = tuple[Learnt, ...] | BadEvent
-"""What came of a record: what was learned from it, nothing where its examples only wait, or a refusal."""
+def place(engine: Engine, read: Read) -> Item:
+    """Bring a record's events into the engine's chunk."""
+    if isinstance(read, TaskEvent):
+        return Item(read, (engine.place(read),))
+    if isinstance(read, Portion):
+        return Item(read, [engine.place(event) for event in read.events])
+    return Item(read, ())
 
 
-def iterate(engine: Engine, reads: Sequence[Read], tick: Tick) -> list[Result]:
-    """Learn from the events among `reads`, all of different tasks and equal shapes; keep what only waits.
+def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
+    """Learn from the loaded events, all of different tasks and equal shapes; keep what only waits.
 
     When the engine refuses the iteration, each event is tried alone and nothing kept: those that are refused
     alone are refused, the others are one iteration. When none is (their updates overflow only together), each
@@ -43,76 +44,54 @@ def iterate(engine: Engine, reads: Sequence[Read], tick: Tick) -> list[Result]:
     record, and none of them is kept.
 
     Returns:
-        A result for each of `reads`, in their order; what is a refusal already stays one.
+        A result for each of `items`, in their order; what is a refusal already stays one.
     """
-    for read in reads:
-        if isinstance(read, Portion) and not read.events:
+    for read, placed in items:
+        if isinstance(read, Portion) and not placed:
             engine.hold(read.task, read.after)
-    single = {n: events_of(read)[0] for n, read in enumerate(reads) if len(events_of(read)) == 1}
-    learned = _learn(engine, single, tick)
+    single = {number: placed[0] for number, (_, placed) in enumerate(items) if len(placed) == 1}
+    learned = _learn(engine, single)
     results: list[Result] = []
-    for number, read in enumerate(reads):
+    for number, (read, placed) in enumerate(items):
         if isinstance(read, BadEvent):
             results.append(read)
             continue
-        result = learned[number] if number in learned else _in_turn(engine, events_of(read), tick)
+        result = learned[number] if number in learned else _in_turn(engine, placed)
         results.append(result)
-        if isinstance(read, Portion) and read.events:
+        if isinstance(read, Portion) and placed:
             engine.hold(read.task, read.refused if isinstance(result, BadEvent) else read.after)
     return results
 
 
-def _in_turn(engine: Engine, events: Sequence[TaskEvent], tick: Tick) -> Result:
+def _in_turn(engine: Engine, events: Sequence[Placed]) -> Result:
     """Learn from events of one task, all or none."""
     if not events:
-        return ()
-    mark, learnt = engine.mark(events[0].task), list[Learnt]()
+        return 0
+    mark = engine.mark(events[0])
     try:
         for event in events:
-            learnt += _step(engine, [event], tick)
+            engine.learn([event])
     except BadEvent as refusal:
         engine.back(mark)
         return refusal
-    return tuple(learnt)
+    return len(events)
 
 
-def _learn(engine: Engine, events: Mapping[int, TaskEvent], tick: Tick) -> dict[int, Result]:
+def _learn(engine: Engine, events: Mapping[int, Placed]) -> dict[int, Result]:
     if not events:
         return {}
     try:
-        learnt = _step(engine, list(events.values()), tick)
-        return {number: (one,) for number, one in zip(events, learnt, strict=True)}
+        engine.learn([*events.values()])
+        return dict.fromkeys(events, 1)
     except BadEvent as refusal:
         if len(events) == 1:
             return dict.fromkeys(events, refusal)
     results: dict[int, Result] = {}
     for number, event in events.items():
-        refusal_alone = _refusal(engine, event)
+        refusal_alone = engine.refusal(event)
         if refusal_alone is not None:
             results[number] = refusal_alone
     sound = {number: event for number, event in events.items() if number not in results}
     for part in [sound] if results else [{number: event} for number, event in events.items()]:
-        results |= _learn(engine, part, tick)
+        results |= _learn(engine, part)
     return results
-
-
-def _refusal(engine: Engine, event: TaskEvent) -> BadEvent | None:
-    """Why the engine refuses the event alone; None when it does not. Changes nothing."""
-    try:
-        engine.step([event], engine.load([event]))
-    except BadEvent as refusal:
-        return refusal
-    return None
-
-
-def _step(engine: Engine, events: Sequence[TaskEvent], tick: Tick) -> list[Learnt]:
-    """Hop 3, timed."""
-    times = [tick()]
-    entries = engine.load(events)
-    times.append(tick())
-    step = engine.step(events, entries)
-    times.append(tick())
-    engine.keep(step)
-    times.append(tick())
-    shares = [(end - begin) / len(events) for begin, end in pairwise(times)]
-    return [Learnt(event, step, update, *shares) for event, update in zip(events, step.updates, strict=True)]

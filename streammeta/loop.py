@@ -1,14 +1,13 @@
 """The loop: poll, decode, step, observe, checkpoint, commit. Nothing else.
 
-One event, six hops:
+The events of a poll, six hops:
     1. `source.poll` gives records; their order goes into the order log before the first is applied.
     2. `decode` reads a task event, or the record goes to the dead letters.
-    3. Events are gathered into an iteration (`batching`; of one event by default); `engine` loads the tasks'
-       entries, updates, puts them back as dirty.
+    3. Events are gathered into iterations (`batching`; of one event by default), and those of a poll into a
+       chunk (`intake`); `engine` has the tasks' rows at hand, learns one iteration after the other, folds.
     4. Observers fold the outcomes.
-    5. When due: dead letters are acknowledged and the recording, if any, is on the disk, then `store.commit`
-       writes dirty rows, meta state and next offsets in one transaction, then the order log forgets what the
-       state contains.
+    5. When due, `commit` writes dirty rows, meta state and next offsets in one transaction, beside the loop;
+       then the order log forgets what the state contains.
     6. The broker is told the offsets, for lag tools only.
 
 Invariant: whatever happens between two hops, a restart applies each event exactly once, in the same order and
@@ -17,14 +16,17 @@ in the same iterations. An iteration that is still open belongs to the order log
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from streammeta.checkpoint import Checkpoint, Origin, RecordingMark, pack
+from streammeta.checkpoint import Origin
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record, Run
+from streammeta.commit import Aside, Commits, in_thread
+from streammeta.events import Cut, Positions, Record
 from streammeta.intake import Intake
-from streammeta.outcomes import Checkpointed, Turned
+from streammeta.orders import OrderLog, runs_of
+from streammeta.outcomes import Turned
+from streammeta.recovery import Recovery
 from streammeta.store.base import Store
 from streammeta.stream.base import Source
 
@@ -32,19 +34,6 @@ POLL_SECONDS = 0.2
 """How long an idle loop waits before it looks at its controls again."""
 SHORTEST_POLL_SECONDS = 0.001
 """What a poll may take when the open iteration is due."""
-
-
-class OrderLog(Protocol):
-    """Remembers in which order runs are applied, and cut, until a checkpoint contains them."""
-
-    def append(self, entries: Sequence[Run | Cut]) -> None:
-        """Hand the entries to the operating system."""
-
-    def pending(self, positions: Positions) -> list[Run | Cut]:
-        """What was logged and `positions` does not contain, in order."""
-
-    def forget(self, positions: Positions) -> None:
-        """Drop what `positions` contains."""
 
 
 class Rates(NamedTuple):
@@ -85,6 +74,8 @@ class Loop:
         intake: Applies them.
         reload: Reads the learning rates again, None when they cannot be read.
         history: What watchers keep with the state, as of all outcomes told so far.
+        aside: Runs the writing of a checkpoint.
+        commits: Makes them.
     """
 
     source: Source
@@ -97,9 +88,24 @@ class Loop:
     reload: Callable[[], Rates | None]
     clock: Clock
     history: Callable[[], bytes] = bytes
-    _checkpoint_at: float = field(init=False, default=0.0)
+    aside: Aside = in_thread
+    commits: Commits = field(init=False)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
+
+    def __post_init__(self) -> None:
+        """What makes its checkpoints."""
+        self.commits = Commits(
+            source=self.source,
+            intake=self.intake,
+            store=self.store,
+            order_log=self.order_log,
+            origin=self.origin,
+            clock=self.clock,
+            history=self.history,
+            waiting=self._tell_cut_off,
+            aside=self.aside,
+        )
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -109,9 +115,15 @@ class Loop:
         Raises:
             StreammetaError: the source, the dead letters or the store gave up; the message says why.
         """
+        try:
+            self._run(until_end=until_end)
+        finally:
+            self.commits.rest()
+
+    def _run(self, *, until_end: bool) -> None:
         self._start()
         ends = self.source.ends() if until_end else None
-        self._checkpoint()
+        self.commits.now()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
             records = self._poll()
@@ -120,7 +132,8 @@ class Loop:
             self._turn(records)
         if not self.controls.stop:
             self._cut()
-        self._checkpoint()
+        self.controls.checkpoint = False
+        self.commits.now()
 
     def _start(self) -> None:
         """Take the positions that the source could go to; runs that the topic no longer holds are no more."""
@@ -147,7 +160,7 @@ class Loop:
         else:
             self._drop_runs(moves)
             self.intake.move(moves)
-        self._checkpoint()
+        self.commits.now()
         return True
 
     def _drop_runs(self, partitions: Collection[int]) -> None:
@@ -156,34 +169,22 @@ class Loop:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
 
     def _recover(self) -> None:
-        """Apply again, in the logged order and iterations, what was applied after the last checkpoint."""
-        entries = self.order_log.pending(self.intake.ledger.positions)
-        self._restoring = bool(entries)
-        ended: set[int] = set()
-        for number, entry in enumerate(entries):
-            self._replayed = number / len(entries)
-            self._tell_turned()
-            if self.controls.stop:
-                return
-            if isinstance(entry, Cut):
-                self._close()
-            elif entry.partition not in ended and not self._repeat(entry):
-                ended.add(entry.partition)
-                self._drop_runs(ended)
-        self._restoring = self.controls.stop
-        if not self._restoring:
+        """Apply again what was applied after the last checkpoint."""
+        self._restoring = bool(self.order_log.pending(self.intake.ledger.positions))
+        recovery = Recovery(
+            source=self.source,
+            intake=self.intake,
+            order_log=self.order_log,
+            apply=self._take_all,
+            close=self._close,
+            stopped=lambda: self.controls.stop,
+            drop_runs=self._drop_runs,
+            turned=self._tell_replayed,
+        )
+        if recovery.run():
+            self._restoring = False
             self._replayed = 1.0
         self._tell_turned()
-
-    def _repeat(self, run: Run) -> bool:
-        """Apply a logged run again; False when the topic's log now ends within it."""
-        for record in self.intake.new(self.source.fetch(run, self._tell_turned)):
-            self._take(record)
-            if self.controls.stop:
-                return True
-        reached = min(run.end, self.source.positions()[run.partition])
-        self.intake.pass_to(run.partition, reached)
-        return reached == run.end
 
     def _poll(self) -> Sequence[Record]:
         """What came, at the latest when the open iteration is due."""
@@ -202,16 +203,21 @@ class Loop:
         new = list(self.intake.new(records))
         if new:
             self.order_log.append(runs_of(new))
-        for record in new:
-            self._take(record)
-            if self.controls.stop:
-                return
-        self._attend()
+        self._take_all(new)
 
-    def _take(self, record: Record) -> None:
-        """Hops 2 to 5 of one record."""
-        self.intake.take(record)
+    def _take_all(self, records: Iterable[Record]) -> bool:
+        """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""
+        intake = self.intake
+        for record in records:
+            intake.take(record)
+            if intake.chunk_full or self._due() or self.controls.stop:
+                intake.settle()
+                self._attend()
+                if self.controls.stop:
+                    return False
+        intake.settle()
         self._attend()
+        return not self.controls.stop
 
     def _cut(self) -> None:
         """Close the open iteration where the records do not say so; logged, so that a replay does it too."""
@@ -221,60 +227,44 @@ class Loop:
 
     def _close(self) -> None:
         self.intake.close()
+        self.intake.settle()
         self.intake.tape.cut()
+
+    def _due(self) -> bool:
+        """Whether a checkpoint is due, after what waits in the chunk."""
+        news = self.intake.ledger.since_checkpoint + self.intake.unsettled
+        return news >= self.policy.events
 
     def _attend(self) -> None:
         """Do what signals asked for, and checkpoint when due."""
         engine, news = self.intake.engine, self.intake.ledger.since_checkpoint
+        self.commits.look()
         due = news and (
-            news >= self.policy.events or self.clock.monotonic() - self._checkpoint_at >= self.policy.seconds
+            news >= self.policy.events
+            or self.clock.monotonic() - self.commits.began_seconds >= self.policy.seconds
         )
-        if due or engine.memories.full or self.controls.checkpoint or self.controls.reload:
-            self._checkpoint()
+        if due or self.controls.checkpoint or self.controls.reload:
+            self.controls.checkpoint = False
+            self.commits.begin()
+        if engine.memories.full:
+            self.commits.end()
+        if engine.memories.full:
+            self.commits.now()
         if self.controls.reload:
             self.controls.reload = False
             rates = self.reload()
             if rates is not None:
                 engine.set_rates(rates.inner_lr, rates.meta_lr)
 
-    def _checkpoint(self) -> None:
-        """Hops 5 and 6."""
-        self.controls.checkpoint = False
-        began = self.clock.monotonic()
-        ledger, tape = self.intake.ledger, self.intake.tape
-        self.intake.dead_letters.flush(self._tell_cut_off)
-        meta = replace(
-            pack(self._snapshot(tape.sync(ledger.positions, ledger.topic_id))), history=self.history()
-        )
-        try:
-            written = self.store.commit(meta, self.intake.engine.dirty())
-        except Exception:
-            self._tell_checkpointed(ok=False, began=began, written=0)
-            raise
-        self.intake.engine.memories.cleaned()
-        self.order_log.forget(ledger.positions)
-        tape.committed()
-        self.source.committed(ledger.positions)
-        ledger.since_checkpoint = 0
-        self._tell_checkpointed(ok=True, began=began, written=written)
-
-    def _snapshot(self, mark: RecordingMark | None) -> Checkpoint:
-        return Checkpoint(
-            origin=self.origin,
-            state=self.intake.engine.state,
-            progress=self.intake.engine.progress,
-            positions=self.intake.ledger.positions,
-            refused=self.intake.ledger.refused,
-            topic_id=self.intake.ledger.topic_id,
-            tally=self.intake.ledger.tally,
-            recording=mark,
-        )
-
     def _reached(self, ends: Positions | None) -> bool:
         if ends is None:
             return False
         positions = self.source.positions()
         return all(positions.get(partition, 0) >= end for partition, end in ends.items())
+
+    def _tell_replayed(self, share: float) -> None:
+        self._replayed = share
+        self._tell_turned()
 
     def _tell_turned(self) -> None:
         connected = self.source.connected()
@@ -288,32 +278,3 @@ class Loop:
         replayed = self.source.replayed()
         share = self._replayed if replayed is None else replayed
         self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, share))
-
-    def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
-        self._checkpoint_at = self.clock.monotonic()
-        self.intake.tell(
-            Checkpointed(
-                ok=ok,
-                seconds=self._checkpoint_at - began,
-                bytes=written,
-                timestamp_seconds=self.clock.now(),
-                tasks_cached=len(self.intake.engine.memories),
-                tasks_stored=self.store.count(),
-            )
-        )
-
-
-def runs_of(records: Sequence[Record]) -> list[Run]:
-    """Runs of records that lie in one partition, in order.
-
-    >>> at = lambda partition, offset: Record("t", partition, offset, 0, None, None)
-    >>> runs_of([at(0, 5), at(0, 7), at(1, 2)])
-    [Run(partition=0, first=5, end=8), Run(partition=1, first=2, end=3)]
-    """
-    runs: list[Run] = []
-    for record in records:
-        if runs and runs[-1].partition == record.partition:
-            runs[-1] = runs[-1]._replace(end=record.offset + 1)
-        else:
-            runs.append(Run(record.partition, record.offset, record.offset + 1))
-    return runs

@@ -27,7 +27,7 @@ class Tape(Protocol):
         """
 
     def committed(self) -> None:
-        """The state that `sync` was asked for is committed."""
+        """The state that `sync` was asked for is committed; what was kept since then is not."""
 
 
 class NoTape:

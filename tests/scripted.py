@@ -6,6 +6,7 @@ size, may deliver again what it delivered before, and after a restart goes on in
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -204,24 +205,14 @@ class CollectedDeadLetters:
         """Nothing to let go of."""
 
 
-class FusedStore(MemoryStore):
-    """A store whose process may be killed right before or right after a commit."""
+class FusedStore:
+    """A `Store` whose process may be killed right before or right after a commit; all else is that behind."""
 
     def __init__(self, fuse: Fuse, behind: MemoryStore) -> None:
-        super().__init__()
         self.fuse, self.behind = fuse, behind
-
-    def load(self) -> Meta | None:
-        """As the store behind."""
-        return self.behind.load()
-
-    def get(self, task: str) -> TaskRow | None:
-        """As the store behind."""
-        return self.behind.get(task)
-
-    def count(self) -> int:
-        """As the store behind."""
-        return self.behind.count()
+        self.load, self.get, self.get_many = behind.load, behind.get, behind.get_many
+        self.stats, self.waiting, self.count = behind.stats, behind.waiting, behind.count
+        self.close = behind.close
 
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """As the store behind, between two moments of danger."""
@@ -229,6 +220,50 @@ class FusedStore(MemoryStore):
         written = self.behind.commit(meta, tasks)
         self.fuse.passed()
         return written
+
+
+class Aside:
+    """Runs the writes of checkpoints: at once, or after so many looks as were drawn; none after a kill."""
+
+    def __init__(self, looks: Callable[[], int]) -> None:
+        """`looks`: draws how often the loop looks whether a write has ended before it has."""
+        self._looks = looks
+
+    def __call__(self, write: Callable[[], int]) -> "Future[int]":
+        """Begin it."""
+        return Postponed(write, self._looks())
+
+
+class Postponed(Future[int]):
+    """Runs the write when it was looked at so often, or when its result is asked for."""
+
+    def __init__(self, write: Callable[[], int], looks: int) -> None:
+        super().__init__()
+        self._write, self._looks, self._ran = write, looks, False
+        if looks == 0:
+            self._run()
+
+    def _run(self) -> None:
+        if not self._ran:
+            self._ran = True
+            self.set_result(self._write())
+
+    def done(self) -> bool:
+        """Whether it has run; one look."""
+        self._looks -= 1
+        if self._looks <= 0:
+            self._run()
+        return super().done()
+
+    def result(self, timeout: float | None = None) -> int:
+        """Waits for it."""
+        self._run()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Of a process that was killed nobody waits for the writes."""
+        del timeout
+        return None
 
 
 class FusedOrderLog(OrderLog):

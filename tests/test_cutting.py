@@ -1,6 +1,7 @@
 """Episodes from single examples: every example once, in order, and nothing waits for ever."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from streammeta.errors import BadEvent, Reason, StateError
 from streammeta.events import Array, Batch, Examples, HalfExamples, Part
 from streammeta.memories import Memories
 from streammeta.store.base import TaskRow, TaskStats, Waiting
+from tests.learning import nothing_stored
 
 EMPTY = torch.zeros(0)
 SMALL = Sizes(2, 1, 1)
@@ -93,7 +95,7 @@ class Cutting:
     """A cutter over two tasks, with its memories at hand."""
 
     def __init__(self, *, tasks: int = 0, halves: int = 10, sizes: Sizes = SMALL) -> None:
-        self.memories = Memories(lambda _: None, EMPTY, 100)
+        self.memories = Memories(nothing_stored, EMPTY, 100)
         model = Model(lambda x: x, lambda y: y, lambda _: None)
         self.cutter = Cutter(sizes, Bounds(tasks, halves), self.memories, model)
         self.number = 0
@@ -140,7 +142,7 @@ class TestExpiry:
         assert world.cutter.sweep(11) == Tally()
         assert world.cutter.sweep(20) == Tally(expired=1)
         assert world.cutter.sweep(20) == Tally()
-        assert dict(world.memories.dirty()) == {"a": None}
+        assert world.memories.dirty().rows() == {"a": None}
 
     def test_a_task_that_was_learned_from_stays(self) -> None:
         """Its memory costs more than its examples."""
@@ -155,9 +157,9 @@ class TestExpiry:
         row = TaskRow(TaskStats(), b"", pack_buffer(Buffer(numbered(0, 1), {}, 5)), Waiting(task=5))
         read: list[str] = []
 
-        def load(task: str) -> TaskRow:
-            read.append(task)
-            return row
+        def load(tasks: Sequence[str]) -> list[TaskRow | None]:
+            read.extend(tasks)
+            return [row]
 
         memories = Memories(load, EMPTY, 100, lambda: [("late", Waiting(5)), ("young", Waiting(95))])
         cutter = Cutter(
@@ -165,7 +167,7 @@ class TestExpiry:
         )
         assert cutter.sweep(100) == Tally(expired=1)
         assert read == ["late"]
-        assert dict(memories.dirty()) == {"late": None}
+        assert memories.dirty().rows() == {"late": None}
 
 
 class TestLabels:
@@ -202,7 +204,7 @@ class TestLabels:
         world.half("x", "one", at=1)
         world.half("y", "two", at=1)
         assert world.cutter.sweep(12) == Tally(unmatched=2)
-        assert dict(world.memories.dirty()) == {"a": None}
+        assert world.memories.dirty().rows() == {"a": None}
 
     def test_the_same_half_again_replaces_the_first(self) -> None:
         """Which is then unmatched."""

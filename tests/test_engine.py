@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from streammeta.algorithms.base import MetaLearner
 from streammeta.algorithms.moml import moml
 from streammeta.algorithms.outer import sgd
-from streammeta.engine import TASK_FADING, Engine, Progress, _fade
+from streammeta.engine import Engine, Progress
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import TaskEvent, episode_of
+from streammeta.folding import TASK_FADING
+from streammeta.folding import faded as faded_mean
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
+from streammeta.prequential import Scores
 from streammeta.store.base import TaskRow, TaskStats
 from streammeta.tracing import Steps
+from tests.learning import learn, nothing_stored
 from tests.networks import LEARNERS, arrays, event, network, stacked
 
 
@@ -34,13 +38,8 @@ def parts(learner: str, dtype: str = "float64") -> tuple[Network, MetaLearner, S
 def engine_of(learner: str = "moml", dtype: str = "float64") -> Engine:
     """A new engine without a store."""
     made, chosen, steps = parts(learner, dtype)
-    memories = Memories(lambda _: None, made.initial.new_zeros(chosen.memory_size), 100)
+    memories = Memories(nothing_stored, made.initial.new_zeros(chosen.memory_size), 100)
     return Engine(made, steps, chosen.init(made.initial), Progress(), memories)
-
-
-def learn(engine: Engine, *events: TaskEvent) -> None:
-    """One iteration, as the loop does it."""
-    engine.keep(engine.step(events, engine.load(events)))
 
 
 def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow | None]]:
@@ -48,7 +47,7 @@ def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow | None]]:
     state = engine.state
     tensors = (state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr)
     raw = b"".join(tensor.numpy().tobytes() for tensor in tensors)
-    return raw, repr(engine.progress), dict(engine.memories.dirty())
+    return raw, repr(engine.progress), engine.memories.dirty().rows()
 
 
 def stream(seed: int, tasks: Sequence[str]) -> list[TaskEvent]:
@@ -57,19 +56,47 @@ def stream(seed: int, tasks: Sequence[str]) -> list[TaskEvent]:
     return [event(task, arrays(draws), 1000 * (n + 1)) for n, task in enumerate(tasks)]
 
 
-def test_step_changes_nothing_until_keep() -> None:
-    """A step may be thrown away: state, progress and memories keep their bits; `keep` takes it over."""
-    engine = engine_of()
-    learn(engine, *stream(1, ["a"]))
+def test_a_trial_changes_nothing() -> None:
+    """An event that was only tried: all keeps its bits, and it can still be learned."""
+    engine, undisturbed = engine_of(), engine_of()
+    for each in (engine, undisturbed):
+        learn(each, *stream(1, ["a"]))
     before = snapshot(engine)
-    (late,) = stream(2, ["a"])
-    step = engine.step([late], engine.load([late]))
-    assert repr(snapshot(engine)) == repr(before)
-    engine.keep(step)
-    after = snapshot(engine)
-    assert after[0] != before[0]
-    assert repr(after[2]["a"]) != repr(before[2]["a"])
-    assert engine.progress.events == 2
+    for only_tried in (True, False):
+        (placed,) = [engine.place(one) for one in stream(2, ["a"])]
+        engine.load(["a"])
+        assert engine.refusal(placed) is None
+        if not only_tried:
+            engine.learn([placed])
+        assert (engine.fold(["a"]) is None) == only_tried
+        assert (repr(snapshot(engine)) == repr(before)) == only_tried
+    learn(undisturbed, *stream(2, ["a"]))
+    assert repr(snapshot(engine)) == repr(snapshot(undisturbed))
+
+
+@pytest.mark.parametrize("sizes", [[1] * 12, [5, 7], [12], [2, 1, 6, 3]])
+def test_how_a_stream_is_cut_into_chunks_means_nothing(sizes: list[int]) -> None:
+    """The same events in other chunks, shapes in turn: the same bits, told and kept."""
+    draws = np.random.default_rng(17)
+    events = [event("abcd"[n % 3], arrays(draws, support=2 + n % 2), 1000 * n) for n in range(12)]
+    answer = engine_of()
+    alone = [learn(answer, one) for one in events]
+    engine, left, told = engine_of(), list(events), []
+    for size in sizes:
+        chunk, left = left[:size], left[size:]
+        tasks = [one.task for one in chunk]
+        placed = [engine.place(one) for one in chunk]
+        engine.load(tasks)
+        for one in placed:
+            engine.learn([one])
+        told.append(engine.fold(tasks))
+    assert repr(snapshot(engine)) == repr(snapshot(answer))
+    for name in ("numbers", "judged", "means"):
+        columns = np.concatenate([getattr(folded, name) for folded in told])
+        np.testing.assert_array_equal(columns, np.concatenate([getattr(one, name) for one in alone]))
+    for place in range(3):
+        columns = np.concatenate([folded.visits[place] for folded in told if folded])
+        np.testing.assert_array_equal(columns, np.concatenate([one.visits[place] for one in alone]))
 
 
 def test_an_event_moves_its_own_task_alone() -> None:
@@ -77,9 +104,9 @@ def test_an_event_moves_its_own_task_alone() -> None:
     engine = engine_of()
     for one in stream(3, ["a", "b", "c"]):
         learn(engine, one)
-    before = engine.memories.dirty()
+    before = engine.memories.dirty().rows()
     learn(engine, *stream(4, ["b"]))
-    after = engine.memories.dirty()
+    after = engine.memories.dirty().rows()
     assert {task for task in after if repr(after[task]) != repr(before[task])} == {"b"}
 
 
@@ -119,7 +146,7 @@ def test_a_batch_of_tasks_is_one_meta_update(learner: str) -> None:
     learn(engine, *stream(9, ["b"]))
     state, progress = engine.state, engine.progress
     events = stream(10, ["a", "b", "c"])
-    entries = engine.load(events)
+    entries = [engine.memories.get(one.task) for one in events]
     made, chosen, _ = parts(learner)
     with torch.no_grad():
         expected, moved, info = chosen.update(
@@ -128,19 +155,19 @@ def test_a_batch_of_tasks_is_one_meta_update(learner: str) -> None:
             torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64),
             stacked(*(made.tensors(one.episode) for one in events)),
         )
-    step = engine.step(events, entries)
-    engine.keep(step)
+    folded = learn(engine, *events)
     torch.testing.assert_close(engine.state.params, expected.params, rtol=1e-12, atol=1e-14)
     assert not torch.equal(engine.state.params, state.params)
     assert engine.progress.events == progress.events + 3
-    for n, (one, update) in enumerate(zip(events, step.updates, strict=True)):
-        assert update.task == one.task
+    assert list(folded.events) == events
+    for n, one in enumerate(events):
+        stats = engine.memories.get(one.task).stats
         torch.testing.assert_close(engine.memories.get(one.task).memory, moved[n], rtol=1e-12, atol=1e-14)
-        assert update.losses.meta == pytest.approx(info.loss_meta[n].item(), rel=1e-12)
-        assert update.losses.adapted == pytest.approx(info.loss_adapted[n].item(), rel=1e-12)
-        assert update.entry.stats.last_event == 2 + n
-        assert update.entry.stats.events == (2 if one.task == "b" else 1)
-    assert [math.isnan(update.losses.memory) for update in step.updates] == (
+        assert folded.judged[n, 0] == pytest.approx(info.loss_meta[n].item(), rel=1e-12)
+        assert folded.judged[n, 1] == pytest.approx(info.loss_adapted[n].item(), rel=1e-12)
+        assert stats.last_event == 2 + n
+        assert stats.events == (2 if one.task == "b" else 1)
+    assert np.isnan(folded.judged[:, 2]).tolist() == (
         [True, False, True] if learner == "moml" else [True] * 3
     )
 
@@ -157,13 +184,12 @@ def test_task_statistics() -> None:
     tasks = ["a", "b", "a", "a", "c", "b", "a"]
     told: dict[str, list[tuple[float, float, float]]] = {}
     for n, one in enumerate(stream(11, tasks)):
-        step = engine.step([one], engine.load([one]))
-        engine.keep(step)
-        (update,) = step.updates
+        folded = learn(engine, one)
         visits = told.setdefault(one.task, [])
-        assert update.before.events == len(visits)
-        assert update.before.last_event == max((i + 1 for i in range(n) if tasks[i] == one.task), default=0)
-        visits.append((update.losses.meta, update.losses.adapted, update.losses.memory))
+        last = max((i for i in range(n) if tasks[i] == one.task), default=math.nan)
+        np.testing.assert_equal(folded.visits.staleness, [n - last])
+        assert folded.visits.counts.tolist() == [len(visits) + 1]
+        visits.append(tuple(folded.judged[0, :3].tolist()))
         stats = engine.memories.get(one.task).stats
         assert (stats.events, stats.last_event, stats.last_seen_ms) == (len(visits), n + 1, 1000 * (n + 1))
         meta, adapted, memory = zip(*visits, strict=True)
@@ -181,10 +207,9 @@ def test_prequential_means_are_those_of_all_events() -> None:
     engine = engine_of()
     losses, errors = [], []
     for one in stream(12, ["a", "b", "a", "b", "a"]):
-        step = engine.step([one], engine.load([one]))
-        engine.keep(step)
-        losses.append(step.updates[0].losses)
-        errors.append(step.updates[0].tracking_error)
+        judged = learn(engine, one).judged
+        losses.append(Scores(*judged[0, :3].tolist()))
+        errors.append(judged[0, 3])
     means = engine.progress.prequential
     assert means.meta.mean == pytest.approx(faded([x.meta for x in losses], 0.99), rel=1e-12)
     assert means.adapted.mean == pytest.approx(faded([x.adapted for x in losses], 0.99), rel=1e-12)
@@ -197,30 +222,28 @@ def test_a_tasks_fading_mean_is_the_definition_after_every_visit(values: list[fl
     """Moving the mean by (x − mean)/N, with N from the count alone, is the weighted mean."""
     mean = math.nan
     for n, value in enumerate(values):
-        mean = _fade(mean, value, n)
+        mean = faded_mean(mean, value, n)
         assert mean == pytest.approx(faded(values[: n + 1], TASK_FADING), rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
 def test_a_loss_that_is_not_finite_spoils_no_mean(bad: float) -> None:
     """It is left out: the mean before it stands, and values after it count again."""
-    assert _fade(3.0, bad, 4) == 3.0
-    assert math.isnan(_fade(math.nan, bad, 0))
-    assert _fade(_fade(math.nan, bad, 0), 2.0, 1) == 2.0
+    assert faded_mean(3.0, bad, 4) == 3.0
+    assert math.isnan(faded_mean(math.nan, bad, 0))
+    assert faded_mean(faded_mean(math.nan, bad, 0), 2.0, 1) == 2.0
 
 
 def test_a_memory_whose_loss_overflows_spoils_no_mean() -> None:
     """A memory far away has an infinite loss in float32; the event replaces it, and all means stay finite."""
     made = network("streammeta.models:linear", {"inputs": 2}, dtype="float32")
     chosen = moml(made.loss, sgd(), dimension=made.dimension, inner_lr=0.1, meta_lr=0.05, beta=1.0)
-    memories = Memories(lambda _: None, made.initial.new_zeros(made.dimension), 10)
+    memories = Memories(nothing_stored, made.initial.new_zeros(made.dimension), 10)
     engine = Engine(made, Steps(chosen, made), chosen.init(made.initial), Progress(), memories)
     one, two, three = stream(13, ["a"] * 3)
     learn(engine, one)
     memories.put("a", Entry(memories.get("a").stats, torch.full((3,), 1e30)))
-    step = engine.step([two], engine.load([two]))
-    assert step.updates[0].losses.memory == math.inf
-    engine.keep(step)
+    assert learn(engine, two).judged[0, 2] == math.inf
     learn(engine, three)
     assert math.isfinite(memories.get("a").stats.loss_memory)
     assert 0 < engine.progress.prequential.memory.mean < 100
@@ -255,6 +278,6 @@ def test_last_seen_is_the_events_own_time() -> None:
 
 def test_an_unknown_task_begins_empty() -> None:
     """No statistics, a memory of zeros."""
-    entry = engine_of().load(stream(16, ["new"]))[0]
+    entry = engine_of().memories.get("new")
     assert repr(entry.stats) == repr(TaskStats())
     assert not entry.memory.any()

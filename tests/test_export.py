@@ -26,6 +26,7 @@ from streammeta.network import unflatten
 from streammeta.store.base import TaskRow
 from streammeta.store.directory import StateDirectory
 from streammeta.store.lmdb import LmdbStore
+from tests.learning import learn, nothing_stored
 from tests.states import LAYOUT, checkpoint_of, row_of
 
 TASKS = ("a", "b", "a", "a", "b", "c", "a")
@@ -54,13 +55,12 @@ def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskR
         brain.steps,
         brain.learner.init(brain.network.initial),
         Progress(),
-        Memories(lambda _: None, empty, 100),
+        Memories(nothing_stored, empty, 100),
     )
     for index, task in enumerate(TASKS):
-        one = [event(task, index)]
-        engine.keep(engine.step(one, engine.load(one)))
+        learn(engine, event(task, index))
     store = LmdbStore(StateDirectory(folder).lmdb_path)
-    rows = {task: row for task, row in engine.dirty().items() if row is not None}
+    rows = engine.memories.dirty().rows(engine.params_of)
     checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, positions={0: 7}, refused={})
     store.commit(pack(checkpoint), rows)
     store.close()

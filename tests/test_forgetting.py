@@ -2,19 +2,20 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from streammeta.algorithms.base import MetaLearner
-from streammeta.engine import TASK_FADING, Engine, Progress
+from streammeta.engine import Engine, Progress
 from streammeta.events import Batch, TaskEvent
+from streammeta.folding import TASK_FADING
 from streammeta.forgetting import Sample, Samples, kept
 from streammeta.memories import Memories
 from streammeta.prequential import Fading
 from streammeta.tracing import Steps
+from tests.learning import learn, nothing_stored
 from tests.networks import LEARNERS, arrays, event, network
 
 SIZE, VISITS = 4, 40
@@ -24,7 +25,7 @@ def engine_of(algorithm: str, sets: int = 2) -> tuple[Engine, MetaLearner]:
     """An engine that keeps so many query sets a task, and its learner."""
     made = network()
     chosen = LEARNERS[algorithm](made)
-    memories = Memories(lambda _: None, made.initial.new_zeros(chosen.memory_size), 10)
+    memories = Memories(nothing_stored, made.initial.new_zeros(chosen.memory_size), 10)
     engine = Engine(
         made, Steps(chosen, made), chosen.init(made.initial), Progress(), memories, forgetting_sets=sets
     )
@@ -63,14 +64,11 @@ def test_an_earlier_set_is_judged_at_the_task_s_parameters(algorithm: str) -> No
             own = chosen.task_params(engine.state, memory)
         return engine.network.loss(own, *earlier).item()
 
-    def learn(visit: TaskEvent) -> None:
-        engine.keep(engine.step([visit], engine.load([visit])))
-
-    learn(first)
+    learn(engine, first)
     after, losses = judged(first), list[float]()
     for visit in (second, third):
         losses.append(judged(visit))
-        learn(visit)
+        learn(engine, visit)
     stats = engine.memories.get(task).stats
     before = (losses[1] + TASK_FADING * losses[0]) / (1 + TASK_FADING)
     assert stats.loss_earlier == pytest.approx(before)
@@ -87,12 +85,12 @@ def test_it_changes_nothing_that_is_learned() -> None:
     with_sets, without = (engine_of("moml", sets=sets)[0] for sets in (2, 0))
     for engine in (with_sets, without):
         for one in events:
-            engine.keep(engine.step([one], engine.load([one])))
+            learn(engine, one)
     assert torch.equal(with_sets.state.params, without.state.params)
     assert len(with_sets.memories.get("a").samples) == 2
     assert without.memories.get("a").samples == ()
     assert math.isnan(without.progress.prequential.forgetting.mean)
     kept_sets, plain = (engine.memories.get("a") for engine in (with_sets, without))
     assert torch.equal(kept_sets.memory, plain.memory)
-    bare = replace(kept_sets.stats, loss_earlier=math.nan, forgetting=math.nan)
+    bare = kept_sets.stats._replace(loss_earlier=math.nan, forgetting=math.nan)
     assert repr(bare) == repr(plain.stats)

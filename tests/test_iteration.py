@@ -11,9 +11,10 @@ from streammeta.algorithms.base import Info, MetaLearner, State
 from streammeta.engine import Engine, Progress
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Batch, Episode, TaskEvent
-from streammeta.iteration import iterate
+from streammeta.iteration import iterate, place
 from streammeta.memories import Memories
 from streammeta.tracing import Steps
+from tests.learning import learn, nothing_stored
 from tests.networks import arrays, event
 from tests.test_engine import parts, snapshot
 
@@ -30,7 +31,7 @@ def engine_of(learner: MetaLearner | None = None) -> Engine:
     made, chosen, steps = parts("moml")
     if learner is not None:
         steps = Steps(learner, made)
-    memories = Memories(lambda _: None, made.initial.new_zeros(chosen.memory_size), 100)
+    memories = Memories(nothing_stored, made.initial.new_zeros(chosen.memory_size), 100)
     return Engine(made, steps, chosen.init(made.initial), Progress(), memories)
 
 
@@ -42,8 +43,12 @@ def changed(one: TaskEvent, factor: float) -> TaskEvent:
 
 def run_iteration(engine: Engine, *reads: TaskEvent | BadEvent) -> list[Reason | None]:
     """Reasons of the refused; None for the learned."""
-    results = iterate(engine, reads, lambda: 0.0)
-    return [None if isinstance(result, tuple) else result.reason for result in results]
+    items = [place(engine, read) for read in reads]
+    tasks = [read.task for read in reads if isinstance(read, TaskEvent)]
+    engine.load(tasks)
+    results = iterate(engine, items)
+    engine.fold(tasks)
+    return [None if isinstance(result, int) else result.reason for result in results]
 
 
 @pytest.mark.parametrize(
@@ -84,21 +89,12 @@ def test_without_anyone_to_blame_each_event_is_an_iteration() -> None:
     assert repr(snapshot(together)) == repr(snapshot(alone))
 
 
-def test_events_are_told_with_their_own_count_and_their_share_of_the_time() -> None:
-    """Progress is that after each event; the stages' seconds add up to those of the iteration."""
-    engine, ticks = engine_of(), iter([10.0, 11.0, 14.0, 20.0])
-    results = iterate(engine, [an_event("a", 4), an_event("b", 4)], lambda: next(ticks))
-    learnt = [one for result in results if isinstance(result, tuple) for one in result]
-    assert [one.update.progress.events for one in learnt] == [1, 2]
-    assert learnt[0].update.progress.prequential != learnt[1].update.progress.prequential
-    assert learnt[1].update.progress == engine.progress
-    assert [one[3:] for one in learnt] == [(0.5, 1.5, 3.0)] * 2
-
-
-def test_a_row_does_not_keep_its_iteration_alive() -> None:
-    """Each memory owns its numbers: no row holds those of the tasks that came with it."""
+def test_events_are_counted_one_by_one() -> None:
+    """Means and counts are those after each event of the iteration; its norms are the iteration's."""
     engine = engine_of()
-    step = engine.step([an_event("a", 4), an_event("b", 4)], engine.load([an_event("a"), an_event("b")]))
-    for update in step.updates:
-        memory = update.entry.memory
-        assert memory.untyped_storage().nbytes() == memory.numel() * memory.element_size()
+    folded = learn(engine, an_event("a"), event("b", arrays(np.random.default_rng(5), support=2)))
+    assert [one.task for one in folded.events] == ["a", "b"]
+    assert (folded.progress, folded.progress.events) == (engine.progress, 2)
+    assert folded.means[0, 0] == folded.judged[0, 0]
+    assert folded.means[1, 0] == engine.progress.prequential.meta.mean != folded.means[0, 0]
+    assert len(set(folded.column("gradient_norm").tolist())) == 1

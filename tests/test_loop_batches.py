@@ -22,8 +22,9 @@ from streammeta.loop import Controls
 from streammeta.memories import Memories
 from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
 from streammeta.store.order_log import OrderLog
+from tests.learning import learn, nothing_stored
 from tests.scripted import Fuse, make_script
-from tests.world import World, batches_of, brain, same, stop_after
+from tests.world import World, batches_of, brain, rows_of, same, stop_after
 
 TASKS = 7
 
@@ -95,17 +96,17 @@ def test_the_daemon_learns_the_iterations_of_the_rules(size: int, folder: Path) 
     script = script_of(1)
     world = uncut(1, size, folder)
     learner, made = brain(), brain().network
-    memories = Memories(lambda _: None, made.initial.new_zeros(learner.learner.memory_size), 100)
+    memories = Memories(nothing_stored, made.initial.new_zeros(learner.learner.memory_size), 100)
     engine = Engine(made, learner.steps, learner.learner.init(made.initial), Progress(), memories)
     groups = list(iterations(script, size, pauses_of(1)))
     for group in groups:
         good = [one for one in group if not wild(one)]
         if good:
-            engine.keep(engine.step(good, engine.load(good)))
+            learn(engine, *good)
     assert torch.equal(world.checkpoint().state.params, engine.state.params)
     assert repr(world.checkpoint().progress) == repr(engine.progress)
     assert {task: row.memory for task, row in world.rows().items()} == {
-        task: row.memory for task, row in engine.memories.dirty().items() if row is not None
+        task: row.memory for task, row in engine.memories.dirty().rows().items() if row is not None
     }
     assert {len(group) for group in groups} >= {1, size}
     assert any(wild(one) for group in groups for one in group)
@@ -242,7 +243,7 @@ def test_a_cache_is_exceeded_by_one_iteration_at_most(folder: Path) -> None:
         if isinstance(outcome, Checkpointed):
             dirty.clear()
         elif isinstance(outcome, Learned):
-            dirty.add(outcome.task)
+            dirty.update(outcome.tasks)
         most[0] = max(most[0], len(dirty))
 
     assert world.live(observers=(count,))
@@ -253,9 +254,13 @@ def test_a_cache_is_exceeded_by_one_iteration_at_most(folder: Path) -> None:
 def test_outcomes_of_an_iteration_come_in_the_order_of_its_records(folder: Path) -> None:
     """One per record, each with its task's numbers; those of one iteration share norms."""
     world = World(script_of(2), folder, batches_of(4), pauses_of(2))
-    told = [outcome for outcome in told_by(world) if isinstance(outcome, Learned | Refused)]
-    assert len(told) == len(world.script)
-    learned = [outcome for outcome in told if isinstance(outcome, Learned)]
+    told = told_by(world)
+    learned, refused = rows_of(told), [outcome for outcome in told if isinstance(outcome, Refused)]
+    assert len(learned) + len(refused) == len(world.script)
+    tasks = [(record.key or b"").decode() for record in world.script if record not in dict(world.dead)]
+    assert [one.task for one in learned] == tasks
+    places = [(one.partition, one.offset) for one in refused]
+    assert places == [(record.partition, record.offset) for record, _ in world.dead]
     assert [one.events for one in learned] == list(range(1, len(learned) + 1))
     sizes = [
         len([one for one in group if not wild(one)]) for group in iterations(world.script, 4, world.pauses)

@@ -17,7 +17,8 @@ from streammeta.errors import Reason
 from streammeta.memories import Memories
 from streammeta.outcomes import Expired, Learned, Outcome, Refused, Skipped, Turned
 from tests.example_streams import Answer, make_examples, queries
-from tests.world import CONFIG, World, brain, same, stop_after
+from tests.learning import learn, nothing_stored
+from tests.world import CONFIG, World, brain, rows_of, same, stop_after
 
 TASKS = 7
 RECORDS = 120
@@ -62,10 +63,10 @@ def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, fo
     world = uncut(seed, sizes, 1, folder)
     answer = Answer(sizes, TASK_BOUND, HALF_BOUND).read(world.script)
     learner, made = brain(), brain().network
-    memories = Memories(lambda _: None, made.initial.new_zeros(learner.learner.memory_size), 100)
+    memories = Memories(nothing_stored, made.initial.new_zeros(learner.learner.memory_size), 100)
     engine = Engine(made, learner.steps, learner.learner.init(made.initial), Progress(), memories)
     for event in answer.events:
-        engine.keep(engine.step([event], engine.load([event])))
+        learn(engine, event)
     assert torch.equal(world.checkpoint().state.params, engine.state.params)
     assert repr(world.checkpoint().progress) == repr(engine.progress)
     assert [record for record, _ in world.dead] == [world.script[place] for place in answer.refused]
@@ -87,7 +88,7 @@ def test_all_kinds_of_records_occur(seed: int, folder: Path) -> None:
         RECORDS, sum(outcome.tasks for outcome in expired), sum(outcome.halves for outcome in expired)
     )
     assert tally.unmatched > 0
-    assert sum(isinstance(outcome, Learned) for outcome in told) > RECORDS / 3
+    assert len(rows_of(told)) > RECORDS / 3
 
 
 @given(data=st.data())

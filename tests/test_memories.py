@@ -1,6 +1,6 @@
 """The cache of task memories: never a lost row, never more than its share of RAM."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -24,12 +24,13 @@ def entry_of(number: int) -> Entry:
 
 def cache(store: MemoryStore, capacity: int) -> Memories:
     """A cache over a store."""
-    return Memories(store.get, torch.zeros(SIZE), capacity)
+    return Memories(store.get_many, torch.zeros(SIZE), capacity)
 
 
 def commit(store: MemoryStore, memories: Memories) -> None:
     """What a checkpoint does."""
-    store.commit(NOTHING, memories.dirty())
+    store.commit(NOTHING, memories.dirty().rows())
+    memories.leave()
     memories.cleaned()
 
 
@@ -53,9 +54,9 @@ class CacheAgainstDict(RuleBasedStateMachine):
     def new(self) -> Memories:
         """A cache whose reads of the store are counted."""
 
-        def load(task: str) -> TaskRow | None:
-            self.reads.append(task)
-            return self.store.get(task)
+        def load(tasks: Sequence[str]) -> list[TaskRow | None]:
+            self.reads += tasks
+            return self.store.get_many(tasks)
 
         return Memories(load, torch.zeros(SIZE), self.capacity)
 
@@ -93,14 +94,14 @@ class CacheAgainstDict(RuleBasedStateMachine):
     def dirty_rows_are_those_not_committed(self) -> None:
         """Nothing is forgotten; writing back a value twice is allowed only where it was put twice."""
         news = {task for task, number in self.now.items() if self.committed.get(task) != number}
-        rows = self.memories.dirty()
+        rows = self.memories.dirty().rows()
         assert set(rows) == news
         assert {task: row.stats.events for task, row in rows.items() if row} == {t: self.now[t] for t in news}
 
     @invariant()
     def never_more_than_its_capacity_beside_what_is_dirty(self) -> None:
         """Clean rows make room; when the dirty ones alone fill the cache, it says so."""
-        dirty = len(self.memories.dirty())
+        dirty = len(self.memories.dirty().tasks)
         assert len(self.memories) <= max(self.capacity, dirty)
         assert self.memories.full == (dirty >= self.capacity)
 
@@ -108,7 +109,7 @@ class CacheAgainstDict(RuleBasedStateMachine):
     def dirty_rows_are_never_read_from_the_store(self) -> None:
         """The store still holds their former values."""
         before = len(self.reads)
-        for task in self.memories.dirty():
+        for task in self.memories.dirty().tasks:
             self.memories.get(task)
         assert len(self.reads) == before
 
@@ -125,9 +126,9 @@ class Visits:
         self.reads: list[str] = []
         self.memories = Memories(self._load, torch.zeros(SIZE), capacity)
 
-    def _load(self, task: str) -> TaskRow | None:
-        self.reads.append(task)
-        return self.store.get(task)
+    def _load(self, tasks: Sequence[str]) -> list[TaskRow | None]:
+        self.reads += tasks
+        return self.store.get_many(tasks)
 
     def visit(self, *tasks: str) -> None:
         """One event of each task."""
@@ -201,14 +202,14 @@ def test_an_evicted_row_comes_back_with_its_bits(visits: Callable[[int], Visits]
 def test_memories_keep_their_dtype(dtype: torch.dtype) -> None:
     """Rows are raw numbers of the model's dtype."""
     store = MemoryStore()
-    memories = Memories(store.get, torch.zeros(3, dtype=dtype), 5)
+    memories = Memories(store.get_many, torch.zeros(3, dtype=dtype), 5)
     memory = torch.tensor([1 / 3, 1e-30, -2.0], dtype=dtype)
     memories.put("a", Entry(TaskStats(events=1), memory))
     commit(store, memories)
     row = store.get("a")
     assert row is not None
     assert row.memory == memory.numpy().tobytes()
-    again = Memories(store.get, torch.zeros(3, dtype=dtype), 5).get("a").memory
+    again = Memories(store.get_many, torch.zeros(3, dtype=dtype), 5).get("a").memory
     assert again.dtype == dtype
     assert torch.equal(again, memory)
 
@@ -226,11 +227,11 @@ def test_a_loaded_row_may_be_written_to_without_harm() -> None:
 def test_learners_without_memory_keep_empty_rows() -> None:
     """A memory of no numbers is stored as no bytes, and read as such; its norm is 0."""
     store = MemoryStore()
-    memories = Memories(store.get, torch.zeros(0), 2)
+    memories = Memories(store.get_many, torch.zeros(0), 2)
     memories.put("a", Entry(TaskStats(events=3), torch.zeros(0)))
     commit(store, memories)
     row = store.get("a")
     assert row is not None
     assert row.memory == b""
-    back = Memories(store.get, torch.zeros(0), 2).get("a")
+    back = Memories(store.get_many, torch.zeros(0), 2).get("a")
     assert (back.memory.shape, back.stats.events, back.stats.memory_norm) == ((0,), 3, 0.0)

@@ -20,6 +20,8 @@ from streammeta.events import Array, Episode, episode_of
 from streammeta.memories import Memories
 from streammeta.network import Network
 from streammeta.tracing import Steps, refuse_machine_fault
+from tests.learning import learn as learn_from
+from tests.learning import nothing_stored
 from tests.networks import LEARNERS, arrays, classifier, event, labelled, network, stacked
 
 HERE = "tests.networks"
@@ -197,14 +199,13 @@ def test_a_shape_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def engine_of(made: Network, learner: str = "fo-maml") -> Engine:
     """An engine without a store; the default is the quickest to trace."""
     chosen = LEARNERS[learner](made)
-    memories = Memories(lambda _: None, made.initial.new_zeros(chosen.memory_size), 100)
+    memories = Memories(nothing_stored, made.initial.new_zeros(chosen.memory_size), 100)
     return Engine(made, Steps(chosen, made), chosen.init(made.initial), Progress(), memories)
 
 
 def learn(engine: Engine, episode: Episode[Array], task: str = "a") -> None:
     """Learn from one event, as the loop does."""
-    one = [event(task, episode)]
-    engine.keep(engine.step(one, engine.load(one)))
+    learn_from(engine, event(task, episode))
 
 
 def refusal(engine: Engine, episode: Episode[Array]) -> BadEvent:

@@ -19,7 +19,7 @@ from streammeta.config import Config, config_hash, fit
 from streammeta.errors import BadEvent
 from streammeta.events import Record
 from streammeta.loop import Controls
-from streammeta.outcomes import Observer, Outcome
+from streammeta.outcomes import Learned, LearnedRow, Observer, Outcome
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
@@ -27,7 +27,15 @@ from streammeta.recording.source import ReplaySource
 from streammeta.store.base import TaskRow
 from streammeta.store.memory import MemoryStore
 from streammeta.tape import NoTape, Tape
-from tests.scripted import CollectedDeadLetters, Fuse, FusedOrderLog, FusedStore, Killed, ScriptedSource
+from tests.scripted import (
+    Aside,
+    CollectedDeadLetters,
+    Fuse,
+    FusedOrderLog,
+    FusedStore,
+    Killed,
+    ScriptedSource,
+)
 
 CONFIG = Config.model_validate(
     {
@@ -84,6 +92,7 @@ class World:
         fuse: Fuse | None = None,
         batch: Callable[[], int] = lambda: 5,
         redeliver: Callable[[], int] = lambda: 0,
+        looks: Callable[[], int] = lambda: 0,
         observers: tuple[Observer, ...] = (),
         controls: Controls | None = None,
     ) -> bool:
@@ -112,10 +121,11 @@ class World:
                     dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
                     store=store,
                     order_log=log,
-                    observers=(lambda _: fuse.passed(), *observers),
+                    observers=(burning(fuse), *observers),
                     controls=controls,
                     clock=Clock(monotonic=lambda: time[0], now=lambda: 0.0),
                     tape=tape,
+                    aside=Aside(looks),
                 ).run(until_end=True)
         except Killed:
             return False
@@ -124,10 +134,15 @@ class World:
         return True
 
     def live_killed(self, fuses: Iterable[int], draws: random.Random) -> bool:
-        """Lives cut at these lengths, then one that is not; polled in pieces and redelivered as drawn."""
+        """Lives cut at these lengths, then one that is not; polled, redelivered and committed as drawn."""
         lives = [*(Fuse(length) for length in fuses), Fuse()]
         ended = [
-            self.live(fuse=fuse, batch=lambda: draws.randint(1, 9), redeliver=lambda: draws.randint(0, 4))
+            self.live(
+                fuse=fuse,
+                batch=lambda: draws.randint(1, 9),
+                redeliver=lambda: draws.randint(0, 4),
+                looks=lambda: draws.choice((0, 0, 1, 2, 5)),
+            )
             for fuse in lives
         ]
         return ended[-1]
@@ -162,8 +177,9 @@ class World:
                 dead_letters=CollectedDeadLetters(world.dead, fuse),
                 store=store,
                 order_log=log,
-                observers=(lambda _: fuse.passed(),),
+                observers=(burning(fuse),),
                 tape=source,
+                aside=Aside(lambda: 0),
             ).run(until_end=True)
         except Killed:
             pass
@@ -196,12 +212,28 @@ def same(one: World, two: World) -> bool:
 
 
 def stop_after(number: int, of: type | UnionType) -> tuple[Controls, Observer]:
-    """Controls, and an observer that asks them to stop after so many of these outcomes."""
+    """Controls, and an observer that asks them to stop after so many of these outcomes (or events)."""
     controls, left = Controls(), number
 
     def count(outcome: Outcome) -> None:
         nonlocal left
-        left -= isinstance(outcome, of)
+        if isinstance(outcome, of):
+            left -= len(outcome) if isinstance(outcome, Learned) else 1
         controls.stop = left <= 0
 
     return controls, count
+
+
+def burning(fuse: Fuse) -> Observer:
+    """An observer that burns it: a moment for each event learned, and for everything else that happens."""
+
+    def burn(outcome: Outcome) -> None:
+        for _ in range(len(outcome) if isinstance(outcome, Learned) else 1):
+            fuse.passed()
+
+    return burn
+
+
+def rows_of(told: Iterable[Outcome]) -> list[LearnedRow]:
+    """The events learned, one by one."""
+    return [row for outcome in told if isinstance(outcome, Learned) for row in outcome.rows()]

@@ -13,7 +13,7 @@ from producers.publish import Pace, open_producer, publish
 from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
 from streammeta.config import Config, load_config
-from streammeta.outcomes import Learned
+from streammeta.outcomes import Learned, Outcome
 from streammeta.store.directory import StateDirectory
 from streammeta.store.lmdb import LmdbStore
 from streammeta.store.order_log import OrderLog
@@ -46,9 +46,14 @@ def _fill(config: Config) -> None:
 
 
 def _learn(config: Config, folder: Path) -> float:
-    """Events a second, from the first event learned (which pays for the trace) to the last commit."""
-    learned_at: list[float] = []
+    """Events a second, from the first events learned (which pays for the trace) to the last commit."""
+    learned_at: list[tuple[float, int]] = []
     brain = build_brain(config)
+
+    def watch(outcome: Outcome) -> None:
+        if isinstance(outcome, Learned):
+            learned_at.append((time.perf_counter(), outcome.events))
+
     with (
         StateDirectory(folder) as directory,
         closing(LmdbStore(directory.lmdb_path)) as store,
@@ -64,7 +69,8 @@ def _learn(config: Config, folder: Path) -> float:
             dead_letters=dead,
             store=store,
             order_log=log,
-            observers=[lambda o: learned_at.append(time.perf_counter()) if isinstance(o, Learned) else None],
+            observers=[watch],
         )
         loop.run(until_end=True)
-        return (len(learned_at) - 1) / (time.perf_counter() - learned_at[0])
+        (began, first), (_, last) = learned_at[0], learned_at[-1]
+        return (last - first) / (time.perf_counter() - began)

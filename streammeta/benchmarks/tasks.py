@@ -97,13 +97,13 @@ def _records(known: int, offset: int) -> Iterator[Record]:
 
 def _learn(config: Config, brain: Brain, store: LmdbStore, log: OrderLog, known: int) -> float:
     """Seconds per event, checkpoints included, after the first third (trace, warm caches)."""
-    learned_at: list[float] = []
+    learned_at: list[tuple[float, int]] = []
     controls = Controls()
 
     def watch(outcome: Outcome) -> None:
         if isinstance(outcome, Learned):
-            learned_at.append(time.perf_counter())
-            controls.stop = len(learned_at) >= EVENTS
+            learned_at.append((time.perf_counter(), outcome.events))
+            controls.stop = outcome.events - known >= EVENTS
 
     made = _made(known)
     source = GeneratedSource(lambda offset: iter(made[offset:]), per_second=1e9)
@@ -119,8 +119,8 @@ def _learn(config: Config, brain: Brain, store: LmdbStore, log: OrderLog, known:
         controls=controls,
     )
     loop.run()
-    begin = EVENTS // 3
-    return (time.perf_counter() - learned_at[begin]) / (EVENTS - begin)
+    began, first = next(at for at in learned_at if at[1] - known >= EVENTS // 3)
+    return (time.perf_counter() - began) / (learned_at[-1][1] - first)
 
 
 def _made(known: int) -> Sequence[Record]:

@@ -156,7 +156,7 @@ class LogLines:
         match outcome:
             case Learned():
                 self._learned = outcome
-                self._learned_in_window += 1
+                self._learned_in_window += len(outcome)
             case Turned():
                 self._turned(outcome)
             case Refused():

@@ -8,11 +8,11 @@ Memory and the number of series are bounded, whatever the stream brings.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     GCCollector,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
 )
@@ -20,6 +20,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streammeta.errors import Reason
+from streammeta.observe.buckets import Buckets
 from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
@@ -58,7 +59,7 @@ class Registry(CollectorRegistry):
 
 
 class Metrics:
-    """Observer: folds outcomes into the metrics on `registry`. Costs some microseconds per event.
+    """Observer: folds outcomes into the metrics on `registry`. Costs some 100 µs per chunk.
 
     The registry also gets the metrics of the process, the platform and the garbage collector.
 
@@ -77,11 +78,10 @@ class Metrics:
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
         self._learned_total = self._events["learned"]
-        processing = _histogram(registry, "streammeta_event_processing_seconds")
-        self._decode, self._load, self._step, self._store = (processing.labels(stage) for stage in STAGES)
-        self._age = _histogram(registry, "streammeta_event_age_seconds")
-        self._staleness = _histogram(registry, "streammeta_memory_staleness_events")
-        self._checkpoint_seconds = _histogram(registry, "streammeta_checkpoint_duration_seconds")
+        self._processing = Buckets(_SPECS["streammeta_event_processing_seconds"], registry, STAGES)
+        self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
+        self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
+        self._checkpoint_seconds = Buckets(_SPECS["streammeta_checkpoint_duration_seconds"], registry)
         self._latest = _Latest((version, algorithm, torch_version))
         registry.register(self._latest)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -108,16 +108,15 @@ class Metrics:
 
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
-        self._latest.task_losses.fold(outcome.task, outcome.task_loss)
-        self._learned_total.inc()
-        self._decode.observe(outcome.decode_seconds)
-        self._load.observe(outcome.load_seconds)
-        self._step.observe(outcome.step_seconds)
-        self._store.observe(outcome.store_seconds)
+        for task, loss in zip(outcome.tasks, outcome.task_losses.tolist(), strict=True):
+            self._latest.task_losses.fold(task, loss)
+        self._learned_total.inc(len(outcome))
+        for stage, seconds in zip(STAGES, outcome.stages, strict=True):
+            self._processing.observe_all(seconds, len(outcome), stage)
         # A producer's clock may run ahead of this one; a negative age would look like a counter reset.
-        self._age.observe(max(0.0, outcome.age_seconds))
-        if outcome.staleness_events is not None:
-            self._staleness.observe(outcome.staleness_events)
+        self._age.observe(np.maximum(outcome.ages_seconds, 0.0))
+        staleness = outcome.staleness_events
+        self._staleness.observe(staleness[~np.isnan(staleness)])
 
     def _refused(self, outcome: Refused) -> None:
         self._events["dead_letter"].inc()
@@ -128,7 +127,7 @@ class Metrics:
     def _checkpointed(self, outcome: Checkpointed) -> None:
         self._checkpoints["success" if outcome.ok else "failure"].inc()
         if outcome.ok:
-            self._checkpoint_seconds.observe(outcome.seconds)
+            self._checkpoint_seconds.observe_all(outcome.seconds, 1)
             self._latest.saved = outcome
 
 
@@ -137,11 +136,6 @@ def _counters(registry: CollectorRegistry, name: str, *leading: str) -> dict[str
     spec = _SPECS[name]
     family = Counter(spec.name, spec.help, spec.labels, registry=registry)
     return {value: family.labels(*leading, value) for value in CLOSED_LABELS[name]}
-
-
-def _histogram(registry: CollectorRegistry, name: str) -> Histogram:
-    spec = _SPECS[name]
-    return Histogram(spec.name, spec.help, spec.labels, buckets=spec.buckets, registry=registry)
 
 
 class _Latest(Collector):
@@ -201,10 +195,10 @@ def _of_losses(learned: Learned) -> Iterator[Reading]:
 
 
 def _of_step(learned: Learned) -> Iterator[Reading]:
-    yield "streammeta_meta_gradient_norm", (), learned.gradient_norm
-    yield "streammeta_meta_update_norm", (), learned.update_norm
+    yield "streammeta_meta_gradient_norm", (), learned.gradient_norms[-1]
+    yield "streammeta_meta_update_norm", (), learned.update_norms[-1]
     yield "streammeta_learning_rate", ("inner",), as_configured(learned.inner_lr)
-    yield "streammeta_learning_rate", ("meta",), as_configured(learned.meta_lr)
+    yield "streammeta_learning_rate", ("meta",), as_configured(float(learned.meta_lrs[-1]))
 
 
 def _of_lag(topic: str, lag: Mapping[int, int]) -> Iterator[Reading]:

@@ -5,10 +5,11 @@ reader takes no lock and the loop never waits. Numbers that are not known, or no
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypedDict
 
 from streammeta.errors import Reason
+from streammeta.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
 from streammeta.outcomes import (
@@ -106,7 +107,7 @@ class Snapshot(TypedDict):
 
 
 class Status:
-    """Observer: keeps what a person wants to know now. Costs about a microsecond per event.
+    """Observer: keeps what a person wants to know now. Costs some microseconds per outcome.
 
     Args:
         topic, algorithm, version, torch_version: Shown as they are.
@@ -210,8 +211,8 @@ class Status:
                 "rise": _known(losses.forgetting.mean),
             },
             "adaptation_gain": _known(means[0] - means[1]),
-            "gradient_norm": _known(learned.gradient_norm) if learned else None,
-            "update_norm": _known(learned.update_norm) if learned else None,
+            "gradient_norm": _last(learned.gradient_norms) if learned else None,
+            "update_norm": _last(learned.update_norms) if learned else None,
             "tracking_error": _known(learned.prequential.tracking_error.mean) if learned else None,
             "learning_rates": self._rates(learned),
             "lag": _lag(turned),
@@ -222,10 +223,9 @@ class Status:
 
     def _fold_learned(self, outcome: Learned) -> None:
         self._learned = outcome
-        self._outcomes["learned"] += 1
+        self._outcomes["learned"] += len(outcome)
         if any(first.weight < FIRST_EVENTS for first in self._first):
-            losses = (outcome.loss_meta, outcome.loss_adapted, outcome.loss_memory)
-            meta, adapted, memory = map(_fold_first, self._first, losses)
+            meta, adapted, memory = map(_fold_first, self._first, outcome.losses.T.tolist())
             self._first = (meta, adapted, memory)
         now = self._clock()
         if now - self._marks[-1][0] >= _MARK_SECONDS:
@@ -239,10 +239,10 @@ class Status:
         return (self._outcomes["learned"] - count) / seconds if seconds > 0 else 0.0
 
     def _rates(self, learned: Learned | None) -> dict[str, float | None]:
-        rates = (learned.inner_lr, learned.meta_lr) if learned else self._begun_rates
+        rates = (learned.inner_lr, learned.meta_lrs[-1]) if learned else self._begun_rates
         if rates is None:
             return {"inner": None, "meta": None}
-        inner, meta = (_known(as_configured(rate)) for rate in rates)
+        inner, meta = (_known(as_configured(float(rate))) for rate in rates)
         return {"inner": inner, "meta": meta}
 
     def _tasks(self) -> dict[str, int] | None:
@@ -268,9 +268,17 @@ def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _fold_first(first: Fading, loss: float) -> Fading:
+def _last(values: Numbers) -> float | None:
+    return _known(float(values[-1]))
+
+
+def _fold_first(first: Fading, losses: Sequence[float]) -> Fading:
     """A plain mean that stops growing after the first events."""
-    return first.fold(loss, 1.0) if first.weight < FIRST_EVENTS else first
+    for loss in losses:
+        if first.weight >= FIRST_EVENTS:
+            break
+        first = first.fold(loss, 1.0)
+    return first
 
 
 def _recent(marks: tuple[tuple[float, int], ...], now: float) -> tuple[tuple[float, int], ...]:

@@ -130,21 +130,19 @@ class TaskIndex:
         return self._shown(task, numbers, visits), Visits([int(at) for at in ordered[:, _AT]], *losses)
 
     def _visited(self, outcome: Learned, now: float) -> None:
-        place = self._place(outcome.task)
-        self._counts[place] += 1
-        self._pending.append(
-            (
-                place,
-                outcome.task_events,
-                outcome.events,
-                now - outcome.age_seconds,
-                outcome.task_loss,
-                self._counts[place],
-                outcome.loss_meta,
-                outcome.loss_adapted,
-                outcome.loss_memory,
-            )
+        columns = zip(
+            outcome.tasks,
+            outcome.task_events.tolist(),
+            outcome.numbers,
+            (now - outcome.ages_seconds).tolist(),
+            outcome.task_losses.tolist(),
+            *outcome.losses.T.tolist(),
+            strict=True,
         )
+        for task, *numbers, meta, adapted, memory in columns:
+            place = self._place(task)
+            self._counts[place] += 1
+            self._pending.append((place, *numbers, self._counts[place], meta, adapted, memory))
 
     def _place(self, task: str) -> int:
         """Where the task's row is; the dictionary is ordered by last visit."""

@@ -16,7 +16,7 @@ from streammeta.recording.writer import PART_BYTES, Writer
 
 
 class FlightRecorder:
-    """A `Tape` that writes."""
+    """A `Tape` that writes. Its parts hold only what a state contains, also while a commit is under way."""
 
     def __init__(
         self, directory: Path, topic: str, begun: Checkpoint, *, part_bytes: int = PART_BYTES
@@ -49,24 +49,38 @@ class FlightRecorder:
                 "record into a new directory"
             )
         self._committed = writer.rows
+        self._later: list[Sequence[Record] | None] | None = None
 
     def keep(self, records: Sequence[Record]) -> None:
-        """As `Tape.keep`."""
-        self._writer.append(records)
+        """As `Tape.keep`; what comes while a commit is under way is written when that has ended."""
+        if self._later is None:
+            self._writer.append(records)
+        else:
+            self._later.append(records)
 
     def cut(self) -> None:
         """As `Tape.cut`."""
-        self._writer.cut()
+        if self._later is None:
+            self._writer.cut()
+        else:
+            self._later.append(None)
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:
         """As `Tape.sync`."""
         self._writer.begin(positions, topic_id)
+        self._later = []
         return RecordingMark(self._writer.manifest.id, self._writer.sync())
 
     def committed(self) -> None:
         """As `Tape.committed`; parts hold only what a state contains."""
         self._committed = self._writer.rows
         self._writer.roll_if_large()
+        later, self._later = self._later or (), None
+        for records in later:
+            if records is None:
+                self._writer.cut()
+            else:
+                self._writer.append(records)
 
     def __enter__(self) -> Self:
         return self

@@ -169,13 +169,16 @@ def _learned(
     def collect(outcome: Outcome) -> None:
         if isinstance(outcome, Refused):
             raise StreammetaError(f"{outcome.message}; take smaller rates for {learner.algorithm['name']}")
-        if not isinstance(outcome, Learned) or outcome.predictions is None:
+        if not isinstance(outcome, Learned):
             return
-        number, predicted = SUPPORT + outcome.task_events - 1, outcome.predictions.flatten().tolist()
-        for name, phase in learner.phases.items():
-            found[name].put(outcome.task, number, predicted[phase])
-        if outcome.events % TOLD_EVERY == 0:
-            tell(outcome.events, recording.rows - SUPPORT * len(units))
+        for row in outcome.rows():
+            if row.predictions is None:
+                continue
+            number, predicted = SUPPORT + row.task_events - 1, row.predictions.flatten().tolist()
+            for name, phase in learner.phases.items():
+                found[name].put(row.task, number, predicted[phase])
+            if row.events % TOLD_EVERY == 0:
+                tell(row.events, recording.rows - SUPPORT * len(units))
 
     config = of_recording(config_of(learner, len(units)), recording)
     learn(config, recording, ALL, (collect,), Controls(), predicts=True)

@@ -4,7 +4,7 @@ Invariant: `load`, `get` and `stats` show the last whole commit, never a mix of 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -12,9 +12,8 @@ Blocks = tuple[tuple[float, int], ...]
 """Sum and count of each block of a windowed mean, older first."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStats:
-    """What is known of a task beside its memory.
+class TaskStats(NamedTuple):
+    """What is known of a task beside its memory. A tuple, because every event makes one.
 
     Attributes:
         events: Events learned from; 0 before the first.
@@ -111,6 +110,9 @@ class Store(Protocol):
 
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
+
+    def get_many(self, tasks: Sequence[str]) -> Iterable[TaskRow | None]:
+        """These tasks, all of one commit."""
 
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """Replace the meta state and these tasks, durably and all at once; the number of bytes written.

@@ -6,7 +6,7 @@ Every failure is a `StateError` that says what to do. The layout is described in
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,6 +142,11 @@ class LmdbStore:
         """One task; None when unknown. 6 µs; 14 µs where 100,000 tasks of 7 KB are stored."""
         with self.snapshot() as view:
             return view.get(task)
+
+    def get_many(self, tasks: Sequence[str]) -> list[TaskRow | None]:
+        """These tasks, all of one commit."""
+        with self.snapshot() as view:
+            return [view.get(task) for task in tasks]
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics, of the commit that was last when the iteration began."""

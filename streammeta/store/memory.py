@@ -1,6 +1,6 @@
 """State that lives as long as its process: for tests, benchmarks and trials."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from streammeta.store.base import Meta, TaskRow, TaskStats, Waiting
 from streammeta.store.rows import checked_key
@@ -20,6 +20,10 @@ class MemoryStore:
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
         return self._tasks.get(task)
+
+    def get_many(self, tasks: Sequence[str]) -> list[TaskRow | None]:
+        """These tasks."""
+        return [self._tasks.get(task) for task in tasks]
 
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """Replace the meta state and these tasks at once; the number of bytes they take.

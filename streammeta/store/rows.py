@@ -4,7 +4,6 @@ Both sides of the format live here; a change of either is a new layout number in
 """
 
 import struct
-from dataclasses import replace
 
 from streammeta.errors import StateError
 from streammeta.store.base import Blocks, TaskStats, Waiting
@@ -82,8 +81,7 @@ def unpack_stats(packed: bytes) -> TaskStats:
         return TaskStats(*known)
     meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
     blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
-    return replace(
-        TaskStats(*known),
+    return TaskStats(*known)._replace(
         accuracy_meta=meta,
         accuracy_adapted=adapted,
         accuracy_memory=memory,

@@ -8,7 +8,6 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ META = Meta(b"tensors", b"{}")
 
 def bits(stats: TaskStats) -> tuple[str, ...]:
     """Statistics so that NaN equals NaN and 0.0 differs from -0.0."""
-    return tuple(v.hex() if isinstance(v, float) else str(v) for v in astuple(stats))
+    return tuple(v.hex() if isinstance(v, float) else str(v) for v in stats)
 
 
 def content(row: TaskRow) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from prometheus_client.samples import Sample
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.outcomes import Duplicate, Outcome, Turned
+from streammeta.outcomes import Duplicate, Outcome, Stages, Turned
 from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 
@@ -169,7 +169,7 @@ def test_gauges_show_the_last_event(metrics: Metrics, registry: CollectorRegistr
 
 def test_histograms_put_times_in_their_buckets(metrics: Metrics, registry: CollectorRegistry) -> None:
     """A step of 0.7 ms lies between 0.5 and 1 ms; a first visit has no staleness; no age is negative."""
-    metrics(learned(step_seconds=7e-4, age_seconds=-3.0))
+    metrics(learned(stages=Stages(2e-6, 2e-5, 7e-4, 2e-5), age_seconds=-3.0))
     below = {"stage": "step", "le": "0.0005"}
     above = {"stage": "step", "le": "0.001"}
     assert registry.get_sample_value("streammeta_event_processing_seconds_bucket", below) == 0
