@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streammeta.errors import Reason
-from streammeta.folding import Means, Numbers
-from streammeta.prequential import Prequential
+from streammeta.evaluation.prequential import Prequential
+from streammeta.learner.folding import Means, Numbers
 
 
 class Stages(NamedTuple):

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from streammeta.engine import Engine, Folded
 from streammeta.events import TaskEvent
-from streammeta.store.base import TaskRow
+from streammeta.learner.engine import Engine, Folded
+from streammeta.state.store import TaskRow
 
 
 def nothing_stored(tasks: Sequence[str]) -> list[TaskRow | None]:

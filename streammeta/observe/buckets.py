@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from streammeta.folding import Numbers
+from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import Spec
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from streammeta.errors import Reason
-from streammeta.folding import Means, Numbers
+from streammeta.evaluation.prequential import Prequential
+from streammeta.learner.folding import Means, Numbers
 from streammeta.observe.catalogue import PHASES
 from streammeta.outcomes import Checkpointed, Learned, Refused, Stages, Turned
-from streammeta.prequential import Prequential
 
 FIRST: dict[str, Any] = {
     "partition": 0,

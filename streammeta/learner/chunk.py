@@ -1,0 +1,163 @@
+"""A chunk: the events that are learned between two looks at anything else, in arrays by their shapes.
+
+Events are cast to the model's numbers as they are placed; whether the numbers are finite is looked at once.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streammeta.errors import BadEvent
+from streammeta.events import Array, Batch, Episode, TaskEvent
+from streammeta.learner.chunk_step import NUMBERS
+from streammeta.models.network import Network
+
+FEWEST_ROWS: Final = 16
+"""Rows of a group at first; they double when there are too few."""
+MAX_GROUPS: Final = 16
+"""Groups whose arrays are kept for the next chunk."""
+
+
+@dataclass(slots=True, eq=False)
+class Placed:
+    """An event in its chunk: `place` is its row in the arrays of its group, `slot` that of its task."""
+
+    event: TaskEvent
+    group: "Group"
+    place: int
+    slot: int = -1
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Events of equal shapes.
+
+    Attributes:
+        arrays: support x, support y, query x, query y; each with a leading axis for the events.
+        tensors: The same memory as tensors.
+        placed: The events, row by row.
+        refused: Row -> why its numbers cannot be used.
+        numbers: `chunk_step.NUMBERS` of each event.
+        predictions: Of each event.
+    """
+
+    arrays: list[Array]
+    tensors: list[Tensor]
+    numbers: Tensor
+    placed: list[Placed] = field(default_factory=list)
+    refused: dict[int, BadEvent] = field(default_factory=dict)
+    predictions: list[Tensor | None] = field(default_factory=list)
+
+    def grow(self) -> None:
+        """Twice as many rows."""
+        self.arrays = [np.concatenate([array, np.empty_like(array)]) for array in self.arrays]
+        self.tensors = [torch.from_numpy(array) for array in self.arrays]
+        self.numbers = self.numbers.new_empty(len(self.arrays[0]), len(NUMBERS))
+
+    def clear(self) -> None:
+        """The next event is the first."""
+        self.placed, self.refused, self.predictions = [], {}, []
+
+    def slots(self) -> Tensor:
+        """The slots of the tasks, in the order of the rows."""
+        return torch.tensor([placed.slot for placed in self.placed], dtype=torch.int64)
+
+    def accuracies(self, places: Sequence[int]) -> Array:
+        """Of classifiers: the share that each of these events' predictions has right; NaN for none."""
+        labels = self.tensors[3][places]
+        predicted = torch.stack([known for place in places if (known := self.predictions[place]) is not None])
+        right = predicted.argmax(3).cpu() == labels[:, None]
+        shares = right.to(predicted.dtype).flatten(2).mean(2)
+        known = predicted.flatten(2).isfinite().all(2).cpu()
+        return torch.where(known, shares, torch.nan).numpy()
+
+    def episodes(self, device: torch.device) -> Episode[Tensor]:
+        """The events' sets."""
+        sx, sy, x, y = (tensor.to(device) for tensor in self.tensors)
+        return Episode(Batch(sx, sy), Batch(x, y))
+
+
+class Chunk:
+    """Events by their shapes."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._groups: dict[Hashable, Group] = {}
+        self.bytes = 0
+
+    def place(self, event: TaskEvent) -> Placed:
+        """Add the event; refusals are found by `check`."""
+        key = self._network.shapes(event.episode)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = self._group(event.episode)
+        place = len(group.placed)
+        if place == len(group.arrays[0]):
+            group.grow()
+        placed = Placed(event, group, place)
+        group.placed.append(placed)
+        (sx, sy), (x, y) = event.episode
+        self._put(group, place, (sx, sy, x, y))
+        self.bytes += sx.nbytes + sy.nbytes + x.nbytes + y.nbytes
+        return placed
+
+    def groups(self) -> Iterator[Group]:
+        """Those that hold events."""
+        return (group for group in self._groups.values() if group.placed)
+
+    def check(self) -> None:
+        """Find the events whose numbers are not finite in the model's dtype."""
+        for group in self.groups():
+            count = len(group.placed)
+            finite = np.ones(count, np.bool_)
+            for array in group.arrays:
+                if array.dtype.kind == "f" and not np.isfinite(array[:count]).all():
+                    finite &= np.isfinite(array[:count]).reshape(count, -1).all(axis=1)
+            for place in np.flatnonzero(~finite).tolist():
+                self._refuse(group, place)
+
+    def clear(self) -> None:
+        """Forget the events; arrays of the shapes that came last are kept for the next chunk."""
+        for key, group in [*self._groups.items()]:
+            if group.placed:
+                group.clear()
+                self._groups[key] = self._groups.pop(key)
+        while len(self._groups) > MAX_GROUPS:
+            del self._groups[next(iter(self._groups))]
+        self.bytes = 0
+
+    def _put(self, group: Group, place: int, arrays: Sequence[Array]) -> None:
+        sx, sy, x, y = group.arrays
+        with np.errstate(over="ignore"):
+            sx[place], x[place] = arrays[0], arrays[2]
+            if not self._network.takes_classes:
+                sy[place], y[place] = arrays[1], arrays[3]
+                return
+        try:
+            sy[place], y[place] = map(self._network.y_numbers, (arrays[1], arrays[3]))
+        except BadEvent:
+            sy[place], y[place] = 0, 0
+            self._refuse(group, place)
+
+    def _refuse(self, group: Group, place: int) -> None:
+        """Let the network say why; it casts once more, and finds what was found here."""
+        try:
+            self._network.tensors(group.placed[place].event.episode)
+        except BadEvent as refusal:
+            group.refused[place] = refusal
+
+    def _group(self, episode: Episode[Array]) -> Group:
+        real = np.dtype("float32" if self._network.dtype == torch.float32 else "float64")
+        integer = np.dtype(np.int64)
+        keeps, classes = self._network.keeps_integers, self._network.takes_classes
+        arrays = []
+        for x, y in episode:
+            x_dtype = integer if keeps and x.dtype.kind != "f" else real
+            arrays.append(np.empty((FEWEST_ROWS, *x.shape), x_dtype))
+            arrays.append(np.empty((FEWEST_ROWS, *y.shape), integer if classes else real))
+        numbers = torch.empty((FEWEST_ROWS, len(NUMBERS)), dtype=self._network.dtype)
+        return Group(arrays, [torch.from_numpy(array) for array in arrays], numbers)

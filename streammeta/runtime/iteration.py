@@ -1,0 +1,97 @@
+"""One iteration: its events learned together, those to blame for a refusal found and left out.
+
+All is decided from the engine's state and the events, so a replay decides the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from streammeta.episodes.cutter import Portion
+from streammeta.episodes.gathering import Read
+from streammeta.errors import BadEvent
+from streammeta.events import TaskEvent
+from streammeta.learner.chunk import Placed
+from streammeta.learner.engine import Engine
+
+Result = int | BadEvent
+"""What came of a record: how many events were learned (0: its examples only wait), or a refusal."""
+
+
+class Item(NamedTuple):
+    """A record of an iteration, and its events in the engine's chunk."""
+
+    read: Read
+    placed: Sequence[Placed]
+
+
+def place(engine: Engine, read: Read) -> Item:
+    """Bring a record's events into the engine's chunk."""
+    if isinstance(read, TaskEvent):
+        return Item(read, (engine.place(read),))
+    if isinstance(read, Portion):
+        return Item(read, [engine.place(event) for event in read.events])
+    return Item(read, ())
+
+
+def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
+    """Learn from the loaded events, all of different tasks and equal shapes; keep what only waits.
+
+    When the engine refuses the iteration, each event is tried alone and nothing kept: those that are refused
+    alone are refused, the others are one iteration. When none is (their updates overflow only together), each
+    becomes an iteration of its own. A refused iteration of B events costs up to 2 B further steps.
+
+    The events of a record that makes several are learned one after the other; when one is refused, so is the
+    record, and none of them is kept.
+
+    Returns:
+        A result for each of `items`, in their order; what is a refusal already stays one.
+    """
+    for read, placed in items:
+        if isinstance(read, Portion) and not placed:
+            engine.hold(read.task, read.after)
+    single = {number: placed[0] for number, (_, placed) in enumerate(items) if len(placed) == 1}
+    learned = _learn(engine, single)
+    results: list[Result] = []
+    for number, (read, placed) in enumerate(items):
+        if isinstance(read, BadEvent):
+            results.append(read)
+            continue
+        result = learned[number] if number in learned else _in_turn(engine, placed)
+        results.append(result)
+        if isinstance(read, Portion) and placed:
+            engine.hold(read.task, read.refused if isinstance(result, BadEvent) else read.after)
+    return results
+
+
+def _in_turn(engine: Engine, events: Sequence[Placed]) -> Result:
+    """Learn from events of one task, all or none."""
+    if not events:
+        return 0
+    mark = engine.mark(events[0])
+    try:
+        for event in events:
+            engine.learn([event])
+    except BadEvent as refusal:
+        engine.back(mark)
+        return refusal
+    return len(events)
+
+
+def _learn(engine: Engine, events: Mapping[int, Placed]) -> dict[int, Result]:
+    if not events:
+        return {}
+    try:
+        engine.learn([*events.values()])
+        return dict.fromkeys(events, 1)
+    except BadEvent as refusal:
+        if len(events) == 1:
+            return dict.fromkeys(events, refusal)
+    results: dict[int, Result] = {}
+    for number, event in events.items():
+        refusal_alone = engine.refusal(event)
+        if refusal_alone is not None:
+            results[number] = refusal_alone
+    sound = {number: event for number, event in events.items() if number not in results}
+    for part in [sound] if results else [{number: event} for number, event in events.items()]:
+        results |= _learn(engine, part)
+    return results

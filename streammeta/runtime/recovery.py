@@ -1,0 +1,55 @@
+"""After a crash: what the order log says, and no checkpoint contains, is applied again."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from streammeta.events import Cut, Record, Run
+from streammeta.runtime.intake import Intake
+from streammeta.runtime.orders import OrderLog
+from streammeta.stream.base import Source
+
+
+@dataclass
+class Recovery:
+    """Applies again, in the logged order and iterations, what was applied after the last checkpoint.
+
+    Attributes:
+        apply: Applies new records; False when it was asked to stop on the way.
+        stopped: Whether it was.
+        drop_runs: Makes the order log forget partitions.
+        turned: Told now and then, with the share that is applied.
+    """
+
+    source: Source
+    intake: Intake
+    order_log: OrderLog
+    apply: Callable[[Iterable[Record]], bool]
+    close: Callable[[], None]
+    stopped: Callable[[], bool]
+    drop_runs: Callable[[Collection[int]], None]
+    turned: Callable[[float], None]
+
+    def run(self) -> bool:
+        """All that is pending; False when it was asked to stop on the way."""
+        entries = self.order_log.pending(self.intake.ledger.positions)
+        ended: set[int] = set()
+        for number, entry in enumerate(entries):
+            share = number / len(entries)
+            self.turned(share)
+            if self.stopped():
+                return False
+            if isinstance(entry, Cut):
+                self.close()
+            elif entry.partition not in ended and not self._repeat(entry, share):
+                ended.add(entry.partition)
+                self.drop_runs(ended)
+        return not self.stopped()
+
+    def _repeat(self, run: Run, share: float) -> bool:
+        """Apply a logged run again; False when the topic's log now ends within it."""
+        records = self.source.fetch(run, lambda: self.turned(share))
+        if not self.apply(self.intake.new(records)):
+            return True
+        reached = min(run.end, self.source.positions()[run.partition])
+        self.intake.pass_to(run.partition, reached)
+        return reached == run.end
