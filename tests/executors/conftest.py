@@ -1,0 +1,37 @@
+"""One compiled step for all tests of a run, whatever the number of workers: compiling takes seconds."""
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from streammeta.executors.cache import Cache
+from streammeta.executors.compiled import Compiled, CompiledSteps
+from streammeta.executors.identity import compiler_version
+from streammeta.executors.process import TracedStep
+from tests.executors.steps import traced
+
+
+class Shared(NamedTuple):
+    """A traced step, and the same compiled."""
+
+    step: TracedStep
+    compiled: Compiled
+    directory: Path
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Shared]:
+    """MOML on the MLP 2-3-1, compiled once."""
+    if compiler_version() is None:
+        pytest.skip("no C++ compiler on this machine")
+    base = tmp_path_factory.getbasetemp()
+    directory = (base if worker_id == "master" else base.parent) / "compiled"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    step = traced(predicts=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        compiled = CompiledSteps(Cache(directory)).require(step)
+    yield Shared(step, compiled, directory)
