@@ -126,6 +126,25 @@ class Steps:
         if classes:
             _check_classes(examples.y.min(), examples.y.max(), classes)
 
+    def traced(self, state: State, episode: Episode[Tensor]) -> tuple[GraphModule, list[Tensor]] | None:
+        """The step for these shapes as a graph, with inputs of these shapes; None beyond `MAX_TRACES`.
+
+        Raises:
+            BadEvent, ConfigError: as `step`.
+        """
+        tasks = len(episode.query.x)
+        memory = state.params.new_zeros(tasks, self._learner.memory_size)
+        arrays = (*episode.support, *episode.query)
+        inputs = [*state_tensors(state), memory, state.params.new_zeros(tasks), *arrays]
+        with torch.no_grad():
+            run = self._prepare(state, episode, inputs).run
+        return (run, inputs) if isinstance(run, GraphModule) else None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a step gives predictions."""
+        return self._predicts
+
     def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
         """The step for these shapes, made at their first visit."""
         signature = signature_of(episode)
@@ -177,12 +196,12 @@ class Steps:
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
             kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-            # 0 · x is NaN exactly where x is not finite, and a sum keeps a NaN
-            finite = sum((kept_tensor * 0).sum() for kept_tensor in kept if kept_tensor.numel()) == 0
+            # Asked outright: a compiler takes 0 · x for 0.
+            finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
-            return [torch.as_tensor(finite), predictions, *state_tensors(after), moved, *info]
+            return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
 

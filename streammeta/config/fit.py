@@ -1,6 +1,7 @@
 """What a state depends on: the settings that must stay the same for it to be continued.
 
-Learning rates, cache, device, threads, HTTP, logs and addresses may change between runs.
+Learning rates, cache, device, threads, compiled steps (the state names those that ran), HTTP, logs and
+addresses may change between runs.
 """
 
 import hashlib

@@ -1,4 +1,6 @@
-"""The compile process: an exported update in, a library out. `python -m streammeta.executors.build DIRECTORY`.
+"""The compile process: an exported update in, a library out.
+
+    python -m streammeta.executors.build DIRECTORY
 
     DIRECTORY/update.pt2      the update, as `torch.export.save` wrote it
     DIRECTORY/request.json    {"state_count", "predicts", "forms", "threads"}
@@ -20,7 +22,6 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from streammeta.executors.chunk import chunk_step, example_chunk
@@ -63,7 +64,7 @@ def compile_step(
 
     with torch.no_grad():
         functional = torch.func.functionalize(step)
-        graph: GraphModule = make_fx(functional, decomposition_table=FORMS[form])(*chunk)
+        graph = make_fx(functional, decomposition_table=FORMS[form])(*chunk)
         tasks, events = ({0: torch.export.Dim(name, min=2)} for name in ("tasks", "events"))
         per_event = [events] * (len(chunk) - state_count - 3)
         shapes = (*[None] * state_count, tasks, tasks, *per_event, None)
@@ -76,6 +77,9 @@ def compile_step(
                 "aot_inductor.allow_stack_allocation": True,
                 "cpp.threads": torch.get_num_threads(),
                 "compile_threads": 1,
+                # They pay in the same process alone, and cost 30 s.
+                "cpp_cache_precompile_headers": False,
+                "aot_inductor.precompile_headers": False,
             },
         )
 

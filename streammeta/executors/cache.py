@@ -65,7 +65,8 @@ class Cache:
             _refuse_foreign(directory)
         except OSError as error:
             raise ConfigError(
-                f'engine.cache_dir = "{directory}": {error.strerror}; name a directory that this user may write to'
+                f'engine.cache_dir = "{directory}": {error.strerror}; name a directory that this user '
+                "may write to"
             ) from error
 
     def find(self, key: str) -> Library | None:
@@ -127,9 +128,9 @@ def _refuse_foreign(directory: Path) -> None:
     status = directory.stat()
     if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
         raise ConfigError(
-            f'engine.cache_dir = "{directory}": it must belong to this user (uid {os.geteuid()}) and to nobody '
-            f"else: it belongs to uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):o}; what lies there "
-            "is run as code. Name another directory, or mend its owner and mode (0700)"
+            f'engine.cache_dir = "{directory}": what lies there is run as code, so it must belong to this '
+            f"user (uid {os.geteuid()}) alone; it belongs to uid {status.st_uid}, mode "
+            f"{stat.S_IMODE(status.st_mode):o}: name another directory, or mend its owner and mode (0700)"
         )
 
 

@@ -1,4 +1,4 @@
-"""One compilation, in a process of its own: of the lowest priority, and ended with the process that began it."""
+"""One compilation, in a process of its own: of the lowest priority, ended with the one that began it."""
 
 import json
 import os
@@ -135,7 +135,7 @@ def _start(work: Path) -> subprocess.Popen[bytes]:
     # interrupt at the terminal is for the daemon.
     command = [sys.executable, "-P", "-m", "streammeta.executors.build", str(work)]
     with (work / "said.txt").open("wb") as said:
-        return subprocess.Popen(
+        return subprocess.Popen(  # noqa: S603 (our own module in this Python)
             command,
             stdin=subprocess.PIPE,
             stdout=said,

@@ -29,7 +29,7 @@ def test_the_directory_is_for_this_user_alone(tmp_path: Path) -> None:
 def test_a_directory_that_others_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     """What lies there is run as code."""
     tmp_path.chmod(mode)
-    with pytest.raises(ConfigError, match="engine.cache_dir"):
+    with pytest.raises(ConfigError, match=r"engine\.cache_dir"):
         Cache(tmp_path)
 
 

@@ -75,7 +75,9 @@ def test_a_step_that_is_not_finite_writes_its_numbers_alone() -> None:
 def test_a_state_may_hold_an_old_tensor_in_another_place() -> None:
     """An update that hands its old parameters on as another tensor gets the old ones, not the new."""
 
-    def update(now: Tensor, previous: Tensor, memory: Tensor, _seen: Tensor, *arrays: Tensor) -> list[Tensor]:
+    def update(
+        now: Tensor, _previous: Tensor, memory: Tensor, _seen: Tensor, *arrays: Tensor
+    ) -> list[Tensor]:
         zero = arrays[0].new_zeros(1)
         return [zero.isfinite().all(), zero, now + 1, now, memory, zero, zero, zero, zero[0], zero[0], zero]
 
