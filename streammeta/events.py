@@ -64,6 +64,10 @@ class Switch:
         return f"compiled:{self.compiled}" if self.compiled else "traced"
 
 
+OrderEntry = Run | Cut | Switch
+"""What the order log holds."""
+
+
 class Batch(NamedTuple, Generic[T]):
     """Labelled examples; the first axis of `x` and `y` counts them."""
 

@@ -175,14 +175,16 @@ class CompiledSteps:
 
     def _end(self, job: _Job, process: CompileProcess, built: Built) -> Compiled | None:
         """Keep what was built, or say why there is nothing."""
+        failure = built.failure
         try:
-            if built.failure:
-                return self._fail(job.key, built.failure)
-            return self._keep(job, built)
+            if not failure:
+                return self._keep(job, built)
         except (OSError, RuntimeError) as error:
-            return self._fail(job.key, str(error))
+            failure = str(error)
         finally:
             process.end()
+        self._fail(job.key, failure)
+        return None
 
     def _keep(self, job: _Job, built: Built) -> Compiled:
         about: dict[str, Any] = {**built.about, "key": job.key, "compiler": self._compiler}

@@ -23,15 +23,13 @@ from typing import Final
 import structlog
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, Positions, Run, Switch
+from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
 
 log = structlog.get_logger(__name__)
 
 MAGIC: Final = b"streammeta order"
 VERSION: Final = 1
 HEADER: Final = MAGIC + struct.pack("<I", VERSION)
-
-Entry = Run | Cut | Switch
 
 _BODY = struct.Struct("<Biqq")
 _CRC = struct.Struct("<I")
@@ -62,7 +60,7 @@ class OrderLog:
         except OSError as error:
             raise self._failed(error) from error
 
-    def append(self, entries: Sequence[Entry]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system, in one write, before what they name is applied.
 
         Raises:
@@ -78,13 +76,13 @@ class OrderLog:
             raise self._failed(error) from error
         self._entries.extend(entries)
 
-    def pending(self, positions: Positions) -> list[Entry]:
+    def pending(self, positions: Positions) -> list[OrderEntry]:
         """The logged runs that a state at `positions` does not contain, trimmed, and the cuts after each.
 
         In logged order. A cut that no such run precedes closed what the state contains: it is left out. So is
         a switch that precedes a run which the state contains, or after which nothing was applied.
         """
-        pending, switches, open_run = list[Entry](), list[Switch](), False
+        pending, switches, open_run = list[OrderEntry](), list[Switch](), False
         for entry in self._entries:
             if isinstance(entry, Switch):
                 switches.append(entry)
@@ -124,7 +122,7 @@ class OrderLog:
             os.close(self._file)
             self._file = -1
 
-    def _cut_to(self, entries: Sequence[Entry], content: bytes) -> None:
+    def _cut_to(self, entries: Sequence[OrderEntry], content: bytes) -> None:
         """Make the file what was understood of its content."""
         if content.startswith(HEADER):
             os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
@@ -132,7 +130,7 @@ class OrderLog:
             os.ftruncate(self._file, 0)
             _write(self._file, HEADER)
 
-    def _replace_with(self, entries: Sequence[Entry]) -> None:
+    def _replace_with(self, entries: Sequence[OrderEntry]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
         new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o644)
         try:
@@ -168,11 +166,11 @@ def _write(file: int, content: bytes) -> None:
         raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
 
 
-def _packed(entries: Iterable[Entry]) -> bytes:
+def _packed(entries: Iterable[OrderEntry]) -> bytes:
     return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in map(_body, entries))
 
 
-def _body(entry: Entry) -> bytes:
+def _body(entry: OrderEntry) -> bytes:
     if isinstance(entry, Run):
         return _BODY.pack(_RUN, *entry)
     if isinstance(entry, Cut):
@@ -181,7 +179,7 @@ def _body(entry: Entry) -> bytes:
     return _BODY.pack(_SWITCH, int(bool(entry.compiled)), *halves)
 
 
-def _entry(kind: int, partition: int, first: int, end: int) -> Entry:
+def _entry(kind: int, partition: int, first: int, end: int) -> OrderEntry:
     if kind == _RUN:
         return Run(partition, first, end)
     if kind == _CUT:
@@ -189,14 +187,14 @@ def _entry(kind: int, partition: int, first: int, end: int) -> Entry:
     return Switch(_HALVES.pack(first, end).hex() if partition else "")
 
 
-def _parse(content: bytes, path: Path) -> list[Entry]:
+def _parse(content: bytes, path: Path) -> list[OrderEntry]:
     """The entries up to the first one that is torn or damaged."""
     # A killed first write leaves part of a header; a power cut can leave zeros.
     if HEADER.startswith(content) or not content.strip(b"\0"):
         return []
     if not content.startswith(HEADER):
         raise _foreign(content, path)
-    entries: list[Entry] = []
+    entries: list[OrderEntry] = []
     for start in range(len(HEADER), len(content) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
         body = content[start : start + _BODY.size]
         if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):

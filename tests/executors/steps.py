@@ -8,6 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.events import Batch, Episode
+from streammeta.executors.chunk import NUMBERS, chunk_step
 from streammeta.executors.process import TracedStep
 from streammeta.network import Network
 from streammeta.tracing import read_state, state_tensors
@@ -62,3 +63,30 @@ def traced(name: str = "moml", batch: int = 1, *, predicts: bool = False) -> Tra
             *inputs
         )
     return TracedStep(graph, inputs, len(state_tensors(state)), predicts)
+
+
+def chunk_of(step: TracedStep, *, tasks: int = 5, events: int = 9, seed: int = 3) -> list[Tensor]:
+    """A chunk of events of which tasks come back; without the index."""
+    generator = torch.Generator().manual_seed(seed)
+    net = network()
+    state, arrays = list(step.inputs[: step.state_count]), step.inputs[step.state_count + 2 :]
+    normal = [torch.randn(events, *a.shape[1:], generator=generator, dtype=a.dtype) for a in arrays]
+    size = step.inputs[step.state_count].shape[1]
+    noise = torch.randn(tasks, size, generator=generator, dtype=net.dtype)
+    rows = net.initial[:size] + 0.1 * noise
+    slots = torch.randint(0, tasks, (events,), generator=generator)
+    visits, numbers = torch.arange(tasks) % 3, rows.new_zeros(events, len(NUMBERS))
+    predictions = [rows.new_zeros(events, 3, *normal[3].shape[1:])] if step.predicts else []
+    return [*(t.clone() for t in state), rows, visits, slots, *normal, numbers, *predictions]
+
+
+def run_all(
+    step: TracedStep, chunk: list[Tensor], run: Callable[[list[Tensor]], object] | None = None
+) -> list[Tensor]:
+    """The chunk after all its events, one by one."""
+    for index in torch.arange(len(chunk[step.state_count + 2])).unsqueeze(1):
+        if run is None:
+            chunk_step(step.update, step.state_count, *chunk, index)
+        else:
+            run([*chunk, index])
+    return chunk

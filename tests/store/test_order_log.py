@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, Positions, Run, Switch
-from streammeta.store.order_log import HEADER, MAGIC, Entry, OrderLog
+from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
+from streammeta.store.order_log import HEADER, MAGIC, OrderLog
 from tests.store.processes import next_line, python
 
 ENTRY_BYTES = 25
@@ -28,7 +28,7 @@ run_values = st.builds(
     OFFSETS,
     st.integers(1, 20),
 )
-Entries = Sequence[Entry]
+Entries = Sequence[OrderEntry]
 entries = st.one_of(run_values, run_values, st.just(Cut()))
 batches = st.lists(st.lists(entries, max_size=4), max_size=6)
 positions_maps = st.dictionaries(st.integers(0, 4), st.integers(0, 30), max_size=5)
@@ -41,7 +41,7 @@ def fresh_path() -> Iterator[Path]:
         yield Path(directory) / "order.log"
 
 
-def written(path: Path, logged: Sequence[Entries]) -> list[Entry]:
+def written(path: Path, logged: Sequence[Entries]) -> list[OrderEntry]:
     """Log batches and close; the entries in order."""
     with closing(OrderLog(path)) as log:
         for batch in logged:
@@ -49,13 +49,13 @@ def written(path: Path, logged: Sequence[Entries]) -> list[Entry]:
     return [entry for batch in logged for entry in batch]
 
 
-def reopened(path: Path, positions: Positions | None = None) -> list[Entry]:
+def reopened(path: Path, positions: Positions | None = None) -> list[OrderEntry]:
     """What a new process finds pending."""
     with closing(OrderLog(path)) as log:
         return log.pending(positions or {})
 
 
-def reasonable(logged: Entries) -> list[Entry]:
+def reasonable(logged: Entries) -> list[OrderEntry]:
     """Without cuts that close nothing: at the front, or right after another."""
     return [
         entry
@@ -77,7 +77,7 @@ def offsets(logged: Entries, positions: Positions) -> list[tuple[int, int, int]]
 
 @unhurried
 @given(logged=batches)
-def test_round_trip(logged: list[list[Entry]]) -> None:
+def test_round_trip(logged: list[list[OrderEntry]]) -> None:
     """What was appended is pending, in order, in this process and the next; but for cuts of nothing."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -87,7 +87,7 @@ def test_round_trip(logged: list[list[Entry]]) -> None:
 
 @unhurried
 @given(logged=batches, data=st.data())
-def test_any_tear(logged: list[list[Entry]], data: st.DataObject) -> None:
+def test_any_tear(logged: list[list[OrderEntry]], data: st.DataObject) -> None:
     """A file that ends at any byte gives its whole entries; the torn one is gone, and appending goes on."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -96,7 +96,7 @@ def test_any_tear(logged: list[list[Entry]], data: st.DataObject) -> None:
         kept = whole[: max(0, size_bytes - len(HEADER)) // ENTRY_BYTES]
         assert reopened(path) == reasonable(kept)
         assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(kept)
-        later: list[Entry] = [Run(0, 5, 6), Cut()]
+        later: list[OrderEntry] = [Run(0, 5, 6), Cut()]
         written(path, [later])
         assert reopened(path) == reasonable([*kept, *later])
 
@@ -108,7 +108,7 @@ def test_any_tear(logged: list[list[Entry]], data: st.DataObject) -> None:
     flipped=st.integers(1, 255),
     filler=st.sampled_from([b"\0", b"x"]),
 )
-def test_any_damage(logged: list[list[Entry]], data: st.DataObject, flipped: int, filler: bytes) -> None:
+def test_any_damage(logged: list[list[OrderEntry]], data: st.DataObject, flipped: int, filler: bytes) -> None:
     """A changed byte drops its entry and all later ones; so does anything that stands after the end."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -124,7 +124,7 @@ def test_any_damage(logged: list[list[Entry]], data: st.DataObject, flipped: int
 @unhurried
 @given(logged=batches, positions=positions_maps)
 def test_pending_is_what_positions_do_not_contain(
-    logged: list[list[Entry]], positions: dict[int, int]
+    logged: list[list[OrderEntry]], positions: dict[int, int]
 ) -> None:
     """Exactly the offsets not contained are pending, run by run in logged order, none of them empty."""
     with fresh_path() as path:
@@ -139,7 +139,9 @@ def test_pending_is_what_positions_do_not_contain(
 
 @unhurried
 @given(logged=batches, positions=positions_maps)
-def test_cuts_stay_where_they_closed_something(logged: list[list[Entry]], positions: dict[int, int]) -> None:
+def test_cuts_stay_where_they_closed_something(
+    logged: list[list[OrderEntry]], positions: dict[int, int]
+) -> None:
     """Between two pending runs, and after the last, there is a cut exactly if one was logged there."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -159,7 +161,7 @@ A, B = Switch("0123456789abcdef" * 2), Switch("f" * 32)
 
 def test_switches_round_trip(tmp_path: Path) -> None:
     """Every bit of a name comes back, and so does the switch to traced steps, each at its place."""
-    logged = [A, Run(0, 0, 5), B, Run(1, 0, 2), Switch(), Cut(), Run(0, 5, 6)]
+    logged: list[OrderEntry] = [A, Run(0, 0, 5), B, Run(1, 0, 2), Switch(), Cut(), Run(0, 5, 6)]
     assert written(tmp_path / "order.log", [logged]) == reopened(tmp_path / "order.log")
 
 
@@ -174,7 +176,7 @@ def test_switches_round_trip(tmp_path: Path) -> None:
     ],
 )
 def test_a_switch_is_pending_while_nothing_after_it_is_contained(
-    tmp_path: Path, contained: int, pending: list[Entry]
+    tmp_path: Path, contained: int, pending: list[OrderEntry]
 ) -> None:
     """A state that contains an event knows who applied it; one after which nothing was applied is none."""
     path = tmp_path / "order.log"
@@ -187,7 +189,7 @@ def test_a_switch_is_pending_while_nothing_after_it_is_contained(
 
 @unhurried
 @given(logged=batches, positions=positions_maps, later=st.lists(entries, max_size=3))
-def test_forget(logged: list[list[Entry]], positions: dict[int, int], later: list[Entry]) -> None:
+def test_forget(logged: list[list[OrderEntry]], positions: dict[int, int], later: list[OrderEntry]) -> None:
     """What positions contain is forgotten, the rest stays and is appended to, now and after reopening."""
     with fresh_path() as path:
         with closing(OrderLog(path)) as log:
