@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 import torch
 
-from consumers.learner import Brain, build_brain
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
 from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
-from streammeta.executors.cache import Cache, default_directory
-from streammeta.executors.compiled import Compiled, CompiledSteps
-from streammeta.executors.process import TracedStep
-from streammeta.tracing import state_tensors
+from streammeta.learner.executors.cache import Cache, default_directory
+from streammeta.learner.executors.compiled import Compiled, CompiledSteps
+from streammeta.learner.executors.process import TracedStep
+from streammeta.learner.tracing import state_tensors
+from streammeta.runtime.assembly import Brain, build_brain
 
 Shape = tuple[int, ...]
 

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streammeta.cli import main
-from streammeta.executors.cache import Library
-from streammeta.executors.compiled import Compiled, CompiledSteps
-from streammeta.executors.process import TracedStep
+from streammeta.learner.executors.cache import Library
+from streammeta.learner.executors.compiled import Compiled, CompiledSteps
+from streammeta.learner.executors.process import TracedStep
 
 LIBRARY = Library("ab", "k", "small", "g++ 12", {"small": 2.25, "library": 3.0}, 31.0, Path("/cache/ab.so"))
 
