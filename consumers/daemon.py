@@ -12,7 +12,7 @@ import torch
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from consumers.learner import assemble, build_brain, restore
+from consumers.learner import Brain, assemble, build_brain, restore
 from streammeta import __version__
 from streammeta.checkpoint import Checkpoint
 from streammeta.clock import Clock
@@ -110,7 +110,7 @@ def run_daemon(
         directory = stack.enter_context(StateDirectory(config.state.dir))
         store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
         order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
-        brain = build_brain(config)
+        brain = _brain(config)
         begun = restore(brain, store)
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
@@ -141,6 +141,9 @@ def run_daemon(
                 tape=tape,
             )
             loop.run(until_end=until_end)
+        except ConfigError as error:
+            _tell_cause(error)
+            raise
         except (BrokerUnavailable, DeadLetterFailed):
             # Stopped while it waited for the broker: the last commit stands, what came after is read again.
             if not controls.stop:
@@ -151,6 +154,20 @@ def run_daemon(
         last = watchers.status.snapshot()
         _tell_stopped(last, "signal" if controls.stop else "end of topic")
     return last
+
+
+def _brain(config: Config) -> Brain:
+    try:
+        return build_brain(config)
+    except ConfigError as error:
+        _tell_cause(error)
+        raise
+
+
+def _tell_cause(error: ConfigError) -> None:
+    """The traceback of the user's code, for those who look for it."""
+    if error.__cause__ is not None:
+        structlog.get_logger().debug("the cause", exc_info=error.__cause__)
 
 
 def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, clock: Clock) -> Watchers:

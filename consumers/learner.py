@@ -16,15 +16,18 @@ from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.cutting import Bounds, Cutter, Model, Sizes
 from streammeta.engine import Engine, Progress
+from streammeta.first_refusals import FirstRefusals
 from streammeta.intake import Intake, Ledger
+from streammeta.loading import load_network
 from streammeta.loop import CheckpointPolicy, Controls, Loop, OrderLog, Rates
 from streammeta.memories import Memories
-from streammeta.network import Network, load_network
+from streammeta.network import Network
 from streammeta.outcomes import Observer
 from streammeta.store.base import Store
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.tape import NoTape, Tape
 from streammeta.tracing import Steps
+from streammeta.trial import try_at_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     network = load_network(
         model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
     )
+    try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
     return Brain(network, learner, Steps(learner, network, predicts=predicts), origin)
@@ -83,6 +87,7 @@ def assemble(
     """A loop that continues from `begun`, which `restore` read from the store."""
     engine = _engine(config, brain, begun, store)
     clock = clock or Clock()
+    ledger = Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally)
     intake = Intake(
         topic=config.kafka.topic,
         decode=partial(
@@ -97,8 +102,8 @@ def assemble(
             lambda event: brain.network.shapes(event.episode),
         ),
         engine=engine,
-        dead_letters=dead_letters,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally),
+        dead_letters=FirstRefusals(dead_letters, engine, ledger),
+        ledger=ledger,
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),

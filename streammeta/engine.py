@@ -5,7 +5,8 @@ No I/O of its own, no clock, no logging: the memories it asks may read the store
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from streammeta.algorithms.base import State
 from streammeta.buffers import Buffer
-from streammeta.errors import BadEvent, Reason
+from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode, TaskEvent
+from streammeta.faults import told
 from streammeta.forgetting import Recalled, Sample, Samples, kept
 from streammeta.losses import accuracy as accuracy_of
 from streammeta.memories import Entry, Memories
@@ -136,7 +138,8 @@ class Engine:
         Raises:
             BadEvent: their shapes do not suit the model, or it has no such class.
         """
-        self._steps.check(self.state, examples, counts)
+        with self._judged():
+            self._steps.check(self.state, examples, counts)
 
     def step(self, events: Sequence[TaskEvent], entries: Sequence[Entry]) -> Step:
         """One iteration over events of different tasks, all of the same shape.
@@ -148,13 +151,25 @@ class Engine:
         memory = torch.stack([entry.memory for entry in entries])
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
-            stepped = self._steps.step(self.state, memory, seen, episode)
+            with self._judged():
+                stepped = self._steps.step(self.state, memory, seen, episode)
         except (IndexError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
-            raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
+            message = f"the model refuses the data: {told(error)}"
+            raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
         if not stepped.finite:
             raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
         return self._read(events, entries, stepped, episode)
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """A fault of the code is the configuration's as long as no event was learned, else the record's."""
+        try:
+            yield
+        except CodeFault as fault:
+            if self.progress.events:
+                raise
+            raise ConfigError(f"model.factory, model.loss: {fault}") from fault.__cause__
 
     def _read(
         self,

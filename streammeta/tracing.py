@@ -17,9 +17,12 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from streammeta.algorithms.base import Info, MetaLearner, State, per_task
-from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
+from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Batch, Episode
+from streammeta.faults import told
 from streammeta.network import Network
+from streammeta.probe import refuse_changes
+from streammeta.trial import CODE_FAULTS, advice, try_model
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
@@ -73,6 +76,7 @@ class Steps:
         self._prepared: dict[Signature, Prepared] = {}
         self._fits: dict[Signature, int] = {}
         self._refused: dict[Signature, str] = {}
+        self._probed = False
 
     @property
     def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
@@ -98,7 +102,8 @@ class Steps:
 
         Raises:
             BadEvent: the model cannot take examples of these shapes, or has no such class.
-            ConfigError: the model does something that cannot be traced or replayed.
+            CodeFault: the model's or the loss's code fails on any data.
+        ConfigError: the model does something that cannot be traced or replayed.
             IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
         """
         inputs = [*state_tensors(state), memory, seen, *episode.support, *episode.query]
@@ -150,13 +155,13 @@ class Steps:
         if signature not in self._refused:
             try:
                 classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
-            except (TypeError, AttributeError, NameError) as error:
-                raise ConfigError(
-                    f"model.factory, model.loss: the code fails on any data: {_first_line(error)}"
-                ) from error
-            except (RuntimeError, ValueError, IndexError) as error:
+            except (StreammetaError, MemoryError):
+                raise
+            except CODE_FAULTS as error:
+                raise CodeFault(f"the code fails on any data: {told(error)}") from error
+            except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
                 refuse_machine_fault(error)
-                _remember(self._refused, signature, _first_line(error))
+                _remember(self._refused, signature, f"{told(error)}{advice(error)}")
             else:
                 _remember(self._fits, signature, classes)
                 return classes
@@ -165,9 +170,11 @@ class Steps:
 
     def _try(self, params: Tensor, signature: Signature) -> int:
         x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)
-        prediction = self._network.predict(params, x)
-        self._network.loss_of(prediction, y)
-        return prediction.shape[1] if self._network.takes_classes else 0
+        classes = try_model(self._network, params, x, y)
+        if not self._probed:
+            refuse_changes(self._network, params, x, y)
+            self._probed = True
+        return classes
 
     def _flat_step(self, like: State) -> FlatStep:
         """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""

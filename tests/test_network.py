@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Episode, episode_of
-from streammeta.network import Parameter, load_callable, load_network, unflatten
+from streammeta.loading import load_callable, load_network
+from streammeta.network import Parameter, unflatten
 from tests.networks import classifier, network
 
 HERE = "tests.networks"
@@ -130,7 +131,7 @@ def test_same_seed_same_start() -> None:
 def test_same_start_in_another_process() -> None:
     """The start is the same in every process: a new state can be made twice."""
     code = (
-        "from streammeta.network import load_network as load;"
+        "from streammeta.loading import load_network as load;"
         "n = load('streammeta.models:mlp', {'sizes': [2, 3, 1]}, loss='mse', seed=9, dtype='float64',"
         " device='cpu'); print(n.initial.numpy().tobytes().hex())"
     )

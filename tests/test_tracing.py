@@ -336,9 +336,9 @@ def test_half_needs_two_support_examples(draws: np.random.Generator) -> None:
 
 
 def test_a_model_that_draws_random_numbers_is_a_configuration_error(draws: np.random.Generator) -> None:
-    """A recovered run would differ: the operation is named, the remedy too."""
+    """A recovered run would differ: the generator is named, the remedy too."""
     engine = engine_of(network(f"{HERE}:noisy"))
-    with pytest.raises(ConfigError, match=r"draws random numbers \(aten\..*remove that layer"):
+    with pytest.raises(ConfigError, match=r"draws random numbers from torch.*remove that layer"):
         learn(engine, arrays(draws))
 
 

@@ -20,7 +20,8 @@ from producers.omniglot import omniglot as events_of
 from producers.omniglot_data import load_drawings
 from streammeta.algorithms.outer import adam
 from streammeta.algorithms.steps import adapt
-from streammeta.network import Network, load_network
+from streammeta.loading import load_network
+from streammeta.network import Network
 from streammeta.reproduce.few_shot import curve, interval, learned, scored
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.report import Measured, Panel, Progress, Report, Row

@@ -8,7 +8,8 @@ from streammeta.config import Config, load_config
 from streammeta.config.fields import fields, variants
 from streammeta.config.outer import ScheduleSection
 from streammeta.events import Batch, Episode
-from streammeta.network import Network, load_network
+from streammeta.loading import load_network
+from streammeta.network import Network
 from streammeta.tracing import Steps
 
 NAMES = sorted(variants("algorithm"))

@@ -10,7 +10,8 @@ import pytest
 
 from streammeta.errors import ConfigError, StreammetaError
 from streammeta.events import Array
-from streammeta.network import load_network, unflatten
+from streammeta.loading import load_network
+from streammeta.network import unflatten
 from streammeta.reproduce import m4 as m4_
 from streammeta.reproduce.m4 import NAIVE, RIVER, m4
 from streammeta.reproduce.m4_network import HIDDEN_GAIN
