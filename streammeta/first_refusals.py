@@ -1,9 +1,9 @@
 """Dead letters while nothing was learned: a fault of the model must not set a whole topic aside.
 
-As long as no event was learned, what the model refuses is held back. It goes to the dead letters after the
-first event that is learned, or with the next checkpoint; but the record that makes it `FIRST_REFUSALS` ends the
-program, and the offsets stay before what is held. The number belongs to the state, so that a restart or a replay
-decides the same.
+As long as no event was learned, what the model refuses is held back. It goes to the dead letters after
+the first event that is learned, or with the next checkpoint; but the record that makes it `FIRST_REFUSALS`
+ends the program, and the offsets stay before what is held. The number belongs to the state, so that a restart
+or a replay decides the same.
 """
 
 from typing import Final

@@ -90,7 +90,8 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
         known = f", or one of {', '.join(LOSSES)}" if field == "model.loss" else ""
         raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
     try:
-        found = attrgetter(name)(importlib.import_module(module_name))
+        with seeded(0):  # what a module draws as it is imported is the same at each start too
+            found = attrgetter(name)(importlib.import_module(module_name))
     except ImportError as error:
         raise ConfigError(
             f'{field} = "{path}": cannot import {module_name} ({error}); is it installed beside streammeta?'

@@ -35,6 +35,6 @@ def drawn() -> dict[str, bytes]:
     legacy = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state().numpy().tobytes(),
-        "NumPy": repr((legacy[1].tobytes(), legacy[2:])).encode(),  # type: ignore[index, union-attr]  # a tuple, as asked
+        "NumPy": repr((legacy[1].tobytes(), legacy[2:])).encode(),  # type: ignore[index]  # a tuple, as asked
         "random": repr(random.getstate()).encode(),
     }

@@ -22,6 +22,7 @@ from streammeta.events import Array, Batch, Episode
 from streammeta.faults import told
 from streammeta.network import Network
 from streammeta.probe import refuse_changes
+from streammeta.shape_words import shape_words
 from streammeta.trial import CODE_FAULTS, advice, try_model
 
 MAX_TRACES: Final = 64
@@ -161,12 +162,22 @@ class Steps:
                 raise CodeFault(f"the code fails on any data: {told(error)}") from error
             except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
                 refuse_machine_fault(error)
-                _remember(self._refused, signature, f"{told(error)}{advice(error)}")
+                _remember(self._refused, signature, self._words(state.params, signature, error))
             else:
                 _remember(self._fits, signature, classes)
                 return classes
         reason = f"the model cannot take these shapes: {self._refused[signature]}"
         raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
+
+    def _words(self, params: Tensor, signature: Signature, error: Exception) -> str:
+        """Why the model cannot take it: in the user's words where they are known."""
+        for shape, dtype in (signature[0], signature[2]):
+            words = shape_words(
+                self._network, params, torch.zeros(shape[1:], dtype=dtype, device=params.device)
+            )
+            if words:
+                return words
+        return f"{told(error)}{advice(error)}"
 
     def _try(self, params: Tensor, signature: Signature) -> int:
         x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)

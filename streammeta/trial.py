@@ -11,6 +11,7 @@ from streammeta.errors import ConfigError
 from streammeta.faults import told
 from streammeta.network import Network
 from streammeta.probe import refuse_changes
+from streammeta.randomness import kept_randomness
 
 CODE_FAULTS: Final = (TypeError, AttributeError, NameError)
 """Errors that no data is to blame for."""
@@ -26,7 +27,8 @@ def try_model(network: Network, params: Tensor, x: Tensor, y: Tensor) -> int:
     Raises:
         TypeError, ValueError, RuntimeError, …: whatever the user's code, or PyTorch, says.
     """
-    with torch.no_grad(), warnings.catch_warnings():
+    params = params.clone()  # a model may write to them, which is found out later
+    with torch.no_grad(), kept_randomness(), warnings.catch_warnings():
         warnings.filterwarnings("error", "Using a target size", UserWarning)  # it would broadcast
         prediction = network.predict(params, x)
         if network.takes_classes and prediction.ndim < 2:
@@ -48,8 +50,8 @@ def try_at_start(network: Network) -> tuple[int, ...] | None:
     failures = list[Exception]()
     for x in _inputs(network):
         try:
-            with torch.no_grad():
-                prediction = network.predict(network.initial, x)
+            with torch.no_grad(), kept_randomness():
+                prediction = network.predict(network.initial.clone(), x)
         except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
             failures.append(error)
             continue
@@ -87,8 +89,8 @@ def advice(error: BaseException) -> str:
     words = ("dtype", "scalar type")
     if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
         return (
-            "; model.dtype converts parameters and buffers alone: register_buffer other tensors, or make them "
-            "with dtype=x.dtype, device=x.device"
+            "; model.dtype converts parameters and buffers alone: register_buffer other tensors, or make "
+            "them with dtype=x.dtype, device=x.device"
         )
     return ""
 
@@ -99,16 +101,19 @@ def _inputs(network: Network) -> Iterator[Tensor]:
         (layer for layer in network.module.modules() if not [*layer.children()] and [*layer.parameters()]),
         None,
     )
-    real = {"dtype": network.dtype, "device": network.device}
+
+    def zeros(*shape: int, dtype: torch.dtype = network.dtype) -> Tensor:
+        return torch.zeros(shape, dtype=dtype, device=network.device)
+
     match first:
         case nn.Linear():
-            yield torch.zeros(_EXAMPLES, first.in_features, **real)
-            yield torch.zeros(_EXAMPLES, _STEPS, first.in_features, **real)
+            yield zeros(_EXAMPLES, first.in_features)
+            yield zeros(_EXAMPLES, _STEPS, first.in_features)
         case nn.RNNBase():
-            yield torch.zeros(_EXAMPLES, _STEPS, first.input_size, **real)
+            yield zeros(_EXAMPLES, _STEPS, first.input_size)
         case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
             for size in _SIZES:
-                yield torch.zeros(_EXAMPLES, first.in_channels, *[size] * (first.weight.ndim - 2), **real)
+                yield zeros(_EXAMPLES, first.in_channels, *[size] * (first.weight.ndim - 2))
         case nn.Embedding():
             for shape in ((_EXAMPLES, _STEPS), (_EXAMPLES,)):
-                yield torch.zeros(shape, dtype=torch.int64, device=network.device)
+                yield zeros(*shape, dtype=torch.int64)

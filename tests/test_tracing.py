@@ -239,12 +239,12 @@ def wrong_shapes(draws: np.random.Generator) -> Iterator[tuple[Episode[Array], s
     """Episodes that an MLP 2-3-1 cannot take, and what is said of each."""
     good = arrays(draws)
     (x, y), (qx, qy) = good
-    yield arrays(draws, features=3), "mat1 and mat2 shapes cannot be multiplied"
+    yield arrays(draws, features=3), "x has 3 features an example, the model takes 2"
     yield episode_of(x, y[:, 0], qx, qy), r"y has shape \[4\], the model predicts \[4, 1\]"
     yield episode_of(x, y, qx, qy[:, 0]), r"y has shape \[3\], the model predicts \[3, 1\]"
     yield episode_of(x, np.ones((4, 2)), qx, qy), r"y has shape \[4, 2\], the model predicts \[4, 1\]"
-    yield episode_of(x[:, :1], y, qx, qy), "cannot be multiplied"
-    yield episode_of(x, y, qx[..., None], qy), "cannot be multiplied"
+    yield episode_of(x[:, :1], y, qx, qy), "x has 1 features an example, the model takes 2"
+    yield episode_of(x, y, qx[..., None], qy), "x has 1 features an example, the model takes 2"
 
 
 def test_wrong_shapes_are_refused_each_time(draws: np.random.Generator) -> None:
