@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
@@ -18,6 +17,7 @@ from streammeta.checkpoint import Checkpoint
 from streammeta.clock import Clock
 from streammeta.config import Config, differences, fit
 from streammeta.config.show import document
+from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
 from streammeta.loop import Controls, Rates
 from streammeta.machine import machine
@@ -226,27 +226,11 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=_token(config.http.token_file), local=is_loopback(config.http.host))
+    app = make_app(shown, token=read_token(config.http.token_file), local=is_loopback(config.http.host))
     server = HttpServer(app, config.http.host, config.http.port)
     server.start()
     stack.callback(server.stop)
     return server.address
-
-
-def _token(path: str) -> str | None:
-    if not path:
-        return None
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(
-            f'http.token_file = "{path}": {error.strerror}; name a file with a token'
-        ) from error
-    except UnicodeDecodeError:
-        raise ConfigError(f'http.token_file = "{path}" is not text; write a token into it') from None
-    if not token:
-        raise ConfigError(f'http.token_file = "{path}" is empty; write a token into it')
-    return token
 
 
 def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None:

@@ -1,4 +1,4 @@
-"""Why a model cannot take an input, in the user's words: features, channels, image sizes, instead of matrices."""
+"""Why a model cannot take an input, in the user's words: features, channels, image sizes."""
 
 from contextlib import ExitStack
 from typing import Any

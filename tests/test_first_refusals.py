@@ -44,7 +44,7 @@ def live(
 
 
 def test_a_model_that_refuses_all_first_records_ends_the_program(tmp_path: Path) -> None:
-    """Exit 78 with what was refused and the remedy; no letter was sent, and the next start reads all again."""
+    """Exit 78 with what was refused and the remedy; no letter, and the next start reads all again."""
     config, letters = config_of(tmp_path), CollectedDeadLetters([])
     for _ in range(2):
         with pytest.raises(
