@@ -153,7 +153,7 @@ class Engine:
         try:
             with self._judged():
                 stepped = self._steps.step(self.state, memory, seen, episode)
-        except (IndexError, ValueError, RuntimeError) as error:
+        except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error

@@ -42,8 +42,7 @@ def _words(name: str, layer: nn.Module, given: Tensor, x: Tensor) -> str:
                 "features", given.shape[-1] if given.ndim > 1 else 1, layer.in_features, kind, own, x
             )
         case nn.Conv1d() | nn.Conv2d() | nn.Conv3d():
-            axes = ("channels", "depth", "height", "width")
-            axes = axes[:1] + axes[-(layer.weight.ndim - 2) :]
+            axes = ["channels", *("depth", "height", "width")[-(layer.weight.ndim - 2) :]]
             if given.ndim != layer.weight.ndim:
                 return f"an example of x has shape {[*x.shape[1:]]}, {kind} takes ({', '.join(axes)})"
             if given.shape[1] != layer.in_channels:

@@ -15,6 +15,8 @@ class Keeping(nn.Module):
     """A linear model that leaves something behind at each call, in the way that `how` says."""
 
     calls = 0
+    mean: Tensor
+    passing: Tensor
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -121,6 +123,28 @@ class Keeping(nn.Module):
 def keeping(how: str) -> nn.Module:
     """A model that keeps something."""
     return Keeping(how)
+
+
+class Bare(nn.Module):
+    """Weights of its own: no layer that tells the input; and a running mean."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3, 1))
+        self.register_buffer("mean", torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction, and what is left behind."""
+        with torch.no_grad():
+            self.mean += 0.1 * x.mean(0)
+        return (x - self.mean) @ self.weight
+
+
+def hidden() -> nn.Module:
+    """A model whose input cannot be told from its layers."""
+    return Bare()
 
 
 def spectral(old: bool = False) -> nn.Module:

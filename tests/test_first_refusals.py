@@ -109,3 +109,13 @@ def test_a_faulty_model_is_told_before_anything_is_read(
 
     with pytest.raises(ConfigError, match=said):
         run_daemon(config, read_config=lambda: config, connect=connect)
+
+
+def test_the_traceback_is_told_to_those_who_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message has type, file and line; the frames come with log.level = "debug" alone."""
+    for level in ("info", "debug"):
+        settings = ("model.factory=tests.faulty_models:broken", "model.args={}", f"log.level={level}")
+        config = config_of(tmp_path, *settings)
+        with pytest.raises(ConfigError, match=r"KeyError in faulty_models\.py, line \d+, in broken: 'width'"):
+            run_daemon(config, read_config=lambda config=config: config)  # type: ignore[misc]  # bound at once
+        assert ("Traceback" in capsys.readouterr().err) is (level == "debug")

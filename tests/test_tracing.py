@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammeta import tracing
 from streammeta.algorithms.base import Info, State
@@ -378,6 +378,48 @@ def test_code_that_fails_on_any_data_is_a_configuration_error(draws: np.random.G
     engine = engine_of(replace(made, loss_of=lambda prediction: prediction.sum()))  # type: ignore[arg-type, misc]  # the mistake
     with pytest.raises(ConfigError, match="the code fails on any data"):
         learn(engine, arrays(draws))
+
+
+def fussy() -> nn.Module:
+    """A model whose own code fails on three features."""
+
+    class Fussy(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + None if x.shape[1] == 3 else x)  # type: ignore[operator]  # the mistake
+
+    return Fussy(2, 1)
+
+
+def test_code_that_fails_on_one_shape_is_that_records_fault_once_others_were_learned(
+    draws: np.random.Generator,
+) -> None:
+    """Before anything was learned the same error ends the program; later one record must not."""
+    engine = engine_of(network(f"{__name__}:fussy"))
+    with pytest.raises(ConfigError, match=r"TypeError in test_tracing\.py, line \d+, in forward"):
+        learn(engine, arrays(draws, features=3))
+    learn(engine, arrays(draws))
+    assert refusal(engine, arrays(draws, features=3)).reason == Reason.BAD_TENSOR
+    learn(engine, arrays(draws))
+
+
+def test_a_model_that_learns_of_no_shape_at_start_is_probed_at_the_first_event(
+    draws: np.random.Generator,
+) -> None:
+    """Its first layer tells nothing: what a call leaves behind is still found before anything is learned."""
+    engine = engine_of(network("tests.faulty_models:hidden"))
+    before = engine.state.params.clone()
+    with pytest.raises(ConfigError, match="changes the buffer mean"):
+        learn(engine, arrays(draws, features=3))
+    assert torch.equal(engine.state.params, before)
+
+
+def test_a_y_that_pytorch_would_broadcast_is_refused(draws: np.random.Generator) -> None:
+    """Losses of PyTorch too, which only warn."""
+    engine = engine_of(network(loss="torch.nn:L1Loss"))
+    x, y = arrays(draws).support
+    refused = refusal(engine, episode_of(x, y[:, 0], x, y[:, 0]))
+    assert refused.reason == Reason.SHAPE_MISMATCH
+    learn(engine, episode_of(x, y, x, y))
 
 
 def test_an_update_that_is_not_finite_is_told() -> None:
