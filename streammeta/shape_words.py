@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from streammeta.network import Network
-from streammeta.randomness import kept_randomness
+from streammeta.models.network import Network
+from streammeta.models.randomness import kept_randomness
 
 
 def shape_words(network: Network, params: Tensor, x: Tensor) -> str:

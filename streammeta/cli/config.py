@@ -71,7 +71,7 @@ def check(path: Path | None, overrides: tuple[str, ...]) -> None:
     The model is built and called, its loss and device are tried, and each file that is named is opened. The
     broker is not asked: `streammeta run` does, when it starts.
     """
-    from consumers.tried import tried  # imported here: the other commands do not wait for torch
+    from streammeta.programs.tried import tried  # imported here: the other commands do not wait for torch
 
     for line in tried(load_config(path, overrides)):
         click.echo(line)

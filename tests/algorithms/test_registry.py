@@ -8,9 +8,9 @@ from streammeta.config import Config, load_config
 from streammeta.config.fields import fields, variants
 from streammeta.config.outer import ScheduleSection
 from streammeta.events import Batch, Episode
-from streammeta.loading import load_network
-from streammeta.network import Network
-from streammeta.tracing import Steps
+from streammeta.learner.tracing import Steps
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 
 NAMES = sorted(variants("algorithm"))
 CHANGES = {
