@@ -1,4 +1,4 @@
-"""Time by turns: every contender runs a short block, round after round, so that a drift of the machine hits all."""
+"""Time by turns: contenders run short blocks, round after round, so that a drift of the machine hits all."""
 
 import gc
 import statistics

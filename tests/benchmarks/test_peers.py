@@ -104,10 +104,10 @@ def test_peers_that_are_no_moml_learn() -> None:
 def test_torchopt_is_the_same_maml_as_autograd() -> None:
     """Query losses of 60 events, to float32."""
     pytest.importorskip("torchopt", reason="TorchOpt is not installed (extra bench)")
-    from streammeta.benchmarks.peers.torchopt_maml import torchopt_maml
+    from streammeta.benchmarks.peers.torchopt_maml import TorchoptMaml
 
     made = problem(EVENTS)
-    one, other = torchopt_maml(made), autograd_maml(made)
+    one, other = TorchoptMaml(made), autograd_maml(made)
     for number in range(EVENTS):
         assert math.isclose(one(number), other(number), rel_tol=1e-3)
 

@@ -10,7 +10,7 @@ from streammeta.benchmarks.peers.numpy_moml import NumpyMoml
 from streammeta.benchmarks.peers.problem import Event, Problem
 from streammeta.benchmarks.peers.river_linear import river_linear
 from streammeta.benchmarks.peers.torch_maml import autograd_maml, sgd_step
-from streammeta.benchmarks.peers.torchopt_maml import torchopt_maml
+from streammeta.benchmarks.peers.torchopt_maml import TorchoptMaml
 
 SCAN = 64
 """Events of one call of JAX's scan."""
@@ -35,7 +35,7 @@ PEERS: dict[str, Peer] = {
     "NumPy by hand, MOML": Peer(NumpyMoml),
     "JAX jit, MOML": Peer(jax_moml, "jax"),
     f"JAX scan of {SCAN}, MOML": Peer(lambda made: jax_scan(made, SCAN), "jax", SCAN),
-    "TorchOpt, MAML": Peer(torchopt_maml, "torchopt"),
+    "TorchOpt, MAML": Peer(TorchoptMaml, "torchopt"),
     "torch.autograd, MAML": Peer(autograd_maml),
     "torch, one SGD step": Peer(sgd_step),
     "River, linear, example by example": Peer(river_linear, "river"),

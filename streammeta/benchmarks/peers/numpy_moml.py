@@ -70,6 +70,10 @@ class NumpyMoml:
         norms = (np.sqrt(one @ one) for one in (direction, step, memory - target))
         return Reported(*map(float, (*reported, *norms)))
 
+    def state(self) -> dict[str, Array]:
+        """What a restart needs."""
+        return {"params": self.params, "momentum": self.momentum, "memories": self.memories}
+
 
 def loss_of(params: Array, batch: Batch[Array]) -> float:
     """Mean squared error."""

@@ -27,10 +27,9 @@ def autograd_maml(made: Problem) -> Event:
     """MAML with one inner step, differentiated through; heavy ball outside."""
     params = [torch.from_numpy(piece.copy()).requires_grad_() for piece in split(made.initial)]
     optimiser = torch.optim.SGD(params, META_LR, momentum=MOMENTUM)
-    episodes = [tensors(episode) for episode in made.episodes]
 
     def event(number: int) -> float:
-        support, query = episodes[number]
+        support, query = tensors(made.episodes[number])
         gradients = torch.autograd.grad(_loss(params, support), params, create_graph=True)
         adapted = [w - ALPHA * g for w, g in zip(params, gradients, strict=True)]
         loss = _loss(adapted, query)
@@ -46,10 +45,9 @@ def sgd_step(made: Problem) -> Event:
     """One step of plain training on the query set: no meta-learning at all."""
     module = network(made)
     optimiser = torch.optim.SGD(module.parameters(), META_LR, momentum=MOMENTUM)
-    episodes = [tensors(episode) for episode in made.episodes]
 
     def event(number: int) -> float:
-        x, y = episodes[number].query
+        x, y = tensors(made.episodes[number]).query
         loss = mse_loss(module(x), y)
         optimiser.zero_grad()
         torch.autograd.backward(loss)

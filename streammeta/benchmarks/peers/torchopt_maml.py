@@ -3,29 +3,37 @@
 import torch
 from torch.nn.functional import mse_loss
 
-from streammeta.benchmarks.peers.problem import ALPHA, META_LR, MOMENTUM, Event, Problem
+from streammeta.benchmarks.peers.problem import ALPHA, META_LR, MOMENTUM, Problem
 from streammeta.benchmarks.peers.torch_maml import network, tensors
+from streammeta.events import Array
 
 
-def torchopt_maml(made: Problem) -> Event:
+class TorchoptMaml:
     """One differentiable inner step (`MetaSGD`), then the outer step; the network is put back after it."""
-    import torchopt  # of the extra `bench`
 
-    module = network(made)
-    inner = torchopt.MetaSGD(module, lr=ALPHA)
-    outer = torch.optim.SGD(module.parameters(), META_LR, momentum=MOMENTUM)
-    episodes = [tensors(episode) for episode in made.episodes]
+    def __init__(self, made: Problem) -> None:
+        import torchopt  # of the extra `bench`
 
-    def event(number: int) -> float:
-        support, query = episodes[number]
-        start = torchopt.extract_state_dict(module, by="reference"), torchopt.extract_state_dict(inner)
-        inner.step(mse_loss(module(support.x), support.y))
+        self._made = made
+        self._torchopt = torchopt
+        self._module = network(made)
+        self._inner = torchopt.MetaSGD(self._module, lr=ALPHA)
+        self._outer = torch.optim.SGD(self._module.parameters(), META_LR, momentum=MOMENTUM)
+
+    def __call__(self, number: int) -> float:
+        """Learn from an event; its query loss after adaptation."""
+        (support, query), module = tensors(self._made.episodes[number]), self._module
+        start = self._torchopt.extract_state_dict(module, by="reference")
+        inner = self._torchopt.extract_state_dict(self._inner)
+        self._inner.step(mse_loss(module(support.x), support.y))
         loss = mse_loss(module(query.x), query.y)
-        outer.zero_grad()
+        self._outer.zero_grad()
         torch.autograd.backward(loss)
-        torchopt.recover_state_dict(module, start[0])
-        torchopt.recover_state_dict(inner, start[1])
-        outer.step()
+        self._torchopt.recover_state_dict(module, start)
+        self._torchopt.recover_state_dict(self._inner, inner)
+        self._outer.step()
         return loss.item()
 
-    return event
+    def state(self) -> dict[str, Array]:
+        """What a restart needs."""
+        return {name: value.numpy() for name, value in self._module.state_dict().items()}
