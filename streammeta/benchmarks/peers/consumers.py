@@ -1,7 +1,7 @@
 """Two consumers as an engineer writes them in an afternoon: kafka-python, a learner, a file now and then.
 
-What they lack: a restart goes on from the last file, so events are learned twice; no metrics, no page, no dead
-letters. They are the cheapest thing that learns from the same topic.
+What they lack: a restart goes on from the last file, so events are learned twice; no metrics, no page, no
+dead letters. They are the cheapest thing that learns from the same topic.
 """
 
 import time
