@@ -24,7 +24,7 @@ from streammeta.benchmarks.peers.problem import (
 )
 from streammeta.benchmarks.peers.torch_maml import autograd_maml, sgd_step, tensors
 from streammeta.events import Batch, Episode
-from streammeta.network import load_network
+from streammeta.models.network import load_network
 
 EVENTS = 60
 

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from producers.sinusoid import Sinusoids, sinusoid
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Array, Episode
 
 WIDTHS: Final = (1, 40, 40, 1)
