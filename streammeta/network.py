@@ -20,6 +20,7 @@ from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode
 from streammeta.losses import CLASS_LOSSES, LOSSES, PredictionLoss
+from streammeta.placement import moved
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -145,7 +146,7 @@ def load_network(
     """Build the network that the configuration names.
 
     The first parameter values depend on `seed` alone. Parameters with `requires_grad = False` stay as the
-    factory made them: they belong to neither the flat vector nor the state.
+    factory made them, and do not belong to the flat vector (`constants.py`).
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, or a layer cannot be used.
@@ -155,7 +156,7 @@ def load_network(
         torch.manual_seed(seed)
         module = _call_factory(build, factory, args)
     _refuse_layers(module)
-    module = module.to(DTYPES[dtype]).to(_device(device))
+    module = moved(module, DTYPES[dtype], _device(device))
     parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
     if not parameters:
         raise ConfigError(f"model.factory: {factory} returns a model without parameters that may be learned")
