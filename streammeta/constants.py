@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -86,7 +85,7 @@ def constants_of(module: nn.Module) -> Constants:
 def digest(array: Array) -> str:
     """SHA-256 of dtype, shape and bytes, in hexadecimal."""
     found = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
-    found.update(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+    found.update(array.tobytes())
     return found.hexdigest()
 
 

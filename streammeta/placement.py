@@ -1,7 +1,7 @@
 """A user's module in the model's numbers and on its device, names that share a tensor still sharing it."""
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +29,36 @@ def moved(module: nn.Module, dtype: torch.dtype, device: torch.device) -> nn.Mod
     module = module.to(dtype).to(device)
     for name, value in whole.items():
         _replace_buffer(module, name, value.to(device))
-    now = dict(tensors_of(module))
     buffers = dict(module.named_buffers(remove_duplicate=False))
+    for name, value in buffers.items():
+        if 0 in value.stride():  # an expanded buffer cannot be loaded into
+            _replace_buffer(module, name, value.contiguous())
+    now = dict(tensors_of(module))
     for first, *others in names.values():
         for name in others:
             if name in buffers:
                 _replace_buffer(module, name, now[first])
     return module
+
+
+def ties_of(module: nn.Module) -> dict[str, str]:
+    """Further places that hold a learned parameter -> the name under which it is learned.
+
+    A place is a submodule and an attribute of it: a submodule with two names is one place.
+    """
+    learned = {id(value): name for name, value in module.named_parameters() if value.requires_grad}
+    found = {}
+    for path, submodule in module.named_modules():
+        own = chain(
+            submodule.named_parameters(recurse=False, remove_duplicate=False),
+            submodule.named_buffers(recurse=False, remove_duplicate=False),
+        )
+        for leaf, tensor in own:
+            place = f"{path}.{leaf}" if path else leaf
+            name = learned.get(id(tensor), place)
+            if name != place:
+                found[place] = name
+    return found
 
 
 def tensors_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -31,6 +31,10 @@ from streammeta.store.lmdb import LmdbStore
 class Shared(nn.Module):
     """A learned matrix under two names and in two places, a frozen one likewise, a buffer likewise."""
 
+    scale: Tensor
+    also: Tensor
+    seen_through: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.one, self.two, self.out = nn.Linear(3, 3), nn.Linear(3, 3, bias=False), nn.Linear(3, 1)
@@ -52,12 +56,18 @@ class Shared(nn.Module):
 class Kinds(nn.Module):
     """Buffers of every kind: persistent or not, integers, flags, a scalar, none, complex, no numbers."""
 
+    order: Tensor
+    flags: Tensor
+    middle: Tensor
+    spectrum: Tensor
+    shift: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.out = nn.Linear(6, 1)
         self.register_buffer("order", torch.tensor([2, 0, 1]))
         self.register_buffer("flags", torch.tensor([True, False, True]))
-        self.register_buffer("half", torch.tensor(0.5, dtype=torch.float16))
+        self.register_buffer("middle", torch.tensor(0.5, dtype=torch.float16))
         self.register_buffer("absent", None)
         self.register_buffer("empty", torch.zeros(0, 2))
         self.register_buffer("spectrum", torch.tensor([1 + 2j, 0.5j, -1.0]))
@@ -67,7 +77,7 @@ class Kinds(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """All of them."""
-        x = x[:, self.order] * self.flags + self.shift + self.half + self.frozen
+        x = x[:, self.order] * self.flags + self.shift + self.middle + self.frozen
         seen = torch.cat([x, torch.view_as_real(self.spectrum).sum(1) * x], 1)
         prediction: Tensor = self.out(self.gate * seen)
         return prediction
@@ -194,13 +204,9 @@ def learned(case: Case, dtype: str, folder: Path) -> tuple[Network, Checkpoint, 
         kept = unpack_constants(store.constants(), constants.hash)
         meta = store.load()
         assert meta is not None
-        exported = export.Exported(
-            unpack(meta),
-            kept,
-            ("a", "b"),
-            lambda t: store.get(t).memory,
-            brain.learner.task_params,  # type: ignore[union-attr]  # both are known
-        )
+        memory = {task: row.memory for task, row in rows.items() if row is not None}
+        params_of = brain.learner.task_params
+        exported = export.Exported(unpack(meta), kept, ["a", "b"], memory.__getitem__, params_of)
         for name in ("one.safetensors", "two.safetensors"):
             export.write(folder / name, exported)
     assert (folder / "one.safetensors").read_bytes() == (folder / "two.safetensors").read_bytes()
