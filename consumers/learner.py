@@ -85,6 +85,7 @@ def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     network = load_network(
         model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
     )
+    constants_of(network.module)  # refused here what no state can hold
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
     return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -72,7 +73,7 @@ def constants_of(module: nn.Module) -> Constants:
         if holder != name:
             aliases[name] = holder
         elif id(tensor) not in learned:
-            values[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            values[name] = torch.from_numpy(np.array(_array(name, tensor), order="C"))
     passing = {
         name: value
         for name, value in module.named_buffers(remove_duplicate=False)
