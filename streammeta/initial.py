@@ -105,7 +105,7 @@ def _misshapen(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Ite
 
 def _untied(given: Mapping[str, Tensor], constants: Constants) -> Iterator[str]:
     first: dict[str, str] = {}
-    for name in given:
+    for name in sorted(given):
         other = first.setdefault(constants.aliases.get(name, name), name)
         if other != name and not torch.equal(given[other], given[name]):
             yield f"{other} and {name} are one tensor in the model, two in the file"

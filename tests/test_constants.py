@@ -1,22 +1,27 @@
 """Frozen values and buffers: the state holds them once, and is continued with the same ones alone."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file, save_model
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from consumers.learner import Brain, assemble, build_brain, restore
 from streammeta.checkpoint import Checkpoint, unpack
+from streammeta.cli import main
 from streammeta.config import Config, load_config
 from streammeta.constants import Constants, constants_of, pack_constants, unpack_constants
 from streammeta.errors import ConfigError, StateError
 from streammeta.export import Exported, write
-from streammeta.store.base import Meta, TaskRow
+from streammeta.store.base import Meta, Store, TaskRow
+from streammeta.store.directory import StateDirectory
+from streammeta.store.lmdb import LmdbStore
 from streammeta.store.memory import MemoryStore
 from tests.scripted import CollectedDeadLetters, Fuse, FusedOrderLog, ScriptedSource
 
@@ -62,7 +67,7 @@ class CountingStore(MemoryStore):
         return super().commit(meta, tasks, constants)
 
 
-def live(config: Config, store: MemoryStore, folder: Path) -> tuple[Brain, Checkpoint]:
+def live(config: Config, store: Store, folder: Path) -> tuple[Brain, Checkpoint]:
     """One life of the daemon without an event: it begins and ends with a checkpoint."""
     brain = build_brain(config)
     begun = restore(brain, store)
@@ -96,6 +101,24 @@ def test_the_state_holds_them_once(tmp_path: Path) -> None:
     assert kept.aliases == {"out.weight": "head.weight"}
     assert kept.passing().keys() == {"shift"}
     assert torch.equal(kept.values["body.weight"], brain.network.module.get_parameter("body.weight"))
+
+
+def test_the_command_line_exports_all(tmp_path: Path) -> None:
+    """From the state alone: no code of the model is at hand."""
+    state = tmp_path / "state"
+    with StateDirectory(state) as directory, closing(LmdbStore(directory.lmdb_path)) as store:
+        brain, _ = live(config_of(), store, tmp_path)
+    asked = ["export", "--state", str(state), "--output", str(tmp_path / "f")]
+    DRAWS[0], before = 5.0, DRAWS[0]
+    try:
+        done = CliRunner().invoke(main, asked, catch_exceptions=False)
+    finally:
+        DRAWS[0] = before
+    assert done.exit_code == 0
+    assert done.stderr == f"{tmp_path / 'f'}: 7 tensors of the model, 0 tasks\n"
+    found, whole = load_file(tmp_path / "f"), brain.network.module.state_dict()
+    assert found.keys() == {f"meta/{name}" for name in whole}
+    assert all(torch.equal(found[f"meta/{name}"], value) for name, value in whole.items())
 
 
 def test_a_state_without_them_is_continued(tmp_path: Path) -> None:
