@@ -298,6 +298,9 @@ def test_a_file_reads_back(tmp_path: Path) -> None:
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"a": "1", "b": "2"}
         assert set(file.keys()) == set(made)
+    raw = path.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert all(header[name]["data_offsets"][0] % array.itemsize == 0 for name, array in made.items())
 
 
 def test_a_file_that_was_there_is_replaced(tmp_path: Path) -> None:
