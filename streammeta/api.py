@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from streammeta.config.secret import MASK
-from streammeta.constants import constants_of
 from streammeta.errors import StreammetaError
-from streammeta.network import DTYPES, load_callable
-from streammeta.placement import moved
+from streammeta.models.constants import constants_of
+from streammeta.models.network import DTYPES, load_callable
+from streammeta.models.placement import moved
 
 
 def load_export(

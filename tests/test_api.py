@@ -10,15 +10,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 import streammeta
-from consumers.learner import build_brain
 from streammeta import models
 from streammeta.algorithms.base import State
-from streammeta.checkpoint import Checkpoint
 from streammeta.config import Config
-from streammeta.constants import constants_of
-from streammeta.engine import Progress
 from streammeta.errors import StreammetaError
-from streammeta.export import Exported, write
+from streammeta.learner.engine import Progress
+from streammeta.models.constants import constants_of
+from streammeta.runtime.assembly import build_brain
+from streammeta.state.checkpoint import Checkpoint
+from streammeta.state.export import Exported, write
 
 
 @pytest.fixture

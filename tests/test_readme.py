@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from consumers.learner import build_brain
-from streammeta.checkpoint import Checkpoint
 from streammeta.cli import VERBS
 from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
 from streammeta.config.fields import allowed, fields, settings, table_of, variants
 from streammeta.config.toml import toml_value
-from streammeta.constants import constants_of
-from streammeta.engine import Progress
 from streammeta.errors import Reason
 from streammeta.events import Batch, Examples, HalfExamples, Record
-from streammeta.export import Exported, write
+from streammeta.learner.engine import Progress
+from streammeta.models.constants import constants_of
 from streammeta.observe.catalogue import CATALOGUE
+from streammeta.runtime.assembly import build_brain
+from streammeta.state.checkpoint import Checkpoint
+from streammeta.state.export import Exported, write
 from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]

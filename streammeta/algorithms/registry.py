@@ -28,7 +28,7 @@ from streammeta.config.outer import (
     SgdSection,
     SngdmSection,
 )
-from streammeta.network import Layout
+from streammeta.models.network import Layout
 
 _OF_DIMENSION: Mapping[str, Callable[..., MetaLearner]] = {
     "moml": moml,

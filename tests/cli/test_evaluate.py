@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from consumers.learner import build_brain, restore
-from streammeta.checkpoint import pack
 from streammeta.config import load_config
-from streammeta.models import BUILT_IN
-from streammeta.network import load_callable
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
-from streammeta.store.memory import MemoryStore
+from streammeta.models.network import load_callable
+from streammeta.models.networks import BUILT_IN
+from streammeta.runtime.assembly import build_brain, restore
+from streammeta.state.checkpoint import pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.memory_store import MemoryStore
 from tests.cli.conftest import Invoke
 
 
