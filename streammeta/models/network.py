@@ -7,7 +7,7 @@ something that is not in the state.
 import importlib
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +20,7 @@ from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode
 from streammeta.models.losses import CLASS_LOSSES, LOSSES, PredictionLoss
+from streammeta.models.placement import moved, ties_of
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -60,6 +61,7 @@ class Network:
         initial: Their first values, shape (d,).
         dtype, device: Where and in what numbers it computes.
         keeps_integers: Integer x is passed as it is (the model has embeddings); else cast to `dtype`.
+        ties: Other places in the module that hold a parameter -> its name.
     """
 
     module: nn.Module
@@ -69,6 +71,7 @@ class Network:
     dtype: torch.dtype
     device: torch.device
     keeps_integers: bool
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:
@@ -82,7 +85,11 @@ class Network:
 
     def predict(self, params: Tensor, x: Tensor) -> Tensor:
         """The model's output at flat parameters (d,)."""
-        return cast("Tensor", torch.func.functional_call(self.module, unflatten(self.layout, params), (x,)))
+        values = unflatten(self.layout, params)
+        values |= {place: values[name] for place, name in self.ties.items()}
+        # tied by name here: PyTorch's own tying does not put a submodule back that has two names
+        prediction = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
+        return cast("Tensor", prediction)
 
     def loss(self, params: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss of one task at flat parameters (d,), shape ()."""
@@ -145,7 +152,7 @@ def load_network(
     """Build the network that the configuration names.
 
     The first parameter values depend on `seed` alone. Parameters with `requires_grad = False` stay as the
-    factory made them: they belong to neither the flat vector nor the state.
+    factory made them, and do not belong to the flat vector (`constants.py`).
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, or a layer cannot be used.
@@ -155,7 +162,7 @@ def load_network(
         torch.manual_seed(seed)
         module = _call_factory(build, factory, args)
     _refuse_layers(module)
-    module = module.to(DTYPES[dtype]).to(_device(device))
+    module = moved(module, DTYPES[dtype], _device(device))
     parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
     if not parameters:
         raise ConfigError(f"model.factory: {factory} returns a model without parameters that may be learned")
@@ -167,6 +174,7 @@ def load_network(
         dtype=DTYPES[dtype],
         device=torch.device(device),
         keeps_integers=any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in module.modules()),
+        ties=ties_of(module),
     )
 
 
