@@ -16,7 +16,10 @@ def write_sales(path: Path, *, shops: int = 40, days: int = 80, seed: int = 0) -
         for shop in range(shops):
             visitors = size[shop] * draws.uniform(0.6, 1.4)
             cost = price[shop] * draws.uniform(0.8, 1.2)
-            sold = habit[shop] * visitors * (cost / price[shop]) ** -taste[shop] + 0.02 * size[shop] * draws.normal()
+            sold = (
+                habit[shop] * visitors * (cost / price[shop]) ** -taste[shop]
+                + 0.02 * size[shop] * draws.normal()
+            )
             lines.append(f"shop-{shop},{date},{cost:.2f},{visitors:.0f},{max(0, sold):.0f}")
     path.write_text("\n".join(lines) + "\n")
     return path
