@@ -14,7 +14,7 @@ from producers.table_cells import Notation
 from producers.table_data import Missing, Reading
 from producers.table_files import Dialect
 
-WARM_UP: Final = 10
+WARM_UP: Final = 5
 
 
 def gap(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
