@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 import click
 
-from producers.messages import Format, table_messages
-from producers.table import Example, Rows, Tally, series
-from producers.table import table as examples_of
-from producers.table_data import Missing, Reading, Roles, load_rows, load_wide
-from producers.table_gaps import usual_gaps
-from producers.table_scaling import Scaling
 from streammeta.cli.reading_options import WARM_UP, gap, reading_of, told
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
+from streammeta.datasets.table import Example, Rows, Tally, series
+from streammeta.datasets.table import table as examples_of
+from streammeta.datasets.table_data import Missing, Reading, Roles, load_rows, load_wide
+from streammeta.datasets.table_gaps import usual_gaps
+from streammeta.datasets.table_scaling import Scaling
+from streammeta.sending.messages import Format, table_messages
 
 
 @click.command()

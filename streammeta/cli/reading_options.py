@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from producers.table import Tally
-from producers.table_cells import Notation
-from producers.table_data import Missing, Reading
-from producers.table_files import Dialect
+from streammeta.datasets.table import Tally
+from streammeta.datasets.table_cells import Notation
+from streammeta.datasets.table_data import Missing, Reading
+from streammeta.datasets.table_files import Dialect
 
 WARM_UP: Final = 5
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consumers.comparison import learn
-from consumers.replay import of_recording
 from streammeta.config import Config
-from streammeta.loop import Controls
 from streammeta.outcomes import Learned, Outcome
+from streammeta.programs.comparison import learn
+from streammeta.programs.replay import of_recording
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
-from streammeta.stream.embedded import EmbeddedBroker, broker_available
+from streammeta.runtime.loop import Controls
+from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.end_to_end.program import succeed
 from tests.sales import write_sales
 

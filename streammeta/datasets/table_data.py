@@ -1,0 +1,174 @@
+"""Rows from a file: CSV or Parquet, long (a row an observation) or wide (a row a series).
+
+The used columns are held, 8 bytes a value and 8 for the task, since rows are sent in the order of time; the
+others are not. Every failure is a `ConfigError` that names the column, the row (1 is the first below the
+header) and the value.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from streammeta.config.suggest import did_you_mean
+from streammeta.datasets.table import Rows
+from streammeta.datasets.table_cells import Cells, Notation, numbers, rounding, task_ids
+from streammeta.datasets.table_files import Dialect, Piece, TableFile, open_table
+from streammeta.datasets.table_times import Times
+from streammeta.errors import ConfigError
+from streammeta.events import Array
+
+Missing = Literal["fail", "skip"]
+
+
+class Roles(NamedTuple):
+    """Which column is what; `time` is None where the file's order is that of time."""
+
+    task: str
+    features: tuple[str, ...]
+    target: str
+    time: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the file is read.
+
+    Attributes:
+        missing: "skip" leaves out rows without a value in a used column, and counts them in `skipped`.
+        zone: Of times that name none.
+        ambiguous: Of an hour that comes twice, "order" takes the file's order within the task.
+        skipped: By column; a row counts once, under its first such column.
+    """
+
+    missing: Missing = "fail"
+    dialect: Dialect = field(default_factory=Dialect)
+    notation: Notation = field(default_factory=Notation)
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    ambiguous: Literal["fail", "order"] = "fail"
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def load_rows(path: Path, roles: Roles, reading: Reading | None = None) -> Rows:
+    """The rows of a long table.
+
+    Raises:
+        ConfigError: no such file, no such column, a value that is no number.
+    """
+    reading = reading or Reading()
+    columns = (roles.task, *roles.features, roles.target, *filter(None, [roles.time]))
+    times = Times(reading.zone, reading.notation, in_order=reading.ambiguous == "order")
+    known: dict[str, str] = {}
+    tasks: list[str] = []
+    blocks, roundings = [np.zeros((0, len(columns) - 1))], np.full(len(roles.features) + 1, 1e-12)
+    with open_table(path, reading.dialect) as table:
+        for piece in table.pieces([_place(path, table, column) for column in columns]):
+            cells = _cells(path, columns, piece)
+            ids = task_ids(cells[0], reading.notation.markers, known)
+            values = [numbers(each, reading.notation) for each in cells[1 : len(roles.features) + 2]]
+            roundings = np.maximum(roundings, [rounding(each) for each in cells[1 : len(values) + 1]])
+            if roles.time is not None:
+                values.append(times.read(cells[-1], ids))
+            good = _complete(
+                cells, [np.array([each is None for each in ids]), *map(np.isnan, values)], reading
+            )
+            tasks += [task for task, kept in zip(ids, good, strict=True) if kept and task is not None]
+            blocks.append(np.column_stack(values)[good])
+    block, width = np.concatenate(blocks), len(roles.features)
+    return Rows(
+        tasks,
+        block[:, :width],
+        block[:, width],
+        None if roles.time is None else block[:, -1],
+        bool(times.dated),
+        roundings,
+    )
+
+
+def load_wide(path: Path, task: str | None, reading: Reading | None = None) -> Rows:
+    """The rows of a wide table, such as M4's own files: a series a row, its values in order, then blanks.
+
+    Time is the place of a value in its series, so that the series run side by side.
+
+    Args:
+        path: A file with a header.
+        task: The column with the series' name; None for the first.
+        reading: How.
+
+    Raises:
+        ConfigError: no such file or column, a value that is no number, a blank between values.
+    """
+    reading = reading or Reading()
+    known: dict[str, str] = {}
+    tasks: list[str] = []
+    blocks = []
+    with open_table(path, reading.dialect) as table:
+        first = 0 if task is None else _place(path, table, task)
+        order = [first, *(place for place in range(len(table.names)) if place != first)]
+        names = [table.names[place] for place in order]
+        for piece in table.pieces(order):
+            name, *others = _cells(path, names, piece)
+            ids = task_ids(name, reading.notation.markers, known)
+            if None in ids:
+                raise name.no_value(ids.index(None))
+            tasks += [each for each in ids if each is not None]
+            values = [numbers(each, reading.notation) for each in others]
+            blocks.append(
+                _without_holes(others, np.column_stack(values) if values else np.zeros((len(ids), 0)))
+            )
+    block = np.concatenate(blocks) if blocks else np.zeros((0, 0))
+    rows, places = np.nonzero(~np.isnan(block))
+    return Rows(
+        [tasks[row] for row in rows], np.zeros((len(rows), 0)), block[rows, places], places.astype(np.float64)
+    )
+
+
+def _without_holes(cells: Sequence[Cells], block: Array) -> Array:
+    here = ~np.isnan(block)
+    holes = np.argwhere(~here[:, :-1] & here[:, 1:])
+    if len(holes):
+        row, place = (int(number) for number in holes[0])
+        raise ConfigError(
+            f"{cells[place].path}: column {cells[place].column!r}, row {cells[place].first_row + row}: no "
+            "value, but one follows; a series has blanks at its end alone"
+        )
+    return block
+
+
+def _place(path: Path, table: TableFile, column: str) -> int:
+    names = list(table.names)
+    if column not in names:
+        hint = did_you_mean(column, names) or f"; its columns are {', '.join(names[:20])}"
+        divided = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+        hint = f"; its one column is {names[0]!r}: try --delimiter {divided!r}" if divided else hint
+        raise ConfigError(f"{path}: no column {column!r}{hint}")
+    if names.count(column) > 1:
+        raise ConfigError(
+            f"{path}: {names.count(column)} columns are named {column!r}; the first line must name a "
+            "used column once"
+        )
+    return names.index(column)
+
+
+def _cells(path: Path, columns: Sequence[str], piece: Piece) -> list[Cells]:
+    return [
+        Cells(path, column, piece.first_row, values)
+        for column, values in zip(columns, piece.columns, strict=True)
+    ]
+
+
+def _complete(cells: Sequence[Cells], missing: Sequence[Array], reading: Reading) -> Array:
+    """Which rows have all their values; the others are refused, or counted."""
+    good = np.ones(len(missing[0]), bool)
+    for each, lacks in zip(cells, missing, strict=True):
+        lost = np.flatnonzero(lacks & good)
+        if len(lost) and reading.missing == "fail":
+            raise each.no_value(lost[0])
+        if len(lost):
+            reading.skipped[each.column] += len(lost)
+        good &= ~lacks
+    return good
