@@ -223,10 +223,14 @@ class FusedStore(MemoryStore):
         """As the store behind."""
         return self.behind.count()
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
+    def constants(self) -> bytes:
+        """As the store behind."""
+        return self.behind.constants()
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()
-        written = self.behind.commit(meta, tasks)
+        written = self.behind.commit(meta, tasks, constants)
         self.fuse.passed()
         return written
 

@@ -94,6 +94,13 @@ class ModelSection(Section):
         "mse", description='mse, cross_entropy, huber, bce, or a "package.module:callable".'
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the first parameters.")
+    init: str = Field(
+        "",
+        description=(
+            "A safetensors file of parameters that a new state begins at: a state_dict, or an export's "
+            "meta/; empty: the factory's. A state that exists goes on from its own."
+        ),
+    )
     device: str = Field("cpu", min_length=1, description='A torch device: "cpu", "cuda", "cuda:1".')
     dtype: Literal["float32", "float64"] = Field("float32", description="Number format of parameters.")
     threads: int = Field(

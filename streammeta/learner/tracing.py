@@ -22,8 +22,8 @@ from streammeta.events import Array, Batch, Episode
 from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.models.probe import refuse_changes
+from streammeta.models.shape_words import shape_words
 from streammeta.models.trial import CODE_FAULTS, advice, try_model
-from streammeta.shape_words import shape_words
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""

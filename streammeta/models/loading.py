@@ -19,6 +19,7 @@ from streammeta.models.faults import told
 from streammeta.models.kinds import refuse_kinds
 from streammeta.models.losses import LOSSES
 from streammeta.models.network import DTYPES, Network, Parameter
+from streammeta.models.placement import moved, ties_of
 from streammeta.models.randomness import seeded
 from streammeta.models.user_loss import Loss, user_loss
 
@@ -66,6 +67,7 @@ def load_network(
         keeps_integers=any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in module.modules()),
         takes_classes=chosen.takes_classes,
         fresh=fresh,
+        ties=ties_of(module),
     )
 
 
@@ -112,7 +114,7 @@ def _built(
     with seeded(seed):
         module = _call_factory(build, factory, args)
     refuse_kinds(module)
-    return module.to(DTYPES[dtype]).to(_device(device))
+    return moved(module, DTYPES[dtype], _device(device))
 
 
 def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, Any]) -> nn.Module:

@@ -1,8 +1,8 @@
 """A user's model and loss as one function of a flat parameter vector; names come back at the edges."""
 
 import math
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -54,6 +54,7 @@ class Network:
         keeps_integers: Integer x is passed as it is (the model has embeddings); else cast to `dtype`.
         takes_classes: Whether y is class numbers.
         fresh: Builds the module once more, with the same first values; None where it was not built here.
+        ties: Other places in the module that hold a parameter -> its name.
     """
 
     module: nn.Module
@@ -65,6 +66,7 @@ class Network:
     keeps_integers: bool
     takes_classes: bool = False
     fresh: Callable[[], nn.Module] | None = None
+    ties: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:
@@ -78,7 +80,10 @@ class Network:
             TypeError: the model returns something else than one tensor.
             ValueError: the first axis of what it returns is not that of the examples.
         """
-        output = torch.func.functional_call(self.module, unflatten(self.layout, params), (x,))
+        values = unflatten(self.layout, params)
+        values |= {place: values[name] for place, name in self.ties.items()}
+        # tied by name here: PyTorch's own tying does not put a submodule back that has two names
+        output = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"the model returns {type(output).__name__}, not one tensor; "

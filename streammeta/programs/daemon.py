@@ -112,6 +112,8 @@ def run_daemon(
         order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
         brain = _brain(config)
         begun = restore(brain, store)
+        if config.model.init and begun.positions:
+            structlog.get_logger().info("model.init not read: the state goes on from its own parameters")
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)

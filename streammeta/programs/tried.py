@@ -6,6 +6,7 @@ from pathlib import Path
 from streammeta.config import Config
 from streammeta.config.token import read_token
 from streammeta.errors import ConfigError
+from streammeta.models.initial import begin_at, read_parameters
 from streammeta.models.trial import try_at_start
 from streammeta.runtime.assembly import build_brain
 
@@ -22,6 +23,9 @@ def tried(config: Config) -> Iterator[str]:
         f"model: {model.factory}, {network.dimension} parameters in {model.dtype} on {model.device}, "
         + ("the same at each start" if shape is None else f"called on an input of shape {[*shape]}")
     )
+    if model.init:
+        begin_at(network, read_parameters(Path(model.init)), Path(model.init))
+        yield f"file: model.init = {model.init}, all of the model's values"
     targets = "class numbers" if network.takes_classes else "numbers"
     yield f"loss: {model.loss}, y holds {targets}"
     if read_token(config.http.token_file) is not None:

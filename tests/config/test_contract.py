@@ -28,6 +28,7 @@ factory = "mine.models:network"
 args = { width = 40 }
 loss = "mine.models:loss"
 seed = 7
+init = "w.safetensors"
 device = "cuda:0"
 dtype = "float64"
 threads = 2
@@ -90,6 +91,7 @@ MEANING = {
         "args": {"width": 40},
         "loss": "mine.models:loss",
         "seed": 7,
+        "init": "w.safetensors",
         "device": "cuda:0",
         "dtype": "float64",
         "threads": 2,
@@ -142,6 +144,7 @@ DEFAULTS = {
         "args": {"sizes": [1, 40, 40, 1]},
         "loss": "mse",
         "seed": 0,
+        "init": "",
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,

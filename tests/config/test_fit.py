@@ -65,6 +65,7 @@ OF_VARIANTS = {
     "outer.adam": ["beta1=0.5", "beta2=0.5", "epsilon=0.5", "clip_norm=1.0"],
 }
 FREE = [
+    "model.init=w.safetensors",
     "kafka.bootstrap_servers=other:9092",
     "kafka.group_id=other",
     "kafka.start=latest",

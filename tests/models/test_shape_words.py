@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from streammeta.shape_words import shape_words
+from streammeta.models.shape_words import shape_words
 from tests.networks import network
 
 CONV = ("streammeta.models:conv4", {"ways": 3, "channels": 2, "inputs": 1, "image_size": 16})
