@@ -5,7 +5,7 @@ size, may deliver again what it delivered before, and after a restart goes on in
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
 from streammeta.events import Cut, Positions, Record, Run, episode_of
-from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
-from streammeta.state.store import Meta, TaskRow
+from streammeta.state.store import Meta, Store, TaskRow, TaskStats
+from streammeta.state.store import Waiting as Expiring
 from streammeta.stream.base import Waiting, untold
 
 
@@ -204,11 +204,10 @@ class CollectedDeadLetters:
         """Nothing to let go of."""
 
 
-class FusedStore(MemoryStore):
-    """A store whose process may be killed right before or right after a commit."""
+class FusedStore:
+    """A `Store` over one that outlives the process, which may be killed right before or after a commit."""
 
-    def __init__(self, fuse: Fuse, behind: MemoryStore) -> None:
-        super().__init__()
+    def __init__(self, fuse: Fuse, behind: Store) -> None:
         self.fuse, self.behind = fuse, behind
 
     def load(self) -> Meta | None:
@@ -219,16 +218,28 @@ class FusedStore(MemoryStore):
         """As the store behind."""
         return self.behind.get(task)
 
-    def count(self) -> int:
-        """As the store behind."""
-        return self.behind.count()
-
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()
         written = self.behind.commit(meta, tasks)
         self.fuse.passed()
         return written
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """As the store behind."""
+        return self.behind.stats()
+
+    def waiting(self) -> Iterator[tuple[str, Expiring]]:
+        """As the store behind."""
+        return self.behind.waiting()
+
+    def count(self) -> int:
+        """As the store behind."""
+        return self.behind.count()
+
+    def close(self) -> None:
+        """As the store behind."""
+        self.behind.close()
 
 
 class FusedOrderLog(OrderLog):
