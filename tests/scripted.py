@@ -84,6 +84,7 @@ class ScriptedSource:
         pauses: Places in the script (records before them) where nothing comes for a while, once a life.
         pause: Lets the time of a pause pass.
         topic_id: Its identity; "" as of a broker that gives none.
+        brought_along: How many offsets before a run `fetch` may bring along, as a broker's batch does.
     """
 
     script: Sequence[Record]
@@ -96,6 +97,7 @@ class ScriptedSource:
     told: dict[int, int] = field(default_factory=dict)
     topic_id: str = ""
     moves: dict[int, int] = field(default_factory=dict)
+    brought_along: int = 2
 
     def start(self, positions: Positions, identity: str = "") -> Positions:
         """Begin each partition at its position, or at 0 where its log ends before, or is of another topic."""
@@ -151,7 +153,9 @@ class ScriptedSource:
         waiting()
         self.at[run.partition] = min(run.end, self.ends()[run.partition])
         return [
-            r for r in self.script if r.partition == run.partition and run.first - 2 <= r.offset < run.end
+            r
+            for r in self.script
+            if r.partition == run.partition and run.first - self.brought_along <= r.offset < run.end
         ]
 
     def ends(self) -> Positions:
