@@ -5,17 +5,17 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 from pydantic import Field, ValidationInfo, field_validator
 
 from streammeta.config.bilevel import Bilevel, MultiStepMamlSection
-from streammeta.config.section import Section
+from streammeta.config.section import Free, Section
 
 Order = Literal["second", "first"]
 HessianSet = Literal["support", "half"]
 _NAME = "The algorithm."
 
 InnerLr = Annotated[
-    float, Field(ge=0, description="α, the step size of the adaptation to a task; 0 adapts nothing.")
+    Free[float], Field(ge=0, description="α, the step size of the adaptation to a task; 0 adapts nothing.")
 ]
 UnlearnedLr = Annotated[
-    float,
+    Free[float],
     Field(ge=0, description="α of the adaptation that is measured beside; nothing is learned through it."),
 ]
 Beta = Annotated[
@@ -105,7 +105,7 @@ class ReptileSection(Section):
     """Reptile: towards the parameters that plain gradient steps reach."""
 
     name: Literal["reptile"] = Field("reptile", description=_NAME)
-    inner_lr: float = Field(0.01, gt=0, description="α, the step size of the adaptation to a task.")
+    inner_lr: Free[float] = Field(0.01, gt=0, description="α, the step size of the adaptation to a task.")
     inner_steps: int = Field(
         2,
         ge=1,

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from streammeta.config.section import Section
+from streammeta.config.section import Free, Section
 
 _NAME = "The algorithm."
 _INNER_STEPS = "K, steps of the inner problem a task."
@@ -18,7 +18,7 @@ class FoBMamlSection(Section):
     """FO-B-MAML: tasks held near the meta-parameters; gradients alone, no Hessian."""
 
     name: Literal["fo_b_maml"] = Field("fo_b_maml", description=_NAME)
-    inner_lr: float = Field(0.01, ge=0, description=_PROXIMAL_LR)
+    inner_lr: Free[float] = Field(0.01, ge=0, description=_PROXIMAL_LR)
     inner_steps: int = Field(10, ge=1, description=_INNER_STEPS)
     lambda_: float = Field(1.0, gt=0, alias="lambda", description=_LAMBDA)
     nu: float = Field(
@@ -37,7 +37,7 @@ class ImamlSection(Section):
     """iMAML: tasks held near the meta-parameters; implicit differentiation."""
 
     name: Literal["imaml"] = Field("imaml", description=_NAME)
-    inner_lr: float = Field(0.001, ge=0, description=_PROXIMAL_LR)
+    inner_lr: Free[float] = Field(0.001, ge=0, description=_PROXIMAL_LR)
     inner_steps: int = Field(10, ge=1, description=_INNER_STEPS)
     lambda_: float = Field(
         30.0,
@@ -69,7 +69,7 @@ class MultiStepMamlSection(Section):
         ),
         examples=[10.0],
     )
-    inner_lr: float = Field(
+    inner_lr: Free[float] = Field(
         default_factory=_inner_rate,
         validate_default=True,
         ge=0,
@@ -110,7 +110,7 @@ class MemoryReducedSection(Section):
     """Memory-reduced: shared features, and a head per task that is solved for."""
 
     name: Literal["memory_reduced"] = Field("memory_reduced", description=_NAME)
-    inner_lr: float = Field(
+    inner_lr: Free[float] = Field(
         0.005,
         ge=0,
         description="α, the step size of a task's head; α · (curvature in the head + ridge) must stay below "
