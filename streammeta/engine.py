@@ -32,6 +32,10 @@ TASK_BLOCK = 10
 """Visits in a block of a task's own windows: they span its last 10 to 20."""
 
 NON_FINITE = "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
+NON_FINITE_INNER = (
+    "the adaptation to the task is not finite and the update was discarded; lower algorithm.inner_lr or set "
+    "algorithm.inner_clip_norm"
+)
 
 
 class Progress(NamedTuple):
@@ -153,7 +157,9 @@ class Engine:
             refuse_machine_fault(error)
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not stepped.finite:
-            raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
+            adaptation = stepped.info.loss_meta.isfinite() & ~stepped.info.loss_adapted.isfinite()
+            why = NON_FINITE_INNER if adaptation.any() else NON_FINITE
+            raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
         return self._read(events, entries, stepped, episode)
 
     def _read(

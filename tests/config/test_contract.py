@@ -35,6 +35,7 @@ threads = 2
 [algorithm]
 name = "moml"
 inner_lr = 0.02
+inner_clip_norm = 3.0
 beta = 0.5
 order = "first"
 hessian_set = "support"
@@ -97,6 +98,7 @@ MEANING = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.02,
+        "inner_clip_norm": 3.0,
         "beta": 0.5,
         "order": "first",
         "hessian_set": "support",
@@ -149,6 +151,7 @@ DEFAULTS = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.01,
+        "inner_clip_norm": None,
         "beta": 0.3,
         "order": "second",
         "hessian_set": "support",
