@@ -15,6 +15,7 @@ from torch import Tensor
 
 from streammeta.algorithms.base import State
 from streammeta.buffers import Buffer
+from streammeta.discarded import why_discarded
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode, TaskEvent
 from streammeta.forgetting import Recalled, Sample, Samples, kept
@@ -30,12 +31,6 @@ TASK_FADING = 0.9
 
 TASK_BLOCK = 10
 """Visits in a block of a task's own windows: they span its last 10 to 20."""
-
-NON_FINITE = "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
-NON_FINITE_INNER = (
-    "the adaptation to the task is not finite and the update was discarded; lower algorithm.inner_lr or set "
-    "algorithm.inner_clip_norm"
-)
 
 
 class Progress(NamedTuple):
@@ -157,9 +152,7 @@ class Engine:
             refuse_machine_fault(error)
             raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
         if not stepped.finite:
-            adaptation = stepped.info.loss_meta.isfinite() & ~stepped.info.loss_adapted.isfinite()
-            why = NON_FINITE_INNER if adaptation.any() else NON_FINITE
-            raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
+            raise BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(stepped.info), stage="step")
         return self._read(events, entries, stepped, episode)
 
     def _read(
