@@ -98,7 +98,7 @@ def test_adaptation_moves_by_the_clip_at_most(name: str) -> None:
 
     def moved(clip: float | None) -> float:
         learner = build(name, clip)
-        return torch.linalg.vector_norm(learner.adapt(learner.init(params), far) - params).item()
+        return float(torch.linalg.vector_norm(learner.adapt(learner.init(params), far) - params))
 
     assert 0.2 * bound < moved(0.5) <= bound * (1 + 1e-12)
     assert moved(None) > 2 * bound
@@ -115,13 +115,14 @@ def test_a_first_visit_of_moml_moves_its_memory_by_the_clip_at_most() -> None:
 
 @pytest.mark.parametrize("clip", [0.3, 1e3], ids=["clipped", "not clipped"])
 @pytest.mark.parametrize(
-    "name", ["moml", "maml", "multi_step_maml", "bspiderboost", "nasa", "moml_v2", "anil"]
+    "name", ["moml", "maml", "multi_step_maml", "bspiderboost", "nasa", "moml_v2", "anil", "per_fedavg"]
 )
 def test_the_meta_gradient_is_exact_through_the_clip(name: str, clip: float) -> None:
     """At β = 1 each is the gradient of w -> l(adapt(w); Q), here by central differences."""
     exact = {"beta": 1.0} if name in ("moml", "nasa", "moml_v2") else {}
     exact |= {"gamma": 1.0} if name == "nasa" else {}
     exact |= {"tasks": 1} if name == "moml_v2" else {}
+    exact |= {"local_steps": 1} if name == "per_fedavg" else {}
     learner = BUILDS[name](PROBLEM.loss, sgd(), inner_clip_norm=clip, **exact)
     draws = generator(6)
     state, episode = learner.init(PROBLEM.start(draws)), PROBLEM.episode(draws)
@@ -149,6 +150,64 @@ def test_the_pull_back_of_a_step_is_its_jacobian(clip: float) -> None:
     torch.testing.assert_close(inner(params, alpha, support)[1](h), numeric, rtol=1e-6, atol=1e-6)
     plain = inner_gradient(PROBLEM.loss, "second")(params, alpha, support)[1](h)
     assert ((plain - numeric).norm() > 1e-2) == (clip < 1)
+
+
+def test_separate_hessian_examples_meet_the_clip_of_the_step() -> None:
+    """Resampling: (I − αH_0 J_0)(I − αH_1 J_1) ∇l, p and J on S_j, H on D_j; here with dense matrices."""
+    problem, clip, alpha = PROBLEMS["logistic"], 0.05, 0.5
+    draws = generator(8)
+    params, data = problem.start(draws), [problem.draw(draws) for _ in range(5)]
+    support = Batch(*(torch.cat(column) for column in zip(*data[:4], strict=True)))
+    learner = multi_step_maml(
+        problem.loss,
+        sgd(),
+        inner_lr=alpha,
+        meta_lr=1.0,
+        inner_steps=2,
+        data="resampling",
+        inner_clip_norm=clip,
+    )
+    episode = Episode(*(Batch(*(tensor[None] for tensor in batch)) for batch in (support, data[4])))
+    zeros = torch.zeros(1, 0, dtype=torch.float64)
+    after, _, _ = learner.update(learner.init(params), zeros, zeros.new_zeros(1), episode)
+    point, product = params, torch.eye(4, dtype=torch.float64)
+    for step, other in (data[:2], data[2:4]):
+        p = torch.func.grad(problem.loss)(point, *step)
+        unit, size = p / p.norm(), p.norm()
+        assert size > clip
+        jacobian = clip / size * (torch.eye(4) - torch.outer(unit, unit))
+        hessian = torch.func.jacrev(torch.func.grad(problem.loss))(point, *other)
+        product, point = product @ (torch.eye(4) - alpha * hessian @ jacobian), point - alpha * clip * unit
+    expected = product @ torch.func.grad(problem.loss)(point, *data[4])
+    torch.testing.assert_close(params - after.params, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["fo_b_maml", "imaml", "memory_reduced"])
+def test_a_clip_moves_no_solution_of_an_inner_problem(name: str) -> None:
+    """Solved to the end, with steps that were clipped at first, the meta-gradient is that without a clip."""
+    problem, draws = PROBLEMS["quadratic"], generator(9)
+    changes: dict[str, Any] = {"inner_steps": 120, "inner_lr": 0.3}
+    if name == "memory_reduced":
+        changes["split"] = head_of(problem)
+    params, episode = problem.start(draws), problem.episode(draws)
+
+    def moved(clip: float | None) -> Tensor:
+        learner = BUILDS[name](problem.loss, sgd(), inner_clip_norm=clip, **changes)
+        nothing = torch.zeros(1, learner.memory_size, dtype=torch.float64)
+        seen = torch.zeros(1, dtype=torch.float64)
+        return learner.update(learner.init(params), nothing, seen, episode)[0].params - params
+
+    assert moved(None).norm() > 1e-2
+    torch.testing.assert_close(moved(0.1), moved(None), rtol=1e-8, atol=1e-10)
+    support = Batch(*(tensor[0] for tensor in episode.support))
+    near, far, solved = (
+        learner.adapt(learner.init(params), support)
+        for learner in (
+            BUILDS[name](problem.loss, sgd(), inner_clip_norm=clip, **changes) for clip in (0.1, 1e-5, None)
+        )
+    )
+    torch.testing.assert_close(near, solved, rtol=1e-8, atol=1e-10)
+    assert not torch.allclose(far, solved, rtol=1e-6)  # still on its way after 120 steps
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
