@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
+from streammeta.algorithms.discarded import why_discarded
 from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
 from streammeta.evaluation.forgetting import Recalled, Sample, Samples, kept
 from streammeta.evaluation.prequential import NOT_RECALLED, UNKNOWN, Prequential, Scores, Windowed
@@ -32,8 +33,6 @@ TASK_FADING = 0.9
 
 TASK_BLOCK = 10
 """Visits in a block of a task's own windows: they span its last 10 to 20."""
-
-NON_FINITE = "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
 
 
 class Progress(NamedTuple):
@@ -158,7 +157,7 @@ class Engine:
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
         if not stepped.finite:
-            raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
+            raise BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(stepped.info), stage="step")
         return self._read(events, entries, stepped, episode)
 
     @contextmanager

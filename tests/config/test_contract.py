@@ -36,6 +36,7 @@ threads = 2
 [algorithm]
 name = "moml"
 inner_lr = 0.02
+inner_clip_norm = 3.0
 beta = 0.5
 order = "first"
 hessian_set = "support"
@@ -99,6 +100,7 @@ MEANING = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.02,
+        "inner_clip_norm": 3.0,
         "beta": 0.5,
         "order": "first",
         "hessian_set": "support",
@@ -152,6 +154,7 @@ DEFAULTS = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.01,
+        "inner_clip_norm": None,
         "beta": 0.3,
         "order": "second",
         "hessian_set": "support",

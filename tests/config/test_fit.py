@@ -17,6 +17,7 @@ BINDING = {
     "model.dtype=float64": "model.dtype",
     "algorithm.name=maml": "algorithm.name",
     "algorithm.beta=0.5": "algorithm.beta",
+    "algorithm.inner_clip_norm=10.0": "algorithm.inner_clip_norm",
     "algorithm.order=first": "algorithm.order",
     "algorithm.hessian_set=half": "algorithm.hessian_set",
     "algorithm.outer_scale=beta": "algorithm.outer_scale",
