@@ -18,12 +18,13 @@ from streammeta.buffers import Buffer
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode, TaskEvent
 from streammeta.forgetting import Recalled, Sample, Samples, kept
+from streammeta.graphs import refuse_machine_fault
 from streammeta.losses import accuracy as accuracy_of
 from streammeta.memories import Entry, Memories
 from streammeta.network import Network
 from streammeta.prequential import NOT_RECALLED, UNKNOWN, Prequential, Scores, Windowed
 from streammeta.store.base import TaskRow, TaskStats
-from streammeta.tracing import Stepped, Steps, refuse_machine_fault
+from streammeta.tracing import Stepped, Steps
 
 TASK_FADING = 0.9
 """Weight that a task's own fading means keep per visit: about its last 10 visits count."""

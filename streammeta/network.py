@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from streammeta.attention import plain_attention
 from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Batch, Episode
@@ -82,7 +83,10 @@ class Network:
 
     def predict(self, params: Tensor, x: Tensor) -> Tensor:
         """The model's output at flat parameters (d,)."""
-        return cast("Tensor", torch.func.functional_call(self.module, unflatten(self.layout, params), (x,)))
+        with plain_attention():
+            return cast(
+                "Tensor", torch.func.functional_call(self.module, unflatten(self.layout, params), (x,))
+            )
 
     def loss(self, params: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Mean loss of one task at flat parameters (d,), shape ()."""

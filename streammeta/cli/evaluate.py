@@ -24,7 +24,7 @@ from streammeta.config.secret import masked
 from streammeta.errors import BadEvent, StateError
 from streammeta.evaluation import Scores
 from streammeta.events import Array, Episode
-from streammeta.tracing import refuse_machine_fault
+from streammeta.graphs import refuse_machine_fault
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
 SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)

@@ -3,7 +3,7 @@
 import torch
 
 import consumers.daemon
-from streammeta.tracing import trace
+from streammeta.graphs import trace
 
 trace(lambda flat: [flat[0] + 1], [torch.ones(1)])
 
