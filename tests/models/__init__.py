@@ -1,0 +1,1 @@
+"""Networks as users write them, learned by the engine and by plain PyTorch."""
