@@ -58,7 +58,7 @@ def same_bits(one: Sequence[Tensor], two: Sequence[Tensor]) -> bool:
 def assert_traced_is_eager(
     made: Network, learner_name: str, draws: Sequence[Episode[Array]], *, exact: bool = True
 ) -> None:
-    """Learn from the episodes both ways; the same bits (or to rounding) after each, and something was learned."""
+    """Learn from the episodes both ways; the same bits (or to rounding) after each; something was learned."""
     learner = LEARNERS[learner_name](made)
     steps = Steps(learner, made)
     state = learner.init(made.initial)
