@@ -53,7 +53,7 @@ class Plain:
         """The loss at these parameters; its graph begins at the module's own parameters."""
         with torch.no_grad():
             for parameter, piece in zip(
-                self.parameters, at.split([p.numel() for p in self.parameters]), strict=True
+                self.parameters, torch.split(at, [p.numel() for p in self.parameters]), strict=True
             ):
                 parameter.copy_(piece.view_as(parameter))
         x, y = examples

@@ -13,7 +13,6 @@ from streammeta.store.memory import MemoryStore
 from tests.models.plain import LOSSES, Plain, Set
 from tests.models.table import CASES, INPUTS, ONCE_WRONG, Case, build, case_of
 
-RATES = {"alpha": 0.05, "beta": 0.3, "eta": 0.02, "momentum": 0.5}
 SETTINGS = ["algorithm.inner_lr=0.05", "algorithm.beta=0.3", "outer.lr=0.02", "outer.momentum=0.5"]
 SEED = 5
 VISITS = {1: ["a", "b", "a"], 3: ["abc", "bca"]}
@@ -43,7 +42,15 @@ def engine_of(name: str, loss: str, order: str) -> Engine:
 def plain_of(name: str, order: str) -> Plain:
     """The same in plain PyTorch."""
     torch.manual_seed(SEED)
-    return Plain(build(name).double(), LOSSES[case_of(name).loss], order == "second", **RATES)
+    return Plain(
+        build(name).double(),
+        LOSSES[case_of(name).loss],
+        order == "second",
+        alpha=0.05,
+        beta=0.3,
+        eta=0.02,
+        momentum=0.5,
+    )
 
 
 def draw(case: Case, draws: np.random.Generator, examples: int) -> tuple[Array, Array]:

@@ -45,7 +45,8 @@ class Attends(Calls):
             masks["key_padding_mask"] = padding
         mixed, weights = self.inner(h, h, h, need_weights=self.weights, **masks)
         mixed = (mixed if self.first else mixed.transpose(0, 1)).mean(1)
-        return mixed * weights.amax((1, 2))[:, None] if self.weights else mixed
+        weighted: Tensor = mixed * weights.amax((1, 2))[:, None] if self.weights else mixed
+        return weighted
 
 
 class Scaled(Calls):
@@ -57,7 +58,7 @@ class Scaled(Calls):
 
     def middle(self, h: Tensor) -> Tensor:
         """Of (n, length, 4), or of (n, 2 heads, length, 2)."""
-        parts = h.unflatten(2, (2, 2)).transpose(1, 2) if self.heads else h
+        parts = h.reshape(len(h), -1, 2, 2).transpose(1, 2) if self.heads else h
         mixed = functional.scaled_dot_product_attention(parts, parts, parts, is_causal=self.causal)
         return (mixed.transpose(1, 2).flatten(2) if self.heads else mixed).mean(1)
 
