@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from streammeta.errors import Reason
-from streammeta.prequential import Prequential
+from streammeta.evaluation.prequential import Prequential
 
 
 @dataclass(frozen=True, slots=True)

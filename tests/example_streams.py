@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from streammeta.codec import MSGPACK
-from streammeta.cutting import Sizes
+from streammeta.episodes.cutter import Sizes
 from streammeta.events import Array, Batch, Episode, Record, TaskEvent
 
 HEADERS = (("content-type", MSGPACK.encode()),)

@@ -13,9 +13,9 @@ import numpy as np
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
 from streammeta.events import Cut, Positions, Record, Run, episode_of
-from streammeta.store.base import Meta, TaskRow
-from streammeta.store.memory import MemoryStore
-from streammeta.store.order_log import OrderLog
+from streammeta.state.memory_store import MemoryStore
+from streammeta.state.order_log import OrderLog
+from streammeta.state.store import Meta, TaskRow
 from streammeta.stream.base import Waiting, untold
 
 

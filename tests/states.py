@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from streammeta.algorithms.base import State
-from streammeta.checkpoint import Checkpoint, Origin, pack
-from streammeta.engine import Progress
-from streammeta.network import Parameter
-from streammeta.store.base import TaskRow, TaskStats
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
+from streammeta.learner.engine import Progress
+from streammeta.models.network import Parameter
+from streammeta.state.checkpoint import Checkpoint, Origin, pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.store import TaskRow, TaskStats
 
 LAYOUT = (Parameter("0.weight", (1, 2)), Parameter("0.bias", (1,)))
 TASKS = ("a/1", "b", "ünï")

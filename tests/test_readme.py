@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from consumers.learner import build_brain
 from streammeta.cli import VERBS
 from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
@@ -19,6 +18,7 @@ from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
 from streammeta.events import Examples, HalfExamples, Record
 from streammeta.observe.catalogue import CATALOGUE
+from streammeta.runtime.assembly import build_brain
 from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]

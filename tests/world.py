@@ -11,22 +11,22 @@ from types import UnionType
 
 import torch
 
-from consumers.learner import Brain, assemble, build_brain, restore
-from consumers.replay import untimed
-from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash, fit
 from streammeta.errors import BadEvent
 from streammeta.events import Record
-from streammeta.loop import Controls
 from streammeta.outcomes import Observer, Outcome
+from streammeta.programs.replay import untimed
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.source import ReplaySource
-from streammeta.store.base import TaskRow
-from streammeta.store.memory import MemoryStore
-from streammeta.tape import NoTape, Tape
+from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.tape import NoTape, Tape
+from streammeta.state.checkpoint import Checkpoint, unpack
+from streammeta.state.memory_store import MemoryStore
+from streammeta.state.store import TaskRow
 from tests.scripted import CollectedDeadLetters, Fuse, FusedOrderLog, FusedStore, Killed, ScriptedSource
 
 CONFIG = Config.model_validate(

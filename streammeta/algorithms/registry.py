@@ -27,7 +27,7 @@ from streammeta.config.outer import (
     SgdSection,
     SngdmSection,
 )
-from streammeta.network import Network
+from streammeta.models.network import Network
 
 _OF_DIMENSION: Mapping[str, Callable[..., MetaLearner]] = {
     "moml": moml,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from streammeta.errors import ConfigError
-from streammeta.network import Layout
+from streammeta.models.network import Layout
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def head_split(layout: Layout, pattern: str | None = None) -> Split:
     Raises:
         ConfigError: no parameter is in the head, or none outside.
 
-    >>> from streammeta.network import Parameter
+    >>> from streammeta.models.network import Parameter
     >>> layout = (Parameter("0.weight", (2, 3)), Parameter("2.weight", (1, 2)), Parameter("2.bias", (1,)))
     >>> head_split(layout)
     Split(sizes=(6, 3), in_head=(False, True))

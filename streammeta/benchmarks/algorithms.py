@@ -6,12 +6,12 @@ from itertools import islice
 
 import torch
 
-from consumers.learner import build_brain
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result, seconds_per_call
 from streammeta.config import Config, load_config
 from streammeta.config.algorithms import NAMES
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Batch, Episode
+from streammeta.runtime.assembly import build_brain
 
 TOGETHER = 4
 """Events of an iteration of the algorithms that need several tasks at once."""

@@ -18,21 +18,21 @@ from contextlib import closing, contextmanager
 from itertools import count, cycle, islice
 from typing import IO
 
-from consumers.daemon import KeepGoing, run_daemon
-from consumers.learner import build_brain
-from producers.messages import messages
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
-from streammeta.checkpoint import Checkpoint, pack
 from streammeta.config import Config, load_config
-from streammeta.engine import Progress
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Record
+from streammeta.learner.engine import Progress
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.outcomes import Turned
-from streammeta.store.base import Meta, TaskRow, TaskStats
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
+from streammeta.programs.daemon import KeepGoing, run_daemon
+from streammeta.runtime.assembly import build_brain
+from streammeta.sending.messages import messages
+from streammeta.state.checkpoint import Checkpoint, pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.store import Meta, TaskRow, TaskStats
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
 

@@ -8,12 +8,9 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 
-from consumers.learner import Brain, assemble, build_brain, restore
-from producers.messages import messages
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
-from streammeta.checkpoint import RecordingMark
 from streammeta.config import Config, load_config
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Positions, Record
 from streammeta.outcomes import Learned
 from streammeta.recording.flight import FlightRecorder
@@ -21,11 +18,14 @@ from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
 from streammeta.recording.source import ReplaySource
 from streammeta.recording.writer import Writer
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
-from streammeta.store.order_log import OrderLog
+from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.tape import Tape
+from streammeta.sending.messages import messages
+from streammeta.state.checkpoint import RecordingMark
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
-from streammeta.tape import Tape
 
 SMALL_EVENTS = 1_000_000
 LEARNED_EVENTS = 3000

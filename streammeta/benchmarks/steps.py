@@ -5,12 +5,12 @@ from functools import partial
 
 import torch
 
-from consumers.learner import build_brain
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result, seconds_per_call
 from streammeta.codec import decode, encode_json, encode_msgpack
 from streammeta.config import load_config
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Batch, Episode, Record
+from streammeta.runtime.assembly import build_brain
 
 
 def steps() -> Iterator[Result]:

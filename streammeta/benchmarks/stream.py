@@ -7,19 +7,19 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from consumers.learner import assemble, build_brain, restore
-from producers.messages import messages
-from producers.publish import Pace, open_producer, publish
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
 from streammeta.config import Config, load_config
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.outcomes import Learned
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
-from streammeta.store.order_log import OrderLog
-from streammeta.stream.dead_letters import KafkaDeadLetters
-from streammeta.stream.embedded import EmbeddedBroker
-from streammeta.stream.kafka import KafkaSource
+from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.sending.messages import messages
+from streammeta.sending.publish import Pace, open_producer, publish
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.order_log import OrderLog
+from streammeta.stream.embedded.broker import EmbeddedBroker
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.source import KafkaSource
 
 EVENTS = 5000
 

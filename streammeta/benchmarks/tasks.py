@@ -15,20 +15,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from consumers.learner import Brain, assemble, build_brain, restore
-from producers.messages import messages
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.benchmarks.result import Result
-from streammeta.checkpoint import Checkpoint, pack
 from streammeta.config import Config, load_config
-from streammeta.engine import Progress
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Record
-from streammeta.loop import Controls
+from streammeta.learner.engine import Progress
 from streammeta.outcomes import Learned, Outcome
-from streammeta.store.base import TaskRow, TaskStats
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
-from streammeta.store.order_log import OrderLog
+from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.loop import Controls
+from streammeta.sending.messages import messages
+from streammeta.state.checkpoint import Checkpoint, pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.order_log import OrderLog
+from streammeta.state.store import TaskRow, TaskStats
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
 
 FEW, MANY = 100, 100_000

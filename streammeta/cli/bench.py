@@ -15,7 +15,7 @@ from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
 from streammeta.benchmarks.tasks import tasks
-from streammeta.machine import machine
+from streammeta.observe.machine import machine
 
 SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "steps": steps,

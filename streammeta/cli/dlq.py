@@ -14,15 +14,15 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from producers.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
 from streammeta.errors import Reason
-from streammeta.loop import Controls
 from streammeta.observe.logs import configure_logging
-from streammeta.signals import signals_to
-from streammeta.stream.access import KafkaSettings
-from streammeta.stream.letters import Letter, Notes, dead_letter_records, letter_of
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.signals import signals_to
+from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
+from streammeta.stream.kafka.access import KafkaSettings
+from streammeta.stream.kafka.letters import Letter, Notes, dead_letter_records, letter_of
 
 COLUMNS: Final = ("time", "reason", "from", "key", "bytes", "replayed", "message")
 """Those of the table; the others are in the JSON."""

@@ -10,21 +10,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from consumers.learner import Brain, brain_of
-from producers.omniglot import Split, Ways
-from producers.omniglot import omniglot as omniglot_events
-from producers.omniglot_data import load_drawings
-from producers.sinusoid import Sinusoids
-from producers.sinusoid import sinusoid as sinusoid_events
-from streammeta import evaluation
 from streammeta.algorithms.base import State
-from streammeta.checkpoint import Checkpoint
 from streammeta.cli.state import OUTPUT, STATE, opened
 from streammeta.config.secret import masked
+from streammeta.datasets.omniglot import Split, Ways
+from streammeta.datasets.omniglot import omniglot as omniglot_events
+from streammeta.datasets.omniglot_data import load_drawings
+from streammeta.datasets.sinusoid import Sinusoids
+from streammeta.datasets.sinusoid import sinusoid as sinusoid_events
 from streammeta.errors import BadEvent, StateError
-from streammeta.evaluation import Scores
+from streammeta.evaluation import unseen as evaluation
+from streammeta.evaluation.unseen import Scores
 from streammeta.events import Array, Episode
-from streammeta.graphs import refuse_machine_fault
+from streammeta.learner.graphs import refuse_machine_fault
+from streammeta.runtime.assembly import Brain, brain_of
+from streammeta.state.checkpoint import Checkpoint
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
 SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from producers.messages import Format, messages
-from producers.omniglot import SPLITS, Split, Ways
-from producers.omniglot import omniglot as omniglot_events
-from producers.omniglot_data import load_drawings
-from producers.sinusoid import Sinusoids
-from producers.sinusoid import sinusoid as sinusoid_events
 from streammeta.cli.produce_table import table
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
+from streammeta.datasets.omniglot import SPLITS, Split, Ways
+from streammeta.datasets.omniglot import omniglot as omniglot_events
+from streammeta.datasets.omniglot_data import load_drawings
+from streammeta.datasets.sinusoid import Sinusoids
+from streammeta.datasets.sinusoid import sinusoid as sinusoid_events
 from streammeta.events import Array, Episode
+from streammeta.sending.messages import Format, messages
 
 Events = Iterator[tuple[str, Episode[Array]]]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from producers.messages import Format, table_messages
-from producers.table import Example, Rows, Scaling, series
-from producers.table import table as examples_of
-from producers.table_data import Missing, Roles, load_rows, load_wide
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
+from streammeta.datasets.table import Example, Rows, Scaling, series
+from streammeta.datasets.table import table as examples_of
+from streammeta.datasets.table_data import Missing, Roles, load_rows, load_wide
+from streammeta.sending.messages import Format, table_messages
 
 
 @click.command()

@@ -16,19 +16,19 @@ from pathlib import Path
 
 import click
 
-from consumers.daemon import Connect, KeepGoing, connect_kafka, run_daemon
-from producers.messages import messages
-from producers.sinusoid import Sinusoids, sinusoid
 from streammeta.cli.run import live_console
 from streammeta.config import Config, load_config
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import StreammetaError
 from streammeta.events import Record
 from streammeta.observe.status import Snapshot
-from streammeta.stream import watchdog
+from streammeta.programs.daemon import Connect, KeepGoing, connect_kafka, run_daemon
+from streammeta.sending.messages import messages
 from streammeta.stream.base import DeadLetters, Source
-from streammeta.stream.embedded import EmbeddedBroker
+from streammeta.stream.embedded import watchdog
+from streammeta.stream.embedded.broker import EmbeddedBroker
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
-from streammeta.stream.topics import ensure_topic
+from streammeta.stream.kafka.topics import ensure_topic
 
 TASKS = 20
 EVENTS_PER_SECOND = 300.0

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from consumers import recorder
-from consumers.recorder import Range, Recorded
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config import config_sources
 from streammeta.config import load_config
+from streammeta.programs import recorder
+from streammeta.programs.recorder import Range, Recorded
 from streammeta.recording.selection import Bound
 
 EVERY_SECONDS = 10.0

@@ -16,21 +16,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from consumers.comparison import Curve, compare, draw
-from consumers.replay import replay as learn
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config import config_sources
 from streammeta.cli.run import live_console
 from streammeta.clock import Clock
 from streammeta.config import Config, load_config
-from streammeta.loop import Controls
+from streammeta.evaluation.prequential import WINDOW
 from streammeta.observe.catalogue import PHASES
 from streammeta.observe.logs import configure_logging
 from streammeta.observe.status import Snapshot
-from streammeta.prequential import WINDOW
+from streammeta.programs.comparison import Curve, compare, draw
+from streammeta.programs.replay import replay as learn
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Bound, Selection
-from streammeta.signals import signals_to
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.signals import signals_to
 
 EVERY_SECONDS = 10.0
 """Between two log lines, where no terminal shows the progress."""
@@ -245,8 +245,8 @@ def _put_back(
     output: str,
 ) -> None:
     # Imported here, so that learning from a recording does not wait for kafka-python's producer.
-    from producers.replayer import Replayer, Timing, prepare, sender_of
-    from producers.transactions import Target
+    from streammeta.sending.replayer import Replayer, Timing, prepare, sender_of
+    from streammeta.sending.transactions import Target
 
     configure_logging(config.log.level, config.log.format)
     recording.check(selection)

@@ -14,19 +14,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from streammeta.machine import machine
-from streammeta.reproduce import m4 as m4_
+from streammeta.observe.machine import machine
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
 from streammeta.reproduce import omniglot as omniglot_
 from streammeta.reproduce import quadratic as quadratic_
-from streammeta.reproduce import sinewave as sinewave_
 from streammeta.reproduce import steps as steps_
 from streammeta.reproduce.learners import LEARNERS
+from streammeta.reproduce.m4 import experiment as m4_
 from streammeta.reproduce.plot import require_matplotlib, save_plot
 from streammeta.reproduce.report import Curve, Measured, Report, Row
 from streammeta.reproduce.report import Progress as Told
-from streammeta.reproduce.sinewave_methods import METHODS
+from streammeta.reproduce.sinewave import experiment as sinewave_
+from streammeta.reproduce.sinewave.methods import METHODS
 
 Command = Callable[..., None]
 

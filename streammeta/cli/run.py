@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from consumers.daemon import Taping, no_tape, run_daemon
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
+from streammeta.programs.daemon import Taping, no_tape, run_daemon
 
 
 @click.command()

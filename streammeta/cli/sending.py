@@ -17,11 +17,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from producers.messages import FORMATS, Message
 from streammeta.config import load_config
+from streammeta.sending.messages import FORMATS, Message
 
 if TYPE_CHECKING:
-    from producers.publish import Published
+    from streammeta.sending.publish import Published
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -84,7 +84,7 @@ def send(
 ) -> None:
     """Publish the first `events` messages with the options of `TARGET`, and tell what was sent."""
     # Imported here, so that --help does not wait for kafka-python.
-    from producers.publish import Pace, Schedule, open_producer, publish
+    from streammeta.sending.publish import Pace, Schedule, open_producer, publish
 
     kafka = load_config(path, _overrides(bootstrap_servers=bootstrap_servers, topic=topic)).kafka
     stream = islice(stream, events)

@@ -12,14 +12,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from consumers.learner import brain_of
-from streammeta import export as exporting
-from streammeta.buffers import unpack_buffer
-from streammeta.checkpoint import Checkpoint, unpack
 from streammeta.errors import StateError, StreammetaError
-from streammeta.store.base import TaskStats
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbSnapshot, LmdbStore
+from streammeta.runtime.assembly import brain_of
+from streammeta.state import export as exporting
+from streammeta.state.buffers import unpack_buffer
+from streammeta.state.checkpoint import Checkpoint, unpack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbSnapshot, LmdbStore
+from streammeta.state.store import TaskStats
 
 STATE = click.option(
     "--state", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="state.dir"

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from streammeta.errors import Reason
+from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
 from streammeta.outcomes import (
@@ -21,7 +22,6 @@ from streammeta.outcomes import (
     Skipped,
     Turned,
 )
-from streammeta.prequential import Fading, Prequential
 
 FIRST_EVENTS = 50
 """Events whose mean is the first value of a loss, with which later ones are compared."""

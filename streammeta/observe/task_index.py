@@ -12,7 +12,7 @@ import numpy as np
 
 from streammeta.observe.track import Numbers
 from streammeta.outcomes import Learned, Outcome
-from streammeta.store.base import TaskStats
+from streammeta.state.store import TaskStats
 
 CAPACITY: Final = 50_000
 VISITS: Final = 16

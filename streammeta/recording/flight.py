@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streammeta.checkpoint import Checkpoint, RecordingMark
 from streammeta.errors import RecordingError
 from streammeta.events import Positions, Record
 from streammeta.recording.writer import PART_BYTES, Writer
+from streammeta.state.checkpoint import Checkpoint, RecordingMark
 
 
 class FlightRecorder:

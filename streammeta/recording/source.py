@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from streammeta.checkpoint import Checkpoint, RecordingMark
 from streammeta.errors import RecordingError
 from streammeta.events import Positions, Record, Run
 from streammeta.recording.reader import Chunk, Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.table import records_of
+from streammeta.state.checkpoint import Checkpoint, RecordingMark
 from streammeta.stream.base import Waiting, untold
 
 POLL_ROWS = 500

@@ -39,7 +39,7 @@ from streammeta.recording.manifest import (
 )
 from streammeta.recording.spool import Spool
 from streammeta.recording.table import SCHEMA, Tally, batch_of
-from streammeta.store.directory import locked, unlock
+from streammeta.state.directory import locked, unlock
 
 PART_BYTES: Final = 64 << 20
 """Bytes of the spool that become a part; zstd makes a tenth to a half of them."""

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from streammeta.checkpoint import Checkpoint
 from streammeta.config.secret import masked
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import DROPPED as DROP_REASONS
@@ -18,7 +17,8 @@ from streammeta.observe.history import DROPPED, History, View
 from streammeta.observe.history_file import unpack
 from streammeta.observe.rates import as_configured
 from streammeta.observe.status import FIRST_EVENTS
-from streammeta.store.base import TaskStats
+from streammeta.state.checkpoint import Checkpoint
+from streammeta.state.store import TaskStats
 
 MAX_TASKS: Final = 1000
 """Tasks in a report: the worst."""

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.errors import StreammetaError
-from streammeta.evaluation import Mean, Scores, evaluate
+from streammeta.evaluation.unseen import Mean, Scores, evaluate
 from streammeta.events import Array, Batch, Episode
-from streammeta.network import Network
+from streammeta.learner.tracing import Steps
+from streammeta.models.network import Network
 from streammeta.reproduce.report import Curve, Measured
-from streammeta.tracing import Steps
 
 Stream = Iterator[tuple[str, Episode[Array]]]
 """Task ids and what an event brings of them."""

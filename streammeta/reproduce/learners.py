@@ -12,7 +12,7 @@ from streammeta.algorithms.moml import moml
 from streammeta.algorithms.multi_step_maml import multi_step_maml
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.split import head_split
-from streammeta.network import Network
+from streammeta.models.network import Network
 
 LAMBDA, NU, RIDGE = 0.1, 0.01, 0.01
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
-from streammeta.network import Network, load_network
+from streammeta.models.network import Network, load_network
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.live_bytes import peak_bytes
 from streammeta.reproduce.mnist1d_data import CLASSES, digits

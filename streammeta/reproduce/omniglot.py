@@ -15,12 +15,12 @@ from typing import Final
 
 import torch
 
-from producers.omniglot import Ways
-from producers.omniglot import omniglot as events_of
-from producers.omniglot_data import load_drawings
 from streammeta.algorithms.outer import adam
 from streammeta.algorithms.steps import adapt
-from streammeta.network import Network, load_network
+from streammeta.datasets.omniglot import Ways
+from streammeta.datasets.omniglot import omniglot as events_of
+from streammeta.datasets.omniglot_data import load_drawings
+from streammeta.models.network import Network, load_network
 from streammeta.reproduce.few_shot import curve, interval, learned, scored
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.report import Measured, Panel, Progress, Report, Row

@@ -20,7 +20,7 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex, TaskRow
 from streammeta.observe.track import Numbers
 from streammeta.observe.trouble import Case, diagnose
-from streammeta.store.base import TaskStats
+from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5
 """Last seconds that each message of the stream carries: a page that misses some is still whole."""

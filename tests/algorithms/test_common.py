@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import MetaLearner, State
-from streammeta.checkpoint import Checkpoint, Origin, pack, unpack
-from streammeta.engine import Progress
 from streammeta.events import Batch, Episode
-from streammeta.tracing import state_tensors
+from streammeta.learner.engine import Progress
+from streammeta.learner.tracing import state_tensors
+from streammeta.state.checkpoint import Checkpoint, Origin, pack, unpack
 from tests.algorithms.learners import COUPLED, LEARNERS, SEVERAL_STEPS, TOGETHER
 from tests.algorithms.problems import PROBLEMS, Problem, generator
 from tests.algorithms.traced import Step, traced

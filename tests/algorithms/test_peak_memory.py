@@ -13,7 +13,7 @@ from streammeta.algorithms.memory_reduced import memory_reduced
 from streammeta.algorithms.outer import sgd
 from streammeta.algorithms.split import head_split
 from streammeta.events import Batch, Episode
-from streammeta.network import Network
+from streammeta.models.network import Network
 from streammeta.reproduce.live_bytes import peak_bytes
 from tests.algorithms.problems import generator
 from tests.networks import network

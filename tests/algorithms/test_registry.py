@@ -8,8 +8,8 @@ from streammeta.config import Config, load_config
 from streammeta.config.fields import fields, variants
 from streammeta.config.outer import ScheduleSection
 from streammeta.events import Batch, Episode
-from streammeta.network import Network, load_network
-from streammeta.tracing import Steps
+from streammeta.learner.tracing import Steps
+from streammeta.models.network import Network, load_network
 
 NAMES = sorted(variants("algorithm"))
 CHANGES = {

@@ -6,7 +6,7 @@ import torch
 from streammeta.algorithms.split import Split, head_split
 from streammeta.errors import ConfigError
 from streammeta.models import mlp
-from streammeta.network import Parameter
+from streammeta.models.network import Parameter
 
 LAYOUT = tuple(Parameter(name, tuple(p.shape)) for name, p in mlp([2, 3, 4, 1]).named_parameters())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streammeta.stream.embedded import EmbeddedBroker
+from streammeta.stream.embedded.broker import EmbeddedBroker
 from tests.brokers.broker import KAFKA, ApacheKafka, Broker
 
 LEAKED = "unclosed <(socket|ssl)"

@@ -12,11 +12,11 @@ import pytest
 from kafka import KafkaProducer, errors
 
 from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, StreammetaError, TopicMissing
-from streammeta.stream.access import client_config, connect
-from streammeta.stream.dead_letters import KafkaDeadLetters
-from streammeta.stream.kafka import KafkaSource
-from streammeta.stream.refusals import without_secrets, words
-from streammeta.stream.topics import ensure_topic
+from streammeta.stream.kafka.access import client_config, connect
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.refusals import without_secrets, words
+from streammeta.stream.kafka.source import KafkaSource
+from streammeta.stream.kafka.topics import ensure_topic
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
 
 

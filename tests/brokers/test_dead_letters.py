@@ -16,8 +16,8 @@ from kafka import KafkaConsumer, TopicPartition, errors
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
 from streammeta.events import Record
-from streammeta.stream import dead_letters
-from streammeta.stream.dead_letters import HEADER_PREFIX, MESSAGE_BYTES, KafkaDeadLetters, error_headers
+from streammeta.stream.kafka import dead_letters
+from streammeta.stream.kafka.dead_letters import HEADER_PREFIX, MESSAGE_BYTES, KafkaDeadLetters, error_headers
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
 
 REFUSAL = BadEvent(Reason.BAD_TENSOR, "x: 3 numbers for shape [2, 2]")

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from producers import redelivery
-from producers.redelivery import Redelivery, Wanted
-from producers.transactions import Transactions
 from streammeta.cli import main
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Record
-from streammeta.stream.dead_letters import KafkaDeadLetters
-from streammeta.stream.letters import NOTE, dead_letter_records, letter_of, note_of
+from streammeta.sending import redelivery
+from streammeta.sending.redelivery import Redelivery, Wanted
+from streammeta.sending.transactions import Transactions
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.letters import NOTE, dead_letter_records, letter_of, note_of
 from tests.brokers.broker import Broker, Settings, fresh
 
 BROKERS = ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)]

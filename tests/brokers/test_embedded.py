@@ -12,13 +12,13 @@ import psutil
 import pytest
 
 from streammeta.errors import BrokerUnavailable
-from streammeta.stream import embedded
-from streammeta.stream.embedded import EmbeddedBroker, broker_available
+from streammeta.stream.embedded import broker as embedded
+from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.brokers.broker import eventually
 
 PARENT = """
 import time
-from streammeta.stream.embedded import EmbeddedBroker
+from streammeta.stream.embedded.broker import EmbeddedBroker
 broker = EmbeddedBroker()
 broker.start()
 print(broker.bootstrap_servers, flush=True)

@@ -11,11 +11,11 @@ from kafka import KafkaProducer, TopicPartition
 from streammeta.codec import decode
 from streammeta.errors import BadEvent, LostOffsets, Reason, StreammetaError
 from streammeta.events import Run
-from streammeta.stream import runs
-from streammeta.stream.dead_letters import KafkaDeadLetters
-from streammeta.stream.header_keys import HeaderKey
-from streammeta.stream.kafka import KafkaSource
-from streammeta.stream.silence import SILENCE_SECONDS, Silence
+from streammeta.stream.kafka import runs
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.header_keys import HeaderKey
+from streammeta.stream.kafka.silence import SILENCE_SECONDS, Silence
+from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, Settings, eventually, fresh
 from tests.contracts.source import drain, values
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from streammeta.stream.kafka import KafkaSource
+from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import ApacheKafka, eventually, fresh
 from tests.contracts.source import drain, values
 

@@ -6,13 +6,13 @@ import pytest
 from kafka import KafkaAdminClient
 from structlog.testing import capture_logs
 
-from producers.replayer import prepare
-from producers.transactions import Target
 from streammeta.clock import Clock
 from streammeta.errors import ConfigError
 from streammeta.recording.reader import Recording
-from streammeta.stream.access import connected
-from streammeta.stream.topics import Administration
+from streammeta.sending.replayer import prepare
+from streammeta.sending.transactions import Target
+from streammeta.stream.kafka.access import connected
+from streammeta.stream.kafka.topics import Administration
 from tests.brokers.broker import Broker, fresh
 from tests.recording.samples import stream, write
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streammeta.stream.kafka import KafkaSource
+from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, fresh
 from tests.contracts.source import SourceContract
 

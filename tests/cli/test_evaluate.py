@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from consumers.learner import build_brain, restore
-from streammeta.checkpoint import pack
 from streammeta.config import load_config
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
-from streammeta.store.memory import MemoryStore
+from streammeta.runtime.assembly import build_brain, restore
+from streammeta.state.checkpoint import pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.memory_store import MemoryStore
 from tests.cli.conftest import Invoke
 
 

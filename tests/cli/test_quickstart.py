@@ -24,8 +24,8 @@ from streammeta.cli.quickstart import (
 from streammeta.codec import decode
 from streammeta.config import Config, load_config
 from streammeta.events import Record, Run
-from streammeta.loop import Controls
-from streammeta.signals import signals_to
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.signals import signals_to
 from streammeta.stream.generated import GeneratedSource
 from tests.cli.conftest import Invoke
 from tests.end_to_end.program import wait_until

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from producers.messages import messages
-from producers.sinusoid import Sinusoids, sinusoid
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Record
+from streammeta.sending.messages import messages
 from tests.cli.conftest import Invoke
 from tests.recording.samples import TOPIC, stream, write
 

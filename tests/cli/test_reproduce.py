@@ -8,7 +8,7 @@ import pytest
 
 from streammeta.reproduce import steps
 from streammeta.reproduce.report import Measured, Report, Row
-from streammeta.reproduce.sinewave_methods import METHODS
+from streammeta.reproduce.sinewave.methods import METHODS
 from tests.cli.conftest import Invoke
 
 EXPERIMENTS = ("sinewave", "quadratic", "steps", "memory", "omniglot", "mnist1d", "m4")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streammeta.cli import VERBS
-from streammeta.store.directory import StateDirectory
+from streammeta.state.directory import StateDirectory
 from tests.cli.conftest import Invoke
 from tests.states import make_state
 

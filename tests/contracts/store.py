@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streammeta.store.base import Meta, Store, TaskRow, TaskStats
-from tests.store.strategies import commits, metas, rows, task_ids
+from streammeta.state.store import Meta, Store, TaskRow, TaskStats
+from tests.state.strategies import commits, metas, rows, task_ids
 
 NewStore = Callable[[], AbstractContextManager[Store]]
 

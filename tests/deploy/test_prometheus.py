@@ -14,7 +14,7 @@ import pytest
 from streammeta.codec import CONTENT_TYPE, MSGPACK, encode_msgpack
 from streammeta.events import episode_of
 from streammeta.observe.catalogue import CATALOGUE
-from streammeta.stream.embedded import EmbeddedBroker, broker_available
+from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.brokers.broker import Broker, fresh
 from tests.brokers.conftest import collect_sockets
 from tests.deploy.expressions import (

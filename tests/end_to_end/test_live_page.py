@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 
-from streammeta.stream.embedded import EmbeddedBroker
+from streammeta.stream.embedded.broker import EmbeddedBroker
 from tests.end_to_end.program import Daemon, running, succeed
 from tests.web.browser import Watched, chromium, opened
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from streammeta.events import Record
-from streammeta.stream.kafka import KafkaSource
+from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, eventually, fresh
 from tests.end_to_end.program import Daemon, running, same_bits, streammeta, succeed, wait_until
 from tests.recording.samples import read, stream, write

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from producers.sinusoid import Sinusoids, sinusoid
+from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end import reference
 from tests.end_to_end.program import Daemon, succeed

@@ -2,9 +2,9 @@
 
 import torch
 
-import consumers.daemon
-from streammeta.graphs import trace
+import streammeta.programs.daemon
+from streammeta.learner.graphs import trace
 
 trace(lambda flat: [flat[0] + 1], [torch.ones(1)])
 
-__all__ = ["consumers"]
+__all__ = ["streammeta"]

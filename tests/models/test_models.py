@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from consumers.learner import build_brain, restore
 from streammeta.config import load_config
-from streammeta.engine import Engine
 from streammeta.events import Array, TaskEvent, episode_of
-from streammeta.memories import Memories
-from streammeta.store.memory import MemoryStore
+from streammeta.learner.engine import Engine
+from streammeta.runtime.assembly import build_brain, restore
+from streammeta.state.memories import Memories
+from streammeta.state.memory_store import MemoryStore
 from tests.models.plain import LOSSES, Plain, Set
 from tests.models.table import CASES, INPUTS, ONCE_WRONG, Case, build, case_of
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from streammeta.errors import Reason
+from streammeta.evaluation.prequential import Prequential
 from streammeta.outcomes import Checkpointed, Learned, Refused, Turned
-from streammeta.prequential import Prequential
 
 FIRST = Learned(
     topic="tasks",

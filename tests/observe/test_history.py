@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from streammeta.errors import Reason
-from streammeta.forgetting import Recalled
+from streammeta.evaluation.forgetting import Recalled
+from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.history import CAPACITY, RECENT, History
 from streammeta.observe.history_file import pack, unpack
 from streammeta.outcomes import Duplicate, Expired, Skipped
-from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 FADING = {

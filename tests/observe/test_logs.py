@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from streammeta.errors import ConfigError, Reason
+from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.logs import LogLines, configure_logging
-from streammeta.prequential import Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 

@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streammeta.errors import Reason
+from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
 from streammeta.outcomes import Duplicate, Outcome, Turned
-from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 
 CONTRACT = {

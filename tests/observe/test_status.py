@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from streammeta.errors import Reason
+from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.status import Status
 from streammeta.outcomes import Duplicate
-from streammeta.prequential import Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streammeta.observe.task_index import VISITS, TaskIndex
-from streammeta.store.base import TaskStats
+from streammeta.state.store import TaskStats
 from tests.observe.outcomes import Clock, learned, turned
 
 events = st.lists(

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from streammeta.errors import Reason
-from streammeta.forgetting import Recalled
+from streammeta.evaluation.forgetting import Recalled
+from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.status import Status
 from streammeta.observe.terminal import TerminalView
-from streammeta.prequential import Prequential, Scores
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 

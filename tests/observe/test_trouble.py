@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from streammeta.errors import Reason
+from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.observe.history import History
 from streammeta.observe.status import Status
 from streammeta.observe.trouble import Case, Trouble, diagnose
 from streammeta.outcomes import Duplicate, Expired, Outcome, Skipped
-from streammeta.prequential import Fading, Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 

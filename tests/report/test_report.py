@@ -7,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from streammeta.checkpoint import pack
 from streammeta.config import Config
 from streammeta.config.show import document
-from streammeta.engine import Progress
-from streammeta.machine import machine
+from streammeta.evaluation.prequential import Prequential, Scores
+from streammeta.learner.engine import Progress
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
+from streammeta.observe.machine import machine
 from streammeta.outcomes import Expired
-from streammeta.prequential import Prequential, Scores
 from streammeta.report.page import bundle, report_data
 from streammeta.report.picture import report_picture
 from streammeta.report.run import Run, read_run
-from streammeta.store.base import Meta
-from streammeta.store.directory import StateDirectory
-from streammeta.store.lmdb import LmdbStore
+from streammeta.state.checkpoint import pack
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.store import Meta
 from streammeta.web.app import STATIC
 from tests.cli.conftest import Invoke, streammeta
 from tests.observe.outcomes import Clock, learned, refused, turned

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from producers.omniglot import Drawings
 from streammeta.algorithms.outer import sgd
+from streammeta.datasets.omniglot import Drawings
 from streammeta.errors import StreammetaError
 from streammeta.reproduce import omniglot as omniglot_
 from streammeta.reproduce.few_shot import learned

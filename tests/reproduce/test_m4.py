@@ -10,12 +10,12 @@ import pytest
 
 from streammeta.errors import ConfigError, StreammetaError
 from streammeta.events import Array
-from streammeta.network import load_network, unflatten
-from streammeta.reproduce import m4 as m4_
-from streammeta.reproduce.m4 import NAIVE, RIVER, m4
+from streammeta.models.network import load_network, unflatten
+from streammeta.reproduce.m4 import experiment as m4_
+from streammeta.reproduce.m4.experiment import NAIVE, RIVER, m4
 from streammeta.reproduce.m4_network import HIDDEN_GAIN
 from streammeta.reproduce.report import Report
-from streammeta.stream.embedded import broker_available
+from streammeta.stream.embedded.broker import broker_available
 from tests.reproduce.quiet import quiet
 
 SERIES, HOURS = 4, 60

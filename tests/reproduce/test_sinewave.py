@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from streammeta.events import Batch, Episode
-from streammeta.reproduce import sinewave as sinewave_
 from streammeta.reproduce.population import compiled
-from streammeta.reproduce.sinewave import begin, network, sinewave
-from streammeta.reproduce.sinewave_data import Plan, first_visits, fresh_test, published_test, training
-from streammeta.reproduce.sinewave_methods import METHODS
+from streammeta.reproduce.sinewave import experiment as sinewave_
+from streammeta.reproduce.sinewave.data import Plan, first_visits, fresh_test, published_test, training
+from streammeta.reproduce.sinewave.experiment import begin, network, sinewave
+from streammeta.reproduce.sinewave.methods import METHODS
 from tests.reproduce.quiet import quiet
 
 

@@ -3,10 +3,10 @@
 import math
 import random
 
+from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.history import History
 from streammeta.observe.task_index import TaskIndex
 from streammeta.outcomes import Observer, Outcome
-from streammeta.prequential import Prequential
 from tests.observe.outcomes import Clock, checkpointed, learned, turned
 
 TASKS = 10_000

@@ -20,7 +20,7 @@ from streammeta.web.shown import Shown
 from tests.observe.outcomes import Clock
 
 if TYPE_CHECKING:
-    from streammeta.store.base import TaskStats
+    from streammeta.state.store import TaskStats
 
 
 class Daemon:

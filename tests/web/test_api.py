@@ -13,7 +13,7 @@ from streammeta.config import Config
 from streammeta.config.secret import MASK
 from streammeta.config.show import document
 from streammeta.observe.status import Snapshot
-from streammeta.store.base import TaskStats
+from streammeta.state.store import TaskStats
 from streammeta.web import feed
 from tests.observe.outcomes import learned, refused, turned
 from tests.web.shown import Daemon

@@ -13,9 +13,9 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser
 
 from streammeta.errors import Reason
-from streammeta.forgetting import Recalled
+from streammeta.evaluation.forgetting import Recalled
+from streammeta.evaluation.prequential import Fading, Prequential, Scores
 from streammeta.outcomes import Expired, Skipped
-from streammeta.prequential import Fading, Prequential, Scores
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, chromium, opened
 from tests.web.long_run import simulate

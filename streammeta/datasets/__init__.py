@@ -1,0 +1,1 @@
+"""Streams of tasks, from closed forms and from data sets."""

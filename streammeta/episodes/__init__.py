@@ -1,0 +1,1 @@
+"""What `[events]` configures: examples cut into episodes, episodes gathered into iterations."""

@@ -1,0 +1,311 @@
+"""The learner's step as a traced graph, one per shape of episode.
+
+A trace runs the ATen operations of the eager step, writes in place replaced by operations that give new
+tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operations eagerly: slower, same bits.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, SupportsInt, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functionalize
+
+from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
+from streammeta.errors import BadEvent, Reason
+from streammeta.events import Array, Batch, Episode
+from streammeta.learner.graphs import FlatStep, first_line, refusal, refuse_machine_fault, trace
+from streammeta.learner.verification import Output, verify
+from streammeta.models.network import Network
+
+MAX_TRACES: Final = 64
+"""Traces kept; each costs about half a second once."""
+
+MAX_MAPPED: Final = 4096
+"""Shapes of which it is remembered whether the tasks of an iteration are computed at once."""
+
+Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
+Verdict = TypeVar("Verdict", int, str, bool)
+
+
+def signature_of(episode: Episode[Tensor]) -> Signature:
+    """Shapes and dtypes of the four tensors."""
+    return tuple((tuple(t.shape), t.dtype) for batch in episode for t in batch)
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A step for one signature.
+
+    Attributes:
+        run: The step.
+        trusted: Whether it was compared with the plain step.
+        classes: How many classes the model tells apart (0: not a classifier).
+    """
+
+    run: FlatStep
+    classes: int
+    trusted: bool
+
+
+class Stepped(NamedTuple):
+    """What a step gives.
+
+    Attributes:
+        state, memory, info: As `learner.update` returns them.
+        finite: Whether all that is to be kept is.
+        predictions: Of the query sets before they were learned from, (B, 3, examples, …): at w, after one
+            adaptation, at the task's memory (NaN where there is none); None unless asked for.
+    """
+
+    state: State
+    memory: Tensor
+    info: Info
+    finite: bool
+    predictions: Tensor | None
+
+
+class Steps:
+    """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
+
+    def __init__(self, learner: MetaLearner, network: Network, *, predicts: bool = False) -> None:
+        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does."""
+        self._learner = learner
+        self._predicts = predicts or network.takes_classes
+        self._network = network
+        self._prepared: dict[Signature, Prepared] = {}
+        self._fits: dict[Signature, int] = {}
+        self._refused: dict[Signature, str] = {}
+        self._mapped: dict[Signature, bool] = {}
+
+    @property
+    def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
+        """The learner's."""
+        return self._learner.task_params
+
+    def meta_rate(self, state: State) -> float:
+        """The rate of the next meta-update, after its schedule."""
+        rate_of = self._learner.meta_rate
+        return (rate_of(state) if rate_of else state.meta_lr).item()
+
+    def own_params(self, state: State, memory: Tensor, support: Batch[Tensor]) -> Tensor:
+        """The task's own parameters (d,): its memory's; where it keeps none, adapted to `support`."""
+        with torch.no_grad():
+            if self._learner.task_params is None:
+                return self._learner.adapt(state, support)
+            return self._learner.task_params(state, memory)
+
+    def step(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Stepped:
+        """`learner.update`, and what is known beside it.
+
+        `episode` and `memory` carry a leading task axis.
+
+        Raises:
+            BadEvent: the model cannot take examples of these shapes, or has no such class.
+            ConfigError: the model does something that cannot be traced or replayed, or its trace gives
+                other numbers.
+            IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
+        """
+        inputs = [*state_tensors(state), memory, seen, *episode.support, *episode.query]
+        with torch.no_grad():
+            prepared = self._prepare(state, episode, inputs)
+            if prepared.classes:
+                for batch in episode:
+                    _check_classes(*batch.y.aminmax(), prepared.classes)
+            finite, predictions, *outputs = self._run(prepared, state, inputs)
+        after, rest = read_state(state, outputs)
+        known = predictions if self._predicts else None
+        return Stepped(after, rest[0], Info(*rest[1:]), bool(finite), known)
+
+    def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
+        """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
+
+        Raises:
+            BadEvent: the model cannot take examples of these shapes, or has no such class.
+            ConfigError: the model's code fails on any data.
+        """
+        kinds = [(array.shape[1:], _dtype(array)) for array in examples]
+        signature = tuple(((1, count, *shape), dtype) for count in counts for shape, dtype in kinds)
+        with torch.no_grad():
+            classes = self._check_shapes(signature, state)
+        if classes:
+            _check_classes(examples.y.min(), examples.y.max(), classes)
+
+    def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
+        """The step for these shapes, made at their first visit."""
+        signature = signature_of(episode)
+        prepared = self._prepared.get(signature)
+        if prepared is None:
+            classes = self._check_shapes(signature, state)
+            # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
+            blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
+            step = self._flat_step(state)
+            if not self._maps(signature, step, blank):
+                step = _alone(step)
+            if len(self._prepared) >= MAX_TRACES:
+                return Prepared(functionalize(step), classes, trusted=True)
+            prepared = Prepared(trace(step, blank), classes, trusted=False)
+            self._prepared[signature] = prepared
+        return prepared
+
+    def _maps(self, signature: Signature, step: FlatStep, blank: list[Tensor]) -> bool:
+        """Whether the tasks of an iteration can be computed at once; else they are, one by one.
+
+        Tried once for these shapes, after it was seen that they can be computed one by one: what fails then
+        is no fault of the model.
+        """
+        if signature[0][0][0] == 1:
+            return True
+        if signature not in self._mapped:
+            _alone(step)(*blank)
+            _remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
+        return self._mapped[signature]
+
+    def _run(self, prepared: Prepared, state: State, inputs: list[Tensor]) -> list[Tensor]:
+        """The step; compared with the plain one, task by task, on the first data that give finite numbers."""
+        if prepared.trusted:
+            return prepared.run(*inputs)
+        outputs = verify(_alone(self._flat_step(state)), prepared.run, inputs, _outputs(state))
+        prepared.trusted = bool(outputs[0])
+        return outputs
+
+    def _check_shapes(self, signature: Signature, state: State) -> int:
+        """Try the model on zeros of these shapes; the number of its classes.
+
+        A verdict is remembered (the last `MAX_TRACES`), so a flood of odd events costs little.
+        """
+        if signature in self._fits:
+            return self._fits[signature]
+        if signature not in self._refused:
+            try:
+                classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
+            except (TypeError, AttributeError, NameError) as error:
+                raise refusal(error) from error
+            except (RuntimeError, ValueError, IndexError) as error:
+                refuse_machine_fault(error)
+                _remember(self._refused, signature, first_line(error), MAX_TRACES)
+            else:
+                _remember(self._fits, signature, classes, MAX_TRACES)
+                return classes
+        reason = f"the model cannot take these shapes: {self._refused[signature]}"
+        raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
+
+    def _try(self, params: Tensor, signature: Signature) -> int:
+        x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)
+        prediction = self._network.predict(params, x)
+        self._network.loss_of(prediction, y)
+        return prediction.shape[1] if self._network.takes_classes else 0
+
+    def _flat_step(self, like: State) -> FlatStep:
+        """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""
+
+        def step(*flat: Tensor) -> list[Tensor]:
+            state, (memory, seen, *arrays) = read_state(like, list(flat))
+            episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
+            after, moved, info = self._learner.update(state, memory, seen, episode)
+            kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
+            # 0 · x is NaN exactly where x is not finite, and a sum keeps a NaN
+            finite = sum((kept_tensor * 0).sum() for kept_tensor in kept if kept_tensor.numel()) == 0
+            predictions = (
+                self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
+            )
+            return [torch.as_tensor(finite), predictions, *state_tensors(after), moved, *info]
+
+        return step
+
+    def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
+        """What `Stepped.predictions` says; shares its forward passes with the update's graph."""
+        learner, predict = self._learner, self._network.predict
+
+        def of_task(memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
+            x = episode.query.x
+            at_meta = predict(state.params, x)
+            adapted = predict(learner.adapt(state, episode.support), x)
+            unknown = torch.full_like(at_meta, torch.nan)
+            if learner.task_params is None:
+                return torch.stack((at_meta, adapted, unknown))
+            at_memory = predict(learner.task_params(state, memory), x)
+            return torch.stack((at_meta, adapted, torch.where(seen > 0, at_memory, unknown)))
+
+        predictions: Tensor = per_task(of_task)(memory, seen, episode)
+        return predictions
+
+
+def _alone(step: FlatStep) -> FlatStep:
+    """The same step, its tasks computed one by one."""
+
+    def alone(*flat: Tensor) -> list[Tensor]:
+        with one_by_one():
+            return step(*flat)
+
+    return alone
+
+
+def _maps(step: FlatStep, blank: list[Tensor]) -> bool:
+    """Whether a step that can be computed task by task can be computed for all tasks at once."""
+    try:
+        step(*blank)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the step can be computed without the map)
+        refuse_machine_fault(error)
+        return False
+    return True
+
+
+def _outputs(state: State) -> list[Output]:
+    """What a flat step gives, in words."""
+    slots = [name for named in (state.outer, state.slots) for name in sorted(named)]
+    moved = ["meta-parameters", *slots, "inner rate", "meta rate", "memory"]
+    return [
+        Output("verdict"),
+        Output("predictions"),
+        *(Output(name, place) for place, name in enumerate(moved)),
+        *(Output(name) for name in Info._fields),
+    ]
+
+
+def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict, limit: int) -> None:
+    """Keep the verdict in place of the oldest one."""
+    if verdicts and len(verdicts) >= limit:
+        del verdicts[next(iter(verdicts))]
+    verdicts[signature] = verdict
+
+
+def state_tensors(state: State) -> list[Tensor]:
+    """All tensors of a state, in the order in which `read_state` takes them: slots by name.
+
+    A state that was stored, or that an update made, may hold them in another order.
+    """
+    slots = [named[name] for named in (state.outer, state.slots) for name in sorted(named)]
+    return [state.params, *slots, state.inner_lr, state.meta_lr]
+
+
+def read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
+    """A state with the names of `like` from the front of `flat`, and what follows it."""
+    values = iter(flat)
+    state = State(
+        params=next(values),
+        outer=_named(like.outer, values),
+        slots=_named(like.slots, values),
+        inner_lr=next(values),
+        meta_lr=next(values),
+    )
+    return state, list(values)
+
+
+def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Tensor]:
+    return {name: next(values) for name in sorted(like)}
+
+
+def _check_classes(lowest: SupportsInt, highest: SupportsInt, classes: int) -> None:
+    """Class numbers out of range would read past the logits, and on a GPU end the process."""
+    low, high = int(lowest), int(highest)
+    if low < 0 or high >= classes:
+        message = f"y holds class {low if low < 0 else high}; the model knows 0 to {classes - 1}"
+        raise BadEvent(Reason.BAD_TENSOR, message, stage="step")
+
+
+def _dtype(array: Array) -> torch.dtype:
+    """The dtype of the tensor that the array becomes."""
+    return torch.from_numpy(np.empty(0, array.dtype)).dtype

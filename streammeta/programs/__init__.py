@@ -1,0 +1,1 @@
+"""What the verbs run: each module wires a source, the engine, a store and observers."""

@@ -1,0 +1,270 @@
+"""The consumer daemon as a process: state directory, connections, HTTP, signals, and then the loop."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+import torch
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from streammeta import __version__
+from streammeta.clock import Clock
+from streammeta.config import Config, differences, fit
+from streammeta.config.show import document
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
+from streammeta.observe.health import Health
+from streammeta.observe.history import History
+from streammeta.observe.history_file import pack as pack_history
+from streammeta.observe.history_file import unpack as unpack_history
+from streammeta.observe.logs import LogLines, configure_logging
+from streammeta.observe.machine import machine
+from streammeta.observe.metrics import Metrics, Registry
+from streammeta.observe.status import Snapshot, Status
+from streammeta.observe.task_index import TaskIndex
+from streammeta.observe.terminal import TerminalView
+from streammeta.outcomes import Observer
+from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.loop import Controls, Rates
+from streammeta.runtime.signals import signals_to
+from streammeta.runtime.tape import NoTape, Tape
+from streammeta.state.checkpoint import Checkpoint
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.order_log import OrderLog
+from streammeta.state.store import Store
+from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.source import KafkaSource
+from streammeta.web.app import make_app
+from streammeta.web.guard import is_loopback
+from streammeta.web.server import HttpServer
+from streammeta.web.shown import Shown
+
+KeepGoing = Callable[[], bool]
+Connect = Callable[[Config, KeepGoing], tuple[Source, DeadLetters]]
+Taping = Callable[[Checkpoint], AbstractContextManager[Tape]]
+"""Makes the tape for a state; left when the loop has ended, with the error if there was one."""
+
+
+class Watchers(NamedTuple):
+    """The observers that the HTTP port and the terminal show."""
+
+    registry: CollectorRegistry
+    status: Status
+    health: Health
+    history: History
+    tasks: TaskIndex
+    lines: LogLines
+    observers: tuple[Observer, ...]
+
+
+def connect_kafka(config: Config, keep_going: KeepGoing) -> tuple[Source, DeadLetters]:
+    """The source and the dead letters that `[kafka]` describes; the latter are connected, in seconds."""
+    return (
+        KafkaSource(config.kafka, keep_going=keep_going),
+        KafkaDeadLetters(config.kafka, keep_going=keep_going),
+    )
+
+
+def no_tape(_begun: Checkpoint) -> AbstractContextManager[Tape]:
+    """Nothing is recorded."""
+    return nullcontext(NoTape())
+
+
+def run_daemon(
+    config: Config,
+    *,
+    read_config: Callable[[], Config],
+    connect: Connect = connect_kafka,
+    taping: Taping = no_tape,
+    until_end: bool = False,
+    console: Console | None = None,
+    on_serving: Callable[[str], None] = lambda _: None,
+) -> Snapshot:
+    """Learn until a signal says stop, or until the end of the topic as it is now.
+
+    Args:
+        config: The configuration.
+        read_config: Reads it again, at SIGHUP.
+        connect: Makes the source and the dead letters.
+        taping: Makes what goes along with the loop: a recorder.
+        until_end: Stop at the end offsets seen at the start.
+        console: A terminal for the live view; None for log lines alone.
+        on_serving: Told the HTTP address as soon as it is served.
+
+    Returns:
+        The status at the end.
+
+    Raises:
+        StreammetaError: names what is wrong; its exit code is that of the process.
+    """
+    configure_logging(config.log.level, config.log.format)
+    controls, clock, received = Controls(), Clock(), deque[str]()
+    with ExitStack() as stack:
+        stack.enter_context(signals_to(controls, received.append))
+        directory = stack.enter_context(StateDirectory(config.state.dir))
+        store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
+        order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
+        brain = build_brain(config)
+        begun = restore(brain, store)
+        tape = stack.enter_context(taping(begun))
+        lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
+        watchers = _watchers(config, begun, store, lines, clock)
+        settings = document(config)
+        address = _serve(config, stack, watchers, settings, store)
+        on_serving(address)
+        if console is not None:
+            stack.enter_context(TerminalView(watchers.status, console, address))
+        structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
+        try:
+            source, dead_letters = connect(config, lambda: not controls.stop)
+            stack.callback(source.close)
+            stack.callback(dead_letters.close)
+            loop = assemble(
+                config,
+                brain,
+                begun,
+                source=source,
+                dead_letters=dead_letters,
+                store=store,
+                order_log=order_log,
+                observers=watchers.observers,
+                controls=controls,
+                reload=lambda: _reloaded(config, read_config),
+                clock=clock,
+                history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
+                tape=tape,
+            )
+            loop.run(until_end=until_end)
+        except (BrokerUnavailable, DeadLetterFailed):
+            # Stopped while it waited for the broker: the last commit stands, what came after is read again.
+            if not controls.stop:
+                raise
+        finally:
+            lines.end()
+            watchers.status.stop()
+        last = watchers.status.snapshot()
+        _tell_stopped(last, "signal" if controls.stop else "end of topic")
+    return last
+
+
+def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, clock: Clock) -> Watchers:
+    registry, health = Registry(), Health(clock.monotonic)
+    names = {
+        "topic": config.kafka.topic,
+        "algorithm": config.algorithm.name,
+        "version": __version__,
+        "torch_version": str(torch.__version__),
+    }
+    status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
+    status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
+    metrics = Metrics(registry, **names)
+    history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
+    tasks.begin(begun.progress.events, store.stats())
+    observers = (metrics, status, health, history, tasks, lines)
+    return Watchers(registry, status, health, history, tasks, lines, observers)
+
+
+def _resumed_history(store: Store, clock: Clock) -> History:
+    """The curves of the state so far; those that cannot be read begin anew."""
+    history, meta = History(clock.now), store.load()
+    if meta is not None and meta.history:
+        try:
+            kept = unpack_history(meta.history)
+            history.resume(kept.events, kept.time)
+        except ValueError as error:
+            structlog.get_logger().warning("history not resumed: the curves begin anew", reason=str(error))
+    return history
+
+
+def _tell_stopped(last: Snapshot, why: str) -> None:
+    saved = last["checkpoint"]
+    structlog.get_logger().info(
+        "stopped",
+        why=why,
+        events=last["events"],
+        learned=last["outcomes"]["learned"],
+        dead_letters=last["outcomes"]["dead_letter"],
+        dead_letters_by_reason={reason: count for reason, count in last["dead_letters"].items() if count},
+        checkpoint="written" if saved is not None and saved["ok"] else "none",
+    )
+
+
+def _serve(
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+) -> str:
+    """Start the HTTP port; its address."""
+    shown = Shown(
+        registry=watchers.registry,
+        status=watchers.status,
+        health=watchers.health,
+        history=watchers.history,
+        tasks=watchers.tasks,
+        settings=settings,
+        stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
+        now=time.time,
+    )
+    app = make_app(shown, token=_token(config.http.token_file), local=is_loopback(config.http.host))
+    server = HttpServer(app, config.http.host, config.http.port)
+    server.start()
+    stack.callback(server.stop)
+    return server.address
+
+
+def _token(path: str) -> str | None:
+    if not path:
+        return None
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f'http.token_file = "{path}": {error.strerror}; name a file with a token'
+        ) from error
+    except UnicodeDecodeError:
+        raise ConfigError(f'http.token_file = "{path}" is not text; write a token into it') from None
+    if not token:
+        raise ConfigError(f'http.token_file = "{path}" is empty; write a token into it')
+    return token
+
+
+def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None:
+    """Take over log level and learning rates; what else changed waits for the next start."""
+    logger = structlog.get_logger()
+    try:
+        new = read_config()
+    except ConfigError as error:
+        logger.warning("configuration not reloaded", reason=str(error))
+        return None
+    configure_logging(new.log.level, config.log.format)
+    rates = Rates(new.algorithm.inner_lr, new.outer.lr)
+    logger.info(
+        "configuration reloaded", inner_lr=rates.inner_lr, meta_lr=rates.meta_lr, log_level=new.log.level
+    )
+    bound = {".".join(line.partition(": ")[0].split(".")[:2]) for line in differences(fit(config), fit(new))}
+    changed = [name for name in _changed(config, new) if name not in bound]
+    if changed:
+        logger.warning("changed settings wait for the next start", settings=", ".join(changed))
+    if bound:
+        logger.warning(
+            "changed settings belong to the state: the next start will refuse this",
+            settings=", ".join(sorted(bound)),
+            remedy="restore them, or set state.dir to a new directory",
+        )
+    return rates
+
+
+def _changed(config: Config, new: Config) -> list[str]:
+    """The settings in which two configurations differ, less those that a reload takes."""
+    taken = {"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}}
+    before, after = (each.model_dump(exclude=taken) for each in (config, new))
+    return [
+        f"{section}.{key}"
+        for section, table in after.items()
+        for key in table
+        if before[section].get(key) != table[key]
+    ]

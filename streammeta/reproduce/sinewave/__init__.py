@@ -1,0 +1,1 @@
+"""The sine waves of the memory-based papers."""

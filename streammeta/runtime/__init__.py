@@ -1,0 +1,1 @@
+"""The loop around the learner: records in, iterations applied, checkpoints committed."""

@@ -1,0 +1,47 @@
+"""What goes along with the loop: a recorder of what is learned, or the recording that is replayed.
+
+Invariant: a tape is told of records in the order in which they enter the state, and of no others.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from streammeta.events import Positions, Record
+from streammeta.state.checkpoint import RecordingMark
+
+
+class Tape(Protocol):
+    """Told of every iteration; asked before every commit where the state then stands."""
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """These were applied, as one iteration."""
+
+    def cut(self) -> None:
+        """What comes next is another iteration than what was kept last; the records may not say so."""
+
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
+        """Put what was kept on the disk; where the state that is committed next stands in it.
+
+        Raises:
+            RecordingError: the disk is full or fails; nothing must be committed.
+        """
+
+    def committed(self) -> None:
+        """The state that `sync` was asked for is committed."""
+
+
+class NoTape:
+    """A `Tape` that keeps nothing."""
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Nothing."""
+
+    def cut(self) -> None:
+        """Nothing."""
+
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:  # noqa: ARG002 (unused)
+        """The state belongs to no recording."""
+        return None
+
+    def committed(self) -> None:
+        """Nothing."""

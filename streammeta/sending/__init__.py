@@ -1,0 +1,1 @@
+"""What writes Kafka: events as records, sent, put back, replayed in transactions."""

@@ -1,0 +1,213 @@
+"""The LMDB environment of a state: made, opened, recognised; its failures put into words.
+
+Layout 1, five sub-databases, so that listing tasks reads no memories:
+
+    meta      b"layout" -> b"streammeta 1"; b"tensors", b"document" and b"history" of `Meta`
+    stats     task id -> 192 bytes (`rows.pack_stats`)
+    memories  task id -> the memory's raw numbers
+    buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
+    waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire
+
+Invariant: the sub-databases and the layout mark come into being in one transaction. The last two are missing
+in a state that was made before there were any; the first writer adds them.
+"""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import lmdb
+
+from streammeta.errors import StateError
+from streammeta.state.extent import fit, lengthen, used_bytes
+from streammeta.state.rows import RESTORE
+
+LAYOUT = b"streammeta 1"
+DATA = "data.mdb"
+"""Name of LMDB's data file in the state's directory."""
+
+# Address space, not disk: the file grows as needed. The smaller ones serve where addresses are rationed.
+_MAP_SIZES_BYTES = (1 << 40, 1 << 37, 1 << 35, 1 << 33, 1 << 31, 1 << 30)
+_LOCK_FILE_BYTES = 16384  # LMDB's table of readers: one cache line each, 250 of them
+
+
+class Databases(NamedTuple):
+    """Handles of the sub-databases; the field names are their names."""
+
+    meta: lmdb._Database
+    stats: lmdb._Database
+    memories: lmdb._Database
+    buffers: lmdb._Database | None
+    waiting: lmdb._Database | None
+
+
+def open_environment(directory: Path, *, readonly: bool) -> tuple[lmdb.Environment, Databases]:
+    """Open the state; unless `readonly`, make it where there is none.
+
+    Raises:
+        StateError: there is no state (`readonly`), it is damaged or foreign, or it cannot be opened.
+    """
+    try:
+        with explained(directory):
+            if readonly:
+                _require_data(directory)
+            else:
+                _make(directory)
+            return _recognised(_mapped(directory, readonly), directory, readonly)
+    except OSError as error:
+        raise failed(directory, error) from error
+
+
+@contextmanager
+def explained(directory: Path) -> Iterator[None]:
+    """Turn what LMDB says into a `StateError` with the remedy."""
+    try:
+        yield
+    except (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError) as error:
+        raise StateError(f"state {directory}: {DATA} is damaged ({error}); {RESTORE}") from error
+    except (lmdb.NotFoundError, lmdb.IncompatibleError, lmdb.VersionMismatchError) as error:
+        raise StateError(
+            f"state {directory}: {DATA} was not written by streammeta ({error}); name another directory"
+        ) from error
+    except lmdb.MapFullError as error:
+        raise StateError(
+            f"state {directory}: the state outgrew its address space ({error}); the last commit stands; "
+            "raise the limit (`ulimit -v unlimited`) and start again"
+        ) from error
+    except lmdb.Error as error:
+        raise failed(directory, error) from error
+
+
+def _make(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    # LMDB maps this file: without blocks of its own, a full disk would be a bus error instead of a message.
+    lock = os.open(directory / "lock.mdb", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(lock, 0, _LOCK_FILE_BYTES)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # else: the file system knows no such call
+            raise
+    finally:
+        os.close(lock)
+
+
+def _require_data(directory: Path) -> None:
+    data = directory / DATA
+    if not data.is_file() or data.stat().st_size == 0:
+        raise _no_state(directory)
+
+
+def _mapped(directory: Path, readonly: bool) -> lmdb.Environment:
+    for map_size_bytes in _MAP_SIZES_BYTES:
+        try:
+            return lmdb.open(
+                str(directory),
+                map_size=map_size_bytes,
+                readonly=readonly,
+                max_dbs=len(Databases._fields),
+                mode=0o644,
+                readahead=False,  # tasks come in any order: reading ahead would only evict what is needed
+            )
+        except lmdb.MemoryError:
+            continue
+    raise StateError(
+        f"state {directory}: no address space for even {_MAP_SIZES_BYTES[-1]:,} bytes; "
+        "raise the limit (`ulimit -v unlimited`)"
+    )
+
+
+def _recognised(env: lmdb.Environment, directory: Path, readonly: bool) -> tuple[lmdb.Environment, Databases]:
+    try:
+        _refuse_truncated(env, directory)
+        return env, _attached(env, directory, readonly)
+    except BaseException:
+        env.close()
+        raise
+
+
+def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
+    """Reading past the end of a cut file would kill the process instead of raising."""
+    needed_bytes = used_bytes(env)
+    size_bytes = (directory / DATA).stat().st_size
+    if size_bytes < needed_bytes:
+        raise StateError(
+            f"state {directory}: {DATA} is cut short ({size_bytes:,} bytes, at least {needed_bytes:,} "
+            f"belong to it); {RESTORE}"
+        )
+
+
+def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databases:
+    """Find the sub-databases, or make them."""
+    if env.stat()["entries"] == 0:
+        if readonly:
+            raise _no_state(directory)
+        lengthen(directory / DATA, env)
+        _make_databases(env)
+        fit(directory / DATA, env)
+        sync_entries(directory)
+    meta, stats, memories = (env.open_db(name.encode(), create=False) for name in Databases._fields[:3])
+    with env.begin(db=meta) as txn:
+        layout = txn.get(b"layout")
+    if layout != LAYOUT:
+        raise StateError(
+            f"state {directory}: its layout is {layout!r}, this version reads {LAYOUT!r}; "
+            "use the streammeta version that made it, or start a new state in an empty directory"
+        )
+    later = (_later(env, directory / DATA, name, readonly) for name in Databases._fields[3:])
+    return Databases(meta, stats, memories, *later)
+
+
+def _later(env: lmdb.Environment, data: Path, name: str, readonly: bool) -> lmdb._Database | None:
+    """A sub-database that an older state may lack; a reader then does without."""
+    try:
+        return env.open_db(name.encode(), create=False)
+    except lmdb.NotFoundError:
+        if readonly:
+            return None
+    lengthen(data, env)
+    made = env.open_db(name.encode())
+    fit(data, env)
+    return made
+
+
+def _make_databases(env: lmdb.Environment) -> None:
+    with env.begin(write=True) as txn:
+        databases = Databases(*(env.open_db(name.encode(), txn) for name in Databases._fields))
+        txn.put(b"layout", LAYOUT, db=databases.meta)
+
+
+def sync_entries(directory: Path) -> None:
+    """Make the new files' names as durable as their content."""
+    for path in (directory, directory.parent):
+        entries = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(entries)
+        finally:
+            os.close(entries)
+
+
+def _no_state(directory: Path) -> StateError:
+    return StateError(
+        f"state {directory}: there is no state here; name the directory that a learner writes to "
+        "(`state.dir`), or start the learner first"
+    )
+
+
+def failed(directory: Path, error: Exception) -> StateError:
+    """What the disk or LMDB refused, with the remedy."""
+    return StateError(
+        f"state {directory}: {error}; the last commit stands; {_free(directory)}: make room if that is "
+        "little, else see that this user may read and write there and that the disk is sound"
+    )
+
+
+def _free(directory: Path) -> str:
+    try:
+        return f"{shutil.disk_usage(directory).free:,} bytes of the disk are free"
+    except OSError:
+        return "the disk does not tell its free space"

@@ -1,0 +1,1 @@
+"""A broker on this machine, for a quick start and for tests."""

@@ -1,0 +1,1 @@
+"""Records from Kafka and refused ones to it; names for what its client hides."""

@@ -1,0 +1,270 @@
+"""Dead letters on Kafka: each record byte for byte, with headers that say where it came from and why.
+
+Invariant: a letter is held on to until the broker has acknowledged it; after a broken connection, or with a
+new producer where the old one is beyond repair, it is sent again: it may arrive twice, never not at all.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from kafka import KafkaProducer, errors
+
+from streammeta.errors import (
+    BadEvent,
+    BrokerRefused,
+    BrokerUnavailable,
+    ConfigError,
+    DeadLetterFailed,
+    TopicMissing,
+)
+from streammeta.events import Record
+from streammeta.stream.base import Waiting, untold
+from streammeta.stream.kafka.access import KafkaSettings, always, client_config, connect
+from streammeta.stream.kafka.refusals import missing_right, words
+from streammeta.stream.kafka.topics import HEADROOM_BYTES, ensure_dead_letter_topic
+from streammeta.stream.kafka.untouched import UNTOUCHED, Headers, Untouched, headers_of, send_untouched
+
+log = structlog.get_logger(__name__)
+
+HEADER_PREFIX = "__streammeta.errors."
+FACTS = ("topic", "partition", "offset", "stage", "reason", "message")
+"""What the headers tell, in their order."""
+MESSAGE_BYTES = 1024
+"""Longest error message in a header, in UTF-8."""
+GRACE_SECONDS = 2.0
+"""How long acknowledgements are still waited for once `keep_going` says no."""
+UNTOLD_SECONDS = 2.0
+"""How long an acknowledgement may take before `waiting` is told of it."""
+_SLICE_SECONDS = 0.2
+_CLOSE_SECONDS = 2.0
+_COMPLAINT_SECONDS = 30.0
+_REBUILDS = 3
+"""How often a producer is replaced without any acknowledgement in between."""
+_TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
+
+
+def error_headers(record: Record, refusal: BadEvent) -> Headers:
+    """Where the record came from and why it was refused, as UTF-8 text.
+
+    >>> from streammeta.errors import Reason
+    >>> bad = BadEvent(Reason.UNDECODABLE, "not JSON")
+    >>> error_headers(Record("tasks", 3, 17, 0, None, None), bad)[3:5]
+    (('__streammeta.errors.stage', b'decode'), ('__streammeta.errors.reason', b'undecodable'))
+    """
+    place = (record.topic, str(record.partition), str(record.offset))
+    facts = zip(FACTS, (*place, refusal.stage, str(refusal.reason), str(refusal)), strict=True)
+    return tuple((HEADER_PREFIX + name, _utf8(text)) for name, text in facts)
+
+
+def _utf8(text: str) -> bytes:
+    """At most `MESSAGE_BYTES`, never cut within a character."""
+    cut = text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES]
+    return cut.decode("utf-8", "ignore").encode()
+
+
+@dataclass(eq=False)
+class _Letter(Untouched):
+    future: Any = field(default=None)
+    refused: errors.KafkaError | None = field(default=None)
+    """Why the producer did not even take it, where trying again is of no use."""
+
+
+_FIXED = {**UNTOUCHED, "acks": "all", "enable_idempotence": True}
+_DEFAULTS = {
+    "allow_auto_create_topics": False,
+    "compression_type": "zstd",  # a record that came compressed must fit again
+    "max_request_size": (1 << 31) - 1,  # what the record format can hold; the broker knows its own limit
+    "max_block_ms": 5_000,
+    "request_timeout_ms": 10_000,
+    "delivery_timeout_ms": 15_000,
+}
+
+
+class KafkaDeadLetters:
+    """`DeadLetters` over an idempotent producer. Not for several threads."""
+
+    def __init__(self, settings: KafkaSettings, *, keep_going: Callable[[], bool] = always) -> None:
+        """Connect; create the dead-letter topic, like the source topic but for larger records, if missing.
+
+        Args:
+            settings: The `[kafka]` section.
+            keep_going: Asked while waiting; False ends a wait with an error (`flush`: after `GRACE_SECONDS`).
+
+        Raises:
+            BrokerUnavailable, BrokerRefused, TopicMissing, ConfigError: as `Source.start`.
+        """
+        self._settings, self._keep_going = settings, keep_going
+        self._topic = settings.dead_letter_topic
+        self._pending: deque[_Letter] = deque()
+        self._rebuilds = 0
+        self._stop_at: float | None = None
+        self._waiting: Waiting = untold
+        self._silent_since = 0.0
+        self._unbegun = 0
+        self._complained_at = -_COMPLAINT_SECONDS
+        ensure_dead_letter_topic(settings, self._go_on)
+        self._producer = self._make_producer()
+        self._producer.partitions_for(self._topic)
+
+    def _make_producer(self) -> Any:
+        config = client_config(KafkaProducer, self._settings, _DEFAULTS, _FIXED)
+        return connect(KafkaProducer, self._settings, config, self._go_on).client
+
+    def _go_on(self) -> bool:
+        """Asked during every wait, several times a second; tells of a long one."""
+        if self._pending and time.monotonic() - self._silent_since >= UNTOLD_SECONDS:
+            self._waiting()
+        return self._keep_going()
+
+    def send(self, record: Record, refusal: BadEvent) -> None:
+        """As `DeadLetters.send`."""
+        letter = _Letter(record.key, record.value, headers_of(record) + error_headers(record, refusal))
+        self._pending.append(letter)
+        self._begin(letter)
+
+    def _begin(self, letter: _Letter) -> None:
+        try:
+            letter.future = send_untouched(self._producer, self._topic, letter)
+            self._unbegun = 0
+        except errors.KafkaError as error:
+            letter.future = None
+            letter.refused = None if error.retriable else error
+            self._complain(error)
+
+    def _complain(self, error: errors.KafkaError) -> None:
+        """Log that letters cannot be begun, from the second failure in a row on, now and then."""
+        self._unbegun += 1
+        if self._unbegun > 1 and time.monotonic() - self._complained_at >= _COMPLAINT_SECONDS:
+            self._complained_at = time.monotonic()
+            log.warning(
+                "dead letters cannot be sent, tried again",
+                topic=self._topic,
+                letters=len(self._pending),
+                cause=words(error),
+            )
+
+    def flush(self, waiting: Waiting = untold) -> None:
+        """As `DeadLetters.flush`; a broker that is away is waited for, and told after `UNTOLD_SECONDS`.
+
+        Raises:
+            DeadLetterFailed: one was refused for good, or `keep_going` said no. What was not acknowledged is
+                kept, and a later flush tries it again.
+        """
+        self._waiting, self._silent_since = waiting, time.monotonic()
+        try:
+            self._flush()
+        finally:
+            self._waiting = untold
+
+    def _flush(self) -> None:
+        while self._pending:
+            letter = self._pending[0]
+            if letter.refused is not None:
+                self._mend_unbegun(letter, letter.refused)
+            elif letter.future is None:
+                self._check_stop()
+                time.sleep(_SLICE_SECONDS)
+                self._begin(letter)
+            elif self._done(letter):
+                self._pending.popleft()
+                self._rebuilds = 0
+                self._silent_since = time.monotonic()
+
+    def _done(self, letter: _Letter) -> bool:
+        """Whether it was acknowledged, after a short wait; a failure is mended or raised."""
+        future = letter.future
+        with contextlib.suppress(errors.KafkaError):
+            future.get(timeout=_SLICE_SECONDS)
+            return True
+        if future.failed():
+            self._mend(letter, future.exception)
+        else:
+            self._check_stop()
+        return False
+
+    def _check_stop(self) -> None:
+        """A broker that is there gets time to acknowledge what is under way before a stop counts."""
+        if self._go_on():
+            self._stop_at = None
+            return
+        self._stop_at = self._stop_at or time.monotonic() + GRACE_SECONDS
+        if time.monotonic() >= self._stop_at:
+            left = len(self._pending)
+            raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged by {self._topic!r}")
+
+    def _mend_unbegun(self, letter: _Letter, error: errors.KafkaError) -> None:
+        """Raise why the producer does not take it (the next flush tries again), or replace the producer."""
+        letter.refused = None
+        if isinstance(error, _TOO_LARGE):
+            raise DeadLetterFailed(
+                f"a dead letter for {self._topic!r} is larger than this client may send: {words(error)}. "
+                "Raise max_request_size in [kafka.client], or remove it there."
+            ) from error
+        self._mend(letter, error)
+
+    def _mend(self, letter: _Letter, error: errors.KafkaError) -> None:
+        """Send it again, or raise why that is of no use."""
+        if isinstance(error, _TOO_LARGE):
+            raise DeadLetterFailed(self._too_large(letter)) from error
+        if isinstance(error, errors.AuthorizationError):
+            right = missing_right(self._settings, "Write", "topic", self._topic)
+            raise DeadLetterFailed(f"a dead letter was refused: {right}") from error
+        if isinstance(error, errors.RetriableError):
+            self._check_topic()
+            letter.future = None
+        else:
+            self._rebuild(error)
+
+    def _too_large(self, letter: _Letter) -> str:
+        servers, size = self._settings.bootstrap_servers, len(letter.key or b"") + len(letter.value or b"")
+        return (
+            f"the dead-letter topic {self._topic!r} refuses a record of {size} bytes. Raise its limit: "
+            f"kafka-configs --bootstrap-server {servers} --alter --topic {self._topic} "
+            f"--add-config max.message.bytes={2 * size + HEADROOM_BYTES}"
+        )
+
+    def _check_topic(self) -> None:
+        """Whether waiting can help: the topic may be gone, or no longer ours to write to."""
+        try:
+            ensure_dead_letter_topic(self._settings, self._go_on)
+        except (TopicMissing, BrokerRefused, ConfigError) as error:
+            raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
+        except BrokerUnavailable as error:
+            log.warning("dead letters wait for the broker", letters=len(self._pending), cause=str(error))
+
+    def _rebuild(self, error: errors.KafkaError) -> None:
+        """Replace a producer whose identity the broker no longer takes, and send all again."""
+        self._rebuilds += 1
+        if self._rebuilds > _REBUILDS:
+            raise DeadLetterFailed(
+                f"the dead-letter topic {self._topic!r} refuses records: {error}"
+            ) from error
+        log.warning("dead-letter producer replaced", cause=words(error))
+        _close(self._producer)
+        try:
+            self._producer = self._make_producer()
+        except BrokerUnavailable as away:
+            raise DeadLetterFailed(f"cannot send {len(self._pending)} dead letters: {away}") from away
+        for letter in self._pending:
+            self._begin(letter)
+
+    def close(self) -> None:
+        """As `DeadLetters.close`; what was not flushed is given two seconds."""
+        with contextlib.suppress(errors.KafkaError):
+            if self._pending:
+                self._producer.flush(_CLOSE_SECONDS)
+        _close(self._producer)
+
+
+def _close(producer: Any) -> None:
+    """Let go of a producer, also where the broker hangs; what it has not sent is given up."""
+    # KafkaProducer.close() first waits for every batch, and raises when there is no answer.
+    producer._sender.force_close()
+    producer._sender.join(_CLOSE_SECONDS)
+    with contextlib.suppress(errors.KafkaError):
+        producer.close(timeout=_CLOSE_SECONDS)

@@ -1,0 +1,165 @@
+"""A consumer of chosen partitions that says what goes wrong in our words, and goes on where that is allowed.
+
+It belongs to no consumer group, so it neither waits for a coordinator nor trusts a committed offset. A broker
+that is away is no error here: reads give nothing, and `Silence` tells.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition, errors
+
+from streammeta.errors import BrokerUnavailable, StreammetaError
+from streammeta.events import Positions, Record
+from streammeta.stream.kafka.access import KafkaSettings, client_config, connect
+from streammeta.stream.kafka.held import Held, going_on, held
+from streammeta.stream.kafka.refusals import missing_right, named
+from streammeta.stream.kafka.silence import Silence
+from streammeta.stream.kafka.topics import id_text
+
+_FIXED = {
+    "group_id": None,
+    "auto_offset_reset": "none",
+    "enable_auto_commit": False,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": True,
+    "key_deserializer": None,
+    "value_deserializer": None,
+}
+
+
+def reader_config(settings: KafkaSettings) -> dict[str, Any]:
+    """The consumer's configuration; records of any size pass, so that the codec can refuse them by name."""
+    batch_bytes = max(1 << 20, settings.max_event_bytes + (1 << 16))
+    defaults = {
+        "metadata_max_age_ms": 10_000,
+        "fetch_max_wait_ms": 50,  # the embedded broker answers no sooner, whatever arrives
+        "isolation_level": "read_committed",
+        "max_partition_fetch_bytes": batch_bytes,
+        "fetch_max_bytes": max(50 << 20, batch_bytes),
+        "receive_message_max_bytes": max(256 << 20, 4 * batch_bytes),
+    }
+    return client_config(KafkaConsumer, settings, defaults, _FIXED)
+
+
+class Reader:
+    """Reads the partitions assigned to it, each from the offset given."""
+
+    def __init__(self, settings: KafkaSettings, silence: Silence, keep_going: Callable[[], bool]) -> None:
+        """Connect. Raises as `connect`."""
+        self._settings, self._silence, self._keep_going = settings, silence, keep_going
+        self._connected = connect(KafkaConsumer, settings, reader_config(settings), keep_going)
+        self._consumer = self._connected.client
+        self._places: dict[int, Any] = {}
+        self.moves: dict[int, int] = {}
+        """Partitions that went elsewhere because the log lacked their next offset; the owner clears it."""
+
+    def assign(self, begin: Positions) -> None:
+        """Take these partitions too, at these offsets; the others stay where they are."""
+        self._places |= {p: TopicPartition(self._settings.topic, p) for p in begin}
+        self._consumer.assign(list(self._places.values()))
+        for partition, offset in begin.items():
+            self.seek(partition, offset)
+
+    def assign_only(self, begin: Positions) -> None:
+        """Take these partitions and no others."""
+        self._places = {}
+        self.assign(begin)
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Go to an offset of an assigned partition."""
+        self._consumer.seek(self._places[partition], offset)
+
+    def unread(self, records: Iterable[Record]) -> None:
+        """Go back to before these, the last that `read` gave."""
+        firsts: dict[int, int] = {}
+        for record in records:
+            firsts.setdefault(record.partition, record.offset)
+        for partition, offset in firsts.items():
+            self.seek(partition, offset)
+
+    def read(self, timeout_seconds: float, max_records: int) -> list[Record]:
+        """The next records; none when the broker is away or nothing came in time.
+
+        Raises:
+            LostOffsets: the log lacks the next offset, and the configuration says to fail.
+            BrokerRefused: a right or the login was revoked.
+        """
+        began = time.monotonic()
+        try:
+            timeout_ms = max(0, int(timeout_seconds * 1000))
+            batches = self._consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
+        except errors.KafkaError as error:
+            self._mend(error)
+            batches = {}
+        records = [_record(raw) for batch in batches.values() for raw in batch]
+        waited_seconds = time.monotonic() - began
+        self._silence.listen(self._connected.answered(), waited_seconds, received=bool(records))
+        return records
+
+    def _mend(self, error: errors.KafkaError) -> None:
+        """Go to where the log continues, or raise what the error means; one that passes is passed over."""
+        if isinstance(error, errors.OffsetOutOfRangeError):
+            for place, offset in error.args[0].items():
+                self._mend_lost(place.partition, offset)
+        elif isinstance(error, errors.LogTruncationError):
+            for place, last in error.divergent_offsets.items():
+                wanted = self._consumer.position(place, timeout_ms=0)
+                self._mend_lost(place.partition, wanted, last.offset if last else 0)
+        elif isinstance(error, errors.TopicAuthorizationFailedError):
+            raise missing_right(self._settings, "Read", "topic", self._settings.topic) from error
+        elif not error.retriable:
+            unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")
+            raise named(error, self._settings) or unknown from error
+
+    def _mend_lost(self, partition: int, wanted: int, agreed_end: int | None = None) -> None:
+        """`agreed_end`: where what was read and what the log says now part; None where they do not."""
+        try:
+            now = held(self._settings, [partition], self._keep_going)[partition]
+        except BrokerUnavailable:
+            return  # the next read meets the same lost offset
+        if agreed_end is not None:
+            now = Held(min(now.first, agreed_end), agreed_end)
+        offset = going_on(self._settings, partition, wanted, now)
+        if offset != wanted:
+            self.moves[partition] = offset
+        self.seek(partition, offset)
+
+    def position(self, partition: int) -> int:
+        """The next offset that `read` would give, past transaction markers. Raises as `read`."""
+        while True:
+            try:
+                return int(self._consumer.position(self._places[partition], timeout_ms=0))
+            except errors.KafkaError as error:
+                self._mend(error)
+
+    def positions(self) -> dict[int, int]:
+        """`position` of every assigned partition."""
+        return {partition: self.position(partition) for partition in self._places}
+
+    def high_watermark(self, partition: int) -> int | None:
+        """The end as of the last fetch; None before one was answered."""
+        mark: int | None = self._consumer.highwater(self._places[partition])
+        return mark
+
+    def known_partitions(self) -> set[int]:
+        """The partitions that the broker names; empty when it does not name the topic.
+
+        Raises:
+            KafkaError: it did not answer.
+        """
+        return set(self._consumer.partitions_for_topic(self._settings.topic))
+
+    def topic_id(self) -> str:
+        """The topic's id as of the last metadata; "" where it is not known."""
+        return id_text(self._consumer._cluster.topic_id(self._settings.topic))
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def _record(raw: Any) -> Record:
+    headers = tuple(raw.headers or ())
+    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, headers)

@@ -1,0 +1,244 @@
+"""The topic of events as a `Source`: every partition assigned and sought explicitly, nothing left to a group.
+
+A broker that is away is waited for without end; what waiting cannot mend (a lost offset, a revoked right, a
+deleted topic) is raised as an error that names it and the remedy.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+from kafka import KafkaAdminClient, errors
+
+from streammeta.errors import BrokerUnavailable, StreammetaError, TopicMissing
+from streammeta.events import Positions, Record, Run
+from streammeta.stream.base import Waiting, untold
+from streammeta.stream.kafka.access import KafkaSettings, always, connected
+from streammeta.stream.kafka.commits import Committer
+from streammeta.stream.kafka.held import Held, going_on, going_on_anew, held
+from streammeta.stream.kafka.reader import Reader
+from streammeta.stream.kafka.runs import Runs
+from streammeta.stream.kafka.silence import Silence
+from streammeta.stream.kafka.topics import Administration, Topic
+
+log = structlog.get_logger(__name__)
+
+MAX_POLL_RECORDS = 500
+LOOK_SECONDS = 1.0
+"""How often the known partitions are compared with the assigned ones (metadata comes every 10 s)."""
+VANISHED_SECONDS = 5.0
+"""How long metadata may lack the topic before we ask why."""
+
+
+class KafkaSource:
+    """`Source` over kafka-python. Not for several threads."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        *,
+        keep_going: Callable[[], bool] = always,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Nothing is connected before `start`.
+
+        Args:
+            settings: The `[kafka]` section.
+            keep_going: Asked while waiting for a broker in `start`, `fetch` and `ends`; False ends the wait
+                with `BrokerUnavailable`.
+            clock: Seconds, monotonic; times how often new partitions are looked for.
+        """
+        self._settings, self._keep_going, self._clock = settings, keep_going, clock
+        self._silence = Silence(settings.bootstrap_servers)
+        self._started: Reader | None = None
+        self._runs: Runs | None = None
+        self._committer: Committer | None = None
+        self._ends: dict[int, int] = {}
+        self._looked_at = clock()
+        self._vanished_at: float | None = None
+        self._identity = ""
+        self._disbelieved = ""
+        self._moves: dict[int, int] = {}
+
+    def start(self, positions: Positions, identity: str = "") -> Positions:
+        """As `Source.start`; told within seconds, an unreachable broker after `connect_timeout_seconds`."""
+        topic = self._require_topic()
+        self._started = Reader(self._settings, self._silence, self._keep_going)
+        self._committer = Committer(self._settings, self._keep_going)
+        found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        self._ends = {partition: log_held.end for partition, log_held in found.items()}
+        if identity and topic.id not in ("", identity):
+            begin = going_on_anew(self._settings, identity, topic.id, found)
+        else:
+            begin = {p: self._begin(p, positions, found[p]) for p in found}
+            self._check_shrunk(positions, topic.partitions)
+        self._identity = topic.id
+        self._started.assign(begin)
+        return begin
+
+    def identity(self) -> str:
+        """As `Source.identity`: the topic's UUID."""
+        return self._identity
+
+    def moved(self) -> Positions:
+        """As `Source.moved`."""
+        moves, self._moves = self._moves, {}
+        return moves
+
+    def _require_topic(self) -> Topic:
+        with connected(KafkaAdminClient, self._settings, self._keep_going) as admin:
+            administration = Administration(admin, self._settings, self._keep_going)
+            topic = administration.require_readable(self._settings.topic)
+            administration.require_group()
+            return topic
+
+    def _begin(self, partition: int, positions: Positions, now: Held) -> int:
+        if partition in positions:
+            return going_on(self._settings, partition, positions[partition], now)
+        return now.end if not positions and self._settings.start == "latest" else now.first
+
+    def _check_shrunk(self, positions: Positions, topic: Collection[int]) -> None:
+        for partition in sorted(set(positions) - set(topic)):
+            going_on(self._settings, partition, positions[partition], Held(0, -1))
+
+    @property
+    def _reader(self) -> Reader:
+        if self._started is None:
+            raise StreammetaError("the source is not started, or closed")
+        return self._started
+
+    def poll(self, timeout_seconds: float) -> Sequence[Record]:
+        """As `Source.poll`; at most `MAX_POLL_RECORDS`.
+
+        Raises:
+            LostOffsets: as `start`, at any time.
+            BrokerRefused: a right or the login was revoked.
+            TopicMissing: the topic was deleted.
+        """
+        self._close_runs()
+        if self._clock() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = self._clock()
+            self._look_for_partitions()
+        if self._in_doubt() and not self._settle():
+            return []
+        records = self._reader.read(timeout_seconds, MAX_POLL_RECORDS)
+        if records and self._in_doubt():
+            self._reader.unread(records)
+            return []
+        return records
+
+    def is_cut(self) -> bool:
+        """As `Source.is_cut`: a topic tells of none."""
+        return False
+
+    def replayed(self) -> float | None:
+        """As `Source.replayed`: a topic has no end."""
+        return None
+
+    def _in_doubt(self) -> bool:
+        """Whether this may be another topic than the one begun with: a jump, or a new id in the metadata."""
+        other = self._reader.topic_id() not in ("", self._identity, self._disbelieved)
+        return bool(self._reader.moves) or bool(self._identity and other)
+
+    def _settle(self) -> bool:
+        """Ask the broker which topic this is, and go on in it; False when it does not answer."""
+        named_id = self._reader.topic_id()
+        try:
+            topic = self._require_topic()
+            if self._identity and topic.id not in ("", self._identity):
+                self._begin_anew(topic)
+        except TopicMissing:
+            raise
+        except BrokerUnavailable:
+            return False
+        self._disbelieved = named_id  # an old broker's word, where it is not the topic's id by now
+        self._moves |= self._reader.moves
+        self._reader.moves.clear()
+        return True
+
+    def _begin_anew(self, topic: Topic) -> None:
+        found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        begin = going_on_anew(self._settings, self._identity, topic.id, found)
+        self._reader.assign_only(begin)
+        self._reader.moves = begin
+        self._identity = topic.id
+
+    def _look_for_partitions(self) -> None:
+        try:
+            known = self._reader.known_partitions()
+        except errors.KafkaError:
+            return  # asked again at the next look
+        self._check_vanished(bool(known))
+        new = known - set(self._reader.positions())
+        if not new:
+            return
+        try:
+            found = held(self._settings, new, self._keep_going)
+        except BrokerUnavailable:
+            return
+        log.info("new partitions", topic=self._settings.topic, partitions=sorted(new))
+        self._reader.assign({partition: log_held.first for partition, log_held in found.items()})
+
+    def _check_vanished(self, known: bool) -> None:
+        """Raise why the broker no longer names the topic: deleted, or no longer ours to see."""
+        if known:
+            self._vanished_at = None
+            return
+        self._vanished_at = self._vanished_at or self._clock()
+        if self._clock() - self._vanished_at >= VANISHED_SECONDS:
+            self._require_topic()
+
+    def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
+        """As `Source.fetch`; through a connection of its own, so that what `poll` has buffered stays.
+
+        Raises:
+            LostOffsets: also when the log now ends before the run does, and the configuration says to fail.
+            BrokerUnavailable: `keep_going` said no while waiting for the broker.
+        """
+        if self._runs is None:
+            self._runs = Runs(self._settings, self._silence, self._keep_going)
+        records, end = self._runs.fetch(run, waiting)
+        self._reader.seek(run.partition, end)
+        return records
+
+    def _close_runs(self) -> None:
+        runs, self._runs = self._runs, None
+        if runs is not None:
+            runs.close()
+
+    def ends(self) -> Positions:
+        """As `Source.ends`; asks the broker, some 0.2 s. A transaction that is still open counts."""
+        found = held(self._settings, list(self._reader.positions()), self._keep_going)
+        self._ends = {partition: log_held.end for partition, log_held in found.items()}
+        return dict(self._ends)
+
+    def positions(self) -> Positions:
+        """As `Source.positions`."""
+        return self._reader.positions()
+
+    def lag(self) -> Mapping[int, int]:
+        """As `Source.lag`; from the high watermarks that came with the records, without asking."""
+        return {p: max(0, self._end(p) - position) for p, position in self._reader.positions().items()}
+
+    def _end(self, partition: int) -> int:
+        mark = self._reader.high_watermark(partition)
+        return self._ends.get(partition, 0) if mark is None else mark
+
+    def connected(self) -> bool:
+        """As `Source.connected`; see `Silence`."""
+        return self._started is not None and not self._silence.away
+
+    def committed(self, positions: Positions) -> None:
+        """As `Source.committed`; a failure is logged, at most once a minute."""
+        if self._committer is not None:
+            self._committer.commit(positions)
+
+    def close(self) -> None:
+        """As `Source.close`; waits about a second at most for the last commit."""
+        self._close_runs()
+        committer, self._committer = self._committer, None
+        if committer is not None:
+            committer.close(wait=self.connected())
+        reader, self._started = self._started, None
+        if reader is not None:
+            reader.close()

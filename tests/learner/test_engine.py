@@ -1,0 +1,260 @@
+"""The engine: one event moves the meta-state and its own task, or nothing at all."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streammeta.algorithms.base import MetaLearner
+from streammeta.algorithms.moml import moml
+from streammeta.algorithms.outer import sgd
+from streammeta.errors import BadEvent, Reason
+from streammeta.events import TaskEvent, episode_of
+from streammeta.learner.engine import TASK_FADING, Engine, Progress, _fade
+from streammeta.learner.tracing import Steps
+from streammeta.models.network import Network
+from streammeta.state.memories import Entry, Memories
+from streammeta.state.store import TaskRow, TaskStats
+from tests.networks import LEARNERS, arrays, event, network, stacked
+
+
+@cache
+def parts(learner: str, dtype: str = "float64") -> tuple[Network, MetaLearner, Steps]:
+    """Traced once for all tests."""
+    made = network(dtype=dtype)
+    chosen = LEARNERS[learner](made)
+    return made, chosen, Steps(chosen, made)
+
+
+def engine_of(learner: str = "moml", dtype: str = "float64") -> Engine:
+    """A new engine without a store."""
+    made, chosen, steps = parts(learner, dtype)
+    memories = Memories(lambda _: None, made.initial.new_zeros(chosen.memory_size), 100)
+    return Engine(made, steps, chosen.init(made.initial), Progress(), memories)
+
+
+def learn(engine: Engine, *events: TaskEvent) -> None:
+    """One iteration, as the loop does it."""
+    engine.keep(engine.step(events, engine.load(events)))
+
+
+def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow | None]]:
+    """All that is state, byte for byte."""
+    state = engine.state
+    tensors = (state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr)
+    raw = b"".join(tensor.numpy().tobytes() for tensor in tensors)
+    return raw, repr(engine.progress), dict(engine.memories.dirty())
+
+
+def stream(seed: int, tasks: Sequence[str]) -> list[TaskEvent]:
+    """Events of these tasks, at 1000 ms and so on."""
+    draws = np.random.default_rng(seed)
+    return [event(task, arrays(draws), 1000 * (n + 1)) for n, task in enumerate(tasks)]
+
+
+def test_step_changes_nothing_until_keep() -> None:
+    """A step may be thrown away: state, progress and memories keep their bits; `keep` takes it over."""
+    engine = engine_of()
+    learn(engine, *stream(1, ["a"]))
+    before = snapshot(engine)
+    (late,) = stream(2, ["a"])
+    step = engine.step([late], engine.load([late]))
+    assert repr(snapshot(engine)) == repr(before)
+    engine.keep(step)
+    after = snapshot(engine)
+    assert after[0] != before[0]
+    assert repr(after[2]["a"]) != repr(before[2]["a"])
+    assert engine.progress.events == 2
+
+
+def test_an_event_moves_its_own_task_alone() -> None:
+    """The other tasks' rows stay as they are, to the byte."""
+    engine = engine_of()
+    for one in stream(3, ["a", "b", "c"]):
+        learn(engine, one)
+    before = engine.memories.dirty()
+    learn(engine, *stream(4, ["b"]))
+    after = engine.memories.dirty()
+    assert {task for task in after if repr(after[task]) != repr(before[task])} == {"b"}
+
+
+@pytest.mark.parametrize("learner", ["moml", "maml"])
+def test_an_update_that_is_not_finite_leaves_everything(learner: str) -> None:
+    """A wild rate: the event is refused as non_finite_update, and it is as if it had never come."""
+    engine, undisturbed = engine_of(learner), engine_of(learner)
+    for each in (engine, undisturbed):
+        learn(each, *stream(5, ["a"]))
+    engine.set_rates(1e300, 0.05)
+    before = snapshot(engine)
+    (bad,) = stream(6, ["a"])
+    with pytest.raises(BadEvent, match=r"not finite.*learning rates or set outer\.clip_norm") as refused:
+        learn(engine, bad)
+    assert (refused.value.reason, refused.value.stage) == (Reason.NON_FINITE_UPDATE, "step")
+    assert repr(snapshot(engine)) == repr(before)
+    engine.set_rates(0.1, 0.05)
+    for each in (engine, undisturbed):
+        learn(each, *stream(7, ["b"]))
+    assert repr(snapshot(engine)) == repr(snapshot(undisturbed))
+
+
+def test_finite_data_that_overflow_the_loss_are_refused() -> None:
+    """1e30 squared is beyond float32, though the number itself is not."""
+    engine = engine_of(dtype="float32")
+    support, query = arrays(np.random.default_rng(8))
+    with pytest.raises(BadEvent) as refused:
+        learn(engine, event("a", episode_of(*support, query.x, query.y + 1e30)))
+    assert refused.value.reason == Reason.NON_FINITE_UPDATE
+    assert (engine.progress, len(engine.memories)) == (Progress(), 0)
+
+
+@pytest.mark.parametrize("learner", ["moml", "maml"])
+def test_a_batch_of_tasks_is_one_meta_update(learner: str) -> None:
+    """Three tasks at once: the learner's own answer, each task's row, and three events counted in order."""
+    engine = engine_of(learner)
+    learn(engine, *stream(9, ["b"]))
+    state, progress = engine.state, engine.progress
+    events = stream(10, ["a", "b", "c"])
+    entries = engine.load(events)
+    made, chosen, _ = parts(learner)
+    with torch.no_grad():
+        expected, moved, info = chosen.update(
+            state,
+            torch.stack([entry.memory for entry in entries]),
+            torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64),
+            stacked(*(made.tensors(one.episode) for one in events)),
+        )
+    step = engine.step(events, entries)
+    engine.keep(step)
+    torch.testing.assert_close(engine.state.params, expected.params, rtol=1e-12, atol=1e-14)
+    assert not torch.equal(engine.state.params, state.params)
+    assert engine.progress.events == progress.events + 3
+    for n, (one, update) in enumerate(zip(events, step.updates, strict=True)):
+        assert update.task == one.task
+        torch.testing.assert_close(engine.memories.get(one.task).memory, moved[n], rtol=1e-12, atol=1e-14)
+        assert update.losses.meta == pytest.approx(info.loss_meta[n].item(), rel=1e-12)
+        assert update.losses.adapted == pytest.approx(info.loss_adapted[n].item(), rel=1e-12)
+        assert update.entry.stats.last_event == 2 + n
+        assert update.entry.stats.events == (2 if one.task == "b" else 1)
+    assert [math.isnan(update.losses.memory) for update in step.updates] == (
+        [True, False, True] if learner == "moml" else [True] * 3
+    )
+
+
+def faded(values: Sequence[float], factor: float) -> float:
+    """The fading mean by its definition: weights λ^age, over their sum."""
+    weights = [factor ** (len(values) - 1 - i) for i in range(len(values))]
+    return sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+
+
+def test_task_statistics() -> None:
+    """Counts, when a task was last seen, and its fading losses by their definition after every visit."""
+    engine = engine_of()
+    tasks = ["a", "b", "a", "a", "c", "b", "a"]
+    told: dict[str, list[tuple[float, float, float]]] = {}
+    for n, one in enumerate(stream(11, tasks)):
+        step = engine.step([one], engine.load([one]))
+        engine.keep(step)
+        (update,) = step.updates
+        visits = told.setdefault(one.task, [])
+        assert update.before.events == len(visits)
+        assert update.before.last_event == max((i + 1 for i in range(n) if tasks[i] == one.task), default=0)
+        visits.append((update.losses.meta, update.losses.adapted, update.losses.memory))
+        stats = engine.memories.get(one.task).stats
+        assert (stats.events, stats.last_event, stats.last_seen_ms) == (len(visits), n + 1, 1000 * (n + 1))
+        meta, adapted, memory = zip(*visits, strict=True)
+        assert stats.loss_meta == pytest.approx(faded(meta, TASK_FADING), rel=1e-12)
+        assert stats.loss_adapted == pytest.approx(faded(adapted, TASK_FADING), rel=1e-12)
+        if len(visits) == 1:
+            assert math.isnan(stats.loss_memory)
+            assert stats.loss == stats.loss_adapted
+        else:
+            assert stats.loss == pytest.approx(faded(memory[1:], TASK_FADING), rel=1e-12)
+
+
+def test_prequential_means_are_those_of_all_events() -> None:
+    """The stream's means by their definition, first visits left out where the memory is unknown."""
+    engine = engine_of()
+    losses, errors = [], []
+    for one in stream(12, ["a", "b", "a", "b", "a"]):
+        step = engine.step([one], engine.load([one]))
+        engine.keep(step)
+        losses.append(step.updates[0].losses)
+        errors.append(step.updates[0].tracking_error)
+    means = engine.progress.prequential
+    assert means.meta.mean == pytest.approx(faded([x.meta for x in losses], 0.99), rel=1e-12)
+    assert means.adapted.mean == pytest.approx(faded([x.adapted for x in losses], 0.99), rel=1e-12)
+    assert means.memory.mean == pytest.approx(faded([x.memory for x in losses[2:]], 0.99), rel=1e-12)
+    assert means.tracking_error.mean == pytest.approx(faded(errors, 0.99), rel=1e-12)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60))
+def test_a_tasks_fading_mean_is_the_definition_after_every_visit(values: list[float]) -> None:
+    """Moving the mean by (x − mean)/N, with N from the count alone, is the weighted mean."""
+    mean = math.nan
+    for n, value in enumerate(values):
+        mean = _fade(mean, value, n)
+        assert mean == pytest.approx(faded(values[: n + 1], TASK_FADING), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_not_finite_spoils_no_mean(bad: float) -> None:
+    """It is left out: the mean before it stands, and values after it count again."""
+    assert _fade(3.0, bad, 4) == 3.0
+    assert math.isnan(_fade(math.nan, bad, 0))
+    assert _fade(_fade(math.nan, bad, 0), 2.0, 1) == 2.0
+
+
+def test_a_memory_whose_loss_overflows_spoils_no_mean() -> None:
+    """A memory far away has an infinite loss in float32; the event replaces it, and all means stay finite."""
+    made = network("streammeta.models:linear", {"inputs": 2}, dtype="float32")
+    chosen = moml(made.loss, sgd(), dimension=made.dimension, inner_lr=0.1, meta_lr=0.05, beta=1.0)
+    memories = Memories(lambda _: None, made.initial.new_zeros(made.dimension), 10)
+    engine = Engine(made, Steps(chosen, made), chosen.init(made.initial), Progress(), memories)
+    one, two, three = stream(13, ["a"] * 3)
+    learn(engine, one)
+    memories.put("a", Entry(memories.get("a").stats, torch.full((3,), 1e30)))
+    step = engine.step([two], engine.load([two]))
+    assert step.updates[0].losses.memory == math.inf
+    engine.keep(step)
+    learn(engine, three)
+    assert math.isfinite(memories.get("a").stats.loss_memory)
+    assert 0 < engine.progress.prequential.memory.mean < 100
+
+
+def test_rates_take_effect_at_the_next_event() -> None:
+    """A new meta rate scales the very next move, a new inner rate the next memory."""
+    plain, changed = engine_of("fo-maml"), engine_of("fo-maml")
+    (one,) = stream(14, ["a"])
+    start = plain.state.params
+    changed.set_rates(0.1, 0.5)
+    assert (changed.inner_lr, changed.meta_lr) == (0.1, 0.5)
+    learn(plain, one)
+    learn(changed, one)
+    torch.testing.assert_close(changed.state.params - start, 10 * (plain.state.params - start))
+    one_memory, other = engine_of(), engine_of()
+    other.set_rates(0.0, 0.05)
+    learn(one_memory, one)
+    learn(other, one)
+    assert torch.equal(other.memories.get("a").memory, start)
+    assert not torch.equal(one_memory.memories.get("a").memory, start)
+
+
+def test_last_seen_is_the_events_own_time() -> None:
+    """Also when events come out of the order of their times."""
+    engine = engine_of()
+    draws = np.random.default_rng(15)
+    for time_ms in (5000, 3000):
+        learn(engine, event("a", arrays(draws), time_ms))
+    assert engine.memories.get("a").stats.last_seen_ms == 3000
+
+
+def test_an_unknown_task_begins_empty() -> None:
+    """No statistics, a memory of zeros."""
+    entry = engine_of().load(stream(16, ["new"]))[0]
+    assert repr(entry.stats) == repr(TaskStats())
+    assert not entry.memory.any()

@@ -1,0 +1,41 @@
+"""Both stores keep the contract of `tests.contracts.store`."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.memory_store import MemoryStore
+from streammeta.state.store import Store
+from tests.contracts.store import NewStore, StoreContract
+
+
+@contextmanager
+def memory() -> Iterator[Store]:
+    """A fresh store in memory."""
+    with closing(MemoryStore()) as store:
+        yield store
+
+
+@contextmanager
+def lmdb() -> Iterator[Store]:
+    """A fresh store on disk."""
+    with tempfile.TemporaryDirectory() as directory, closing(LmdbStore(Path(directory) / "lmdb")) as store:
+        yield store
+
+
+STORES: list[Callable[[], AbstractContextManager[Store]]] = [memory, lmdb]
+
+
+@pytest.fixture(scope="module", params=STORES, ids=lambda store: store.__name__)
+def new_store(request: pytest.FixtureRequest) -> NewStore:
+    """A fresh store per call."""
+    new: NewStore = request.param
+    return new
+
+
+class TestStores(StoreContract):
+    """One line in `STORES` enrols a store."""
