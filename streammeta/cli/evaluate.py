@@ -24,7 +24,7 @@ from streammeta.errors import BadEvent, StateError
 from streammeta.evaluation import unseen as evaluation
 from streammeta.evaluation.unseen import Scores
 from streammeta.events import Array, Episode
-from streammeta.learner.tracing import refuse_machine_fault
+from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.models.networks import BUILT_IN
 from streammeta.runtime.assembly import Brain, brain_of, brain_on
 from streammeta.state.checkpoint import Checkpoint

@@ -20,7 +20,8 @@ from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
 from streammeta.evaluation.forgetting import Recalled, Sample, Samples, kept
 from streammeta.evaluation.prequential import NOT_RECALLED, UNKNOWN, Prequential, Scores, Windowed
 from streammeta.events import Array, Batch, Episode, TaskEvent
-from streammeta.learner.tracing import Stepped, Steps, refuse_machine_fault
+from streammeta.learner.graphs import refuse_machine_fault
+from streammeta.learner.tracing import Stepped, Steps
 from streammeta.models.faults import told
 from streammeta.models.losses import accuracy as accuracy_of
 from streammeta.models.network import Network

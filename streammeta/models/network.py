@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode
+from streammeta.models.attention import plain_attention
 from streammeta.models.losses import PredictionLoss, checked
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -83,7 +84,8 @@ class Network:
         values = unflatten(self.layout, params)
         values |= {place: values[name] for place, name in self.ties.items()}
         # tied by name here: PyTorch's own tying does not put a submodule back that has two names
-        output = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
+        with plain_attention():
+            output = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"the model returns {type(output).__name__}, not one tensor; "
