@@ -73,7 +73,7 @@ class Root(click.Group):
         """Run the verb; a module of the user's in the working directory is found."""
         here = str(Path.cwd())
         if here not in sys.path:
-            sys.path.append(here)  # last: a folder `consumers` of the user's must not hide ours
+            sys.path.append(here)  # last: a file of the user's must not hide a library
         try:
             return super().invoke(ctx)
         except StreammetaError as error:

@@ -5,7 +5,8 @@ No I/O of its own, no clock, no logging: the memories it asks may read the store
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -14,11 +15,14 @@ import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
-from streammeta.errors import BadEvent, Reason
+from streammeta.algorithms.discarded import why_discarded
+from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
 from streammeta.evaluation.forgetting import Recalled, Sample, Samples, kept
 from streammeta.evaluation.prequential import NOT_RECALLED, UNKNOWN, Prequential, Scores, Windowed
 from streammeta.events import Array, Batch, Episode, TaskEvent
-from streammeta.learner.tracing import Stepped, Steps, refuse_machine_fault
+from streammeta.learner.graphs import refuse_machine_fault
+from streammeta.learner.tracing import Stepped, Steps
+from streammeta.models.faults import told
 from streammeta.models.losses import accuracy as accuracy_of
 from streammeta.models.network import Network
 from streammeta.state.buffers import Buffer
@@ -30,8 +34,6 @@ TASK_FADING = 0.9
 
 TASK_BLOCK = 10
 """Visits in a block of a task's own windows: they span its last 10 to 20."""
-
-NON_FINITE = "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
 
 
 class Progress(NamedTuple):
@@ -136,7 +138,8 @@ class Engine:
         Raises:
             BadEvent: their shapes do not suit the model, or it has no such class.
         """
-        self._steps.check(self.state, examples, counts)
+        with self._judged():
+            self._steps.check(self.state, examples, counts)
 
     def step(self, events: Sequence[TaskEvent], entries: Sequence[Entry]) -> Step:
         """One iteration over events of different tasks, all of the same shape.
@@ -148,13 +151,25 @@ class Engine:
         memory = torch.stack([entry.memory for entry in entries])
         seen = memory.new_tensor([min(entry.stats.events, 1) for entry in entries])
         try:
-            stepped = self._steps.step(self.state, memory, seen, episode)
-        except (IndexError, ValueError, RuntimeError) as error:
+            with self._judged():
+                stepped = self._steps.step(self.state, memory, seen, episode)
+        except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
-            raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
+            message = f"the model refuses the data: {told(error)}"
+            raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
         if not stepped.finite:
-            raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
+            raise BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(stepped.info), stage="step")
         return self._read(events, entries, stepped, episode)
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """A fault of the code is the configuration's as long as no event was learned, else the record's."""
+        try:
+            yield
+        except CodeFault as fault:
+            if self.progress.events:
+                raise
+            raise ConfigError(f"model.factory, model.loss: {fault}") from fault.__cause__
 
     def _read(
         self,

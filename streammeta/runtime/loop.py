@@ -85,6 +85,7 @@ class Loop:
         intake: Applies them.
         reload: Reads the learning rates again, None when they cannot be read.
         history: What watchers keep with the state, as of all outcomes told so far.
+        constants: What the store does not hold yet of the model: committed with the first checkpoint.
     """
 
     source: Source
@@ -97,6 +98,7 @@ class Loop:
     reload: Callable[[], Rates | None]
     clock: Clock
     history: Callable[[], bytes] = bytes
+    constants: bytes | None = None
     _checkpoint_at: float = field(init=False, default=0.0)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
@@ -247,10 +249,11 @@ class Loop:
             pack(self._snapshot(tape.sync(ledger.positions, ledger.topic_id))), history=self.history()
         )
         try:
-            written = self.store.commit(meta, self.intake.engine.dirty())
+            written = self.store.commit(meta, self.intake.engine.dirty(), self.constants)
         except Exception:
             self._tell_checkpointed(ok=False, began=began, written=0)
             raise
+        self.constants = None
         self.intake.engine.memories.cleaned()
         self.order_log.forget(ledger.positions)
         tape.committed()

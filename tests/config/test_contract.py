@@ -28,6 +28,7 @@ factory = "mine.models:network"
 args = { width = 40 }
 loss = "mine.models:loss"
 seed = 7
+init = "w.safetensors"
 device = "cuda:0"
 dtype = "float64"
 threads = 2
@@ -35,6 +36,7 @@ threads = 2
 [algorithm]
 name = "moml"
 inner_lr = 0.02
+inner_clip_norm = 3.0
 beta = 0.5
 order = "first"
 hessian_set = "support"
@@ -93,6 +95,7 @@ MEANING = {
         "args": {"width": 40},
         "loss": "mine.models:loss",
         "seed": 7,
+        "init": "w.safetensors",
         "device": "cuda:0",
         "dtype": "float64",
         "threads": 2,
@@ -100,6 +103,7 @@ MEANING = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.02,
+        "inner_clip_norm": 3.0,
         "beta": 0.5,
         "order": "first",
         "hessian_set": "support",
@@ -146,6 +150,7 @@ DEFAULTS = {
         "args": {"sizes": [1, 40, 40, 1]},
         "loss": "mse",
         "seed": 0,
+        "init": "",
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,
@@ -153,6 +158,7 @@ DEFAULTS = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.01,
+        "inner_clip_norm": None,
         "beta": 0.3,
         "order": "second",
         "hessian_set": "support",

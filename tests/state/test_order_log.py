@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from streammeta.errors import StateError
 from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
 from streammeta.state.order_log import HEADER, MAGIC, OrderLog
+from tests.scripted import FusedOrderLog
 from tests.state.processes import next_line, python
 
 ENTRY_BYTES = 25
@@ -309,3 +310,17 @@ def test_damage_in_the_middle_is_told(tmp_path: Path) -> None:
     with capture_logs() as told:
         assert reopened(path) == runs[:2]
     assert [line["entries_dropped"] for line in told] == [3]
+
+
+@unhurried
+@given(logged=batches, positions=positions_maps)
+def test_the_log_of_the_kill_proofs_is_the_log(logged: list[Entries], positions: Positions) -> None:
+    """With no moment to be killed at, it gives back the same and leaves the same bytes."""
+    found = []
+    for made in (OrderLog, FusedOrderLog):
+        with fresh_path() as path, closing(made(path)) as log:
+            for batch in logged:
+                log.append(batch)
+            log.forget(positions)
+            found.append((log.pending({}), path.read_bytes()))
+    assert found[0] == found[1]
