@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from streammeta.learner.executors.chunk import CHUNK_TENSORS, chunk_step, example_chunk, flat_step
+from streammeta.errors import ConfigError
+from streammeta.learner.executors.chunk import CHUNK_TENSORS, NUMBERS, chunk_step, example_chunk, flat_step
+from streammeta.learner.verification import Output, verify
 from tests.learner.executors.conftest import Shared
 from tests.learner.executors.steps import chunk_of, inputs_of, run_all, traced
 from tests.networks import LEARNERS, network
@@ -127,3 +129,21 @@ def test_inputs_are_no_trivial_case() -> None:
     learner = LEARNERS["moml"](net)
     norm = traced().update(*inputs_of(net, learner))[-2]
     assert norm > 1e-3
+
+
+def test_compiled_is_compared_with_the_plain_step(shared: Shared) -> None:
+    """The comparison that every compiled step must pass takes this one, and no step that is a little off."""
+    step, count = shared.step, shared.step.state_count
+    moved = [Output(f"state {place}", place) for place in range(count + 1)]
+    outputs = [Output("verdict"), Output("predictions"), *moved, *(Output(name) for name in NUMBERS[1:])]
+    prediction = step.update(*step.inputs)[1]
+    compiled = flat_step(shared.compiled.run, count, prediction)
+    found = verify(step.update, compiled, step.inputs, outputs)
+    assert found[0]
+
+    def off(*inputs: Tensor) -> list[Tensor]:
+        results = compiled(*inputs)
+        return [*results[:2], results[2] + 1e-4 * (results[2] - inputs[0]), *results[3:]]
+
+    with pytest.raises(ConfigError, match="state 0"):
+        verify(step.update, off, step.inputs, outputs)
