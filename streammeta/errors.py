@@ -11,6 +11,7 @@
       BrokerRefused              exit 77   login, certificate or right refused
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
+        CodeFault                the user's code failed on it
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -107,3 +108,13 @@ class BadEvent(StreammetaError):
         super().__init__(message)
         self.reason = reason
         self.stage = stage
+
+
+class CodeFault(BadEvent):
+    """The user's model or loss failed in a way that data is hardly to blame for.
+
+    Where nothing was learned yet it is a fault of the configuration; later, of the record alone.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.BAD_TENSOR, message, stage="step")

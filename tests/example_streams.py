@@ -70,6 +70,7 @@ class Answer:
         events: The episodes learned from, in order.
         refused: Places of the records that are dead letters.
         skipped: Records that only fill a buffer.
+        unmatched: Inputs whose labels, or labels whose inputs, did not come in time.
     """
 
     sizes: Sizes
@@ -78,6 +79,7 @@ class Answer:
     events: list[TaskEvent] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     skipped: int = 0
+    unmatched: int = 0
     _held: dict[str, list[tuple[Array, Array]]] = field(default_factory=dict)
     _halves: dict[tuple[str, str], tuple[str, Array, int]] = field(default_factory=dict)
     _since: dict[str, int] = field(default_factory=dict)
@@ -139,6 +141,7 @@ class Answer:
             self.events.append(TaskEvent(task, Episode(*map(_batch, sets)), record.timestamp_ms))
 
     def _expire(self, number: int) -> None:
+        before = len(self._halves)
         for task, since in list(self._since.items()):
             if task not in self._learned and number - since > self.task_bound:
                 del self._since[task]
@@ -147,6 +150,7 @@ class Answer:
         self._halves = {
             key: half for key, half in self._halves.items() if number - half[2] <= self.half_bound
         }
+        self.unmatched += before - len(self._halves)
 
 
 def queries(events: Sequence[TaskEvent]) -> Iterator[tuple[str, bytes]]:

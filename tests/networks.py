@@ -13,7 +13,8 @@ from streammeta.algorithms.maml import maml
 from streammeta.algorithms.moml import moml
 from streammeta.algorithms.outer import clip_norm, sgd
 from streammeta.events import Array, Batch, Episode, TaskEvent, episode_of
-from streammeta.models.network import Network, load_network
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 
 MLP = ("streammeta.models:mlp", {"sizes": [2, 3, 1]})
 CLASSIFIER = ("streammeta.models:mlp", {"sizes": [2, 4, 3]})

@@ -5,7 +5,7 @@ size, may deliver again what it delivered before, and after a restart goes on in
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Cut, Positions, Record, Run, episode_of
-from streammeta.state.memory_store import MemoryStore
+from streammeta.events import OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
-from streammeta.state.store import Meta, TaskRow
+from streammeta.state.store import Meta, Store, TaskRow, TaskStats
+from streammeta.state.store import Waiting as Expiring
 from streammeta.stream.base import Waiting, untold
 
 
@@ -85,6 +85,7 @@ class ScriptedSource:
         pauses: Places in the script (records before them) where nothing comes for a while, once a life.
         pause: Lets the time of a pause pass.
         topic_id: Its identity; "" as of a broker that gives none.
+        brought_along: How many offsets before a run `fetch` may bring along, as a broker's batch does.
     """
 
     script: Sequence[Record]
@@ -97,6 +98,7 @@ class ScriptedSource:
     told: dict[int, int] = field(default_factory=dict)
     topic_id: str = ""
     moves: dict[int, int] = field(default_factory=dict)
+    brought_along: int = 2
 
     def start(self, positions: Positions, identity: str = "") -> Positions:
         """Begin each partition at its position, or at 0 where its log ends before, or is of another topic."""
@@ -152,7 +154,9 @@ class ScriptedSource:
         waiting()
         self.at[run.partition] = min(run.end, self.ends()[run.partition])
         return [
-            r for r in self.script if r.partition == run.partition and run.first - 2 <= r.offset < run.end
+            r
+            for r in self.script
+            if r.partition == run.partition and run.first - self.brought_along <= r.offset < run.end
         ]
 
     def ends(self) -> Positions:
@@ -206,20 +210,49 @@ class CollectedDeadLetters:
 
 
 class FusedStore:
-    """A `Store` whose process may be killed right before or right after a commit; all else is that behind."""
+    """A `Store` over one that outlives the process, which may be killed right before or after a commit."""
 
-    def __init__(self, fuse: Fuse, behind: MemoryStore) -> None:
+    def __init__(self, fuse: Fuse, behind: Store) -> None:
         self.fuse, self.behind = fuse, behind
-        self.load, self.get, self.get_many = behind.load, behind.get, behind.get_many
-        self.stats, self.waiting, self.count = behind.stats, behind.waiting, behind.count
-        self.close = behind.close
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
+    def load(self) -> Meta | None:
+        """As the store behind."""
+        return self.behind.load()
+
+    def get(self, task: str) -> TaskRow | None:
+        """As the store behind."""
+        return self.behind.get(task)
+
+    def get_many(self, tasks: Sequence[str]) -> Iterable[TaskRow | None]:
+        """As the store behind."""
+        return self.behind.get_many(tasks)
+
+    def constants(self) -> bytes:
+        """As the store behind."""
+        return self.behind.constants()
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()
-        written = self.behind.commit(meta, tasks)
+        written = self.behind.commit(meta, tasks, constants)
         self.fuse.passed()
         return written
+
+    def stats(self) -> Iterator[tuple[str, TaskStats]]:
+        """As the store behind."""
+        return self.behind.stats()
+
+    def waiting(self) -> Iterator[tuple[str, Expiring]]:
+        """As the store behind."""
+        return self.behind.waiting()
+
+    def count(self) -> int:
+        """As the store behind."""
+        return self.behind.count()
+
+    def close(self) -> None:
+        """As the store behind."""
+        self.behind.close()
 
 
 class Aside:
@@ -271,7 +304,7 @@ class FusedOrderLog(OrderLog):
 
     fuse = Fuse()
 
-    def append(self, entries: Sequence[Run | Cut]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """As the log, between two moments of danger."""
         self.fuse.passed()
         super().append(entries)

@@ -16,9 +16,13 @@ from streammeta.config import Config
 from streammeta.config.fields import allowed, fields, settings, table_of, variants
 from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
-from streammeta.events import Examples, HalfExamples, Record
+from streammeta.events import Batch, Examples, HalfExamples, Record
+from streammeta.learner.engine import Progress
+from streammeta.models.constants import constants_of
 from streammeta.observe.catalogue import CATALOGUE
 from streammeta.runtime.assembly import build_brain
+from streammeta.state.checkpoint import Checkpoint
+from streammeta.state.export import Exported, write
 from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]
@@ -129,6 +133,23 @@ def test_the_model_by_example_can_be_learned(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "my_model", module)
     brain = build_brain(Config.model_validate(tomllib.loads(settings_of_it)))
     assert brain.network.dimension == 3 * 40 + 40 + 40 + 1
+
+
+def test_an_export_is_used_as_the_text_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file of a state of the default model: loaded, adapted by one inner step, asked."""
+    (code,) = [block for block in blocks("python") if "export.safetensors" in block]
+    brain = build_brain(Config())
+    state = brain.learner.init(brain.network.initial)
+    checkpoint = Checkpoint(brain.origin, state, Progress(), {}, {})
+    monkeypatch.chdir(tmp_path)
+    write(Path("export.safetensors"), Exported(checkpoint, constants_of(brain.network.module)))
+    found: dict[str, torch.Tensor] = {}
+    exec(code, found)  # noqa: S102 - our own README
+    adapted = brain.learner.adapt(state, Batch(found["x"], found["y"]))
+    wanted = brain.network.predict(adapted, torch.tensor([[1.2]]))
+    assert capsys.readouterr().out.startswith(f"tensor([[{wanted.item():.4f}]]")
 
 
 def test_verbs_exist() -> None:

@@ -4,7 +4,9 @@ Parameters are one flat vector w of d numbers; a task's memory is a row of `memo
 next step needs is in `State`; what a person wants to see is in `Info`; the two never mix.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import torch
@@ -80,7 +82,8 @@ class MetaLearner(NamedTuple):
 def per_task(function: Callable[..., Any]) -> Callable[..., Any]:
     """Map `function` over the leading (task) axis of all its arguments.
 
-    One task is computed without the map: batched kernels cost more than plain ones.
+    One task is computed without the map: batched kernels cost more than plain ones. Within `one_by_one`
+    several are too, one after the other, to the same numbers.
 
     >>> per_task(lambda row: row.sum())(torch.ones(3, 2))
     tensor([2., 2., 2.])
@@ -89,9 +92,30 @@ def per_task(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def mapped(*arguments: Any) -> Any:
-        if _pytree.tree_leaves(arguments)[0].shape[0] > 1:
+        tasks = _pytree.tree_leaves(arguments)[0].shape[0]
+        if tasks > 1 and not _one_by_one.get():
             return torch.func.vmap(function)(*arguments)
-        result = function(*_pytree.tree_map(lambda leaf: leaf[0], arguments))
-        return _pytree.tree_map(lambda leaf: leaf.unsqueeze(0), result)
+        results = [
+            function(*_pytree.tree_map(lambda leaf, at=at: leaf[at], arguments)) for at in range(tasks)
+        ]
+        if tasks == 1:
+            return _pytree.tree_map(lambda leaf: leaf.unsqueeze(0), results[0])
+        return _pytree.tree_map(lambda *leaves: torch.stack(leaves), *results)
 
     return mapped
+
+
+_one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
+
+
+@contextmanager
+def one_by_one() -> Iterator[None]:
+    """Compute the tasks of an iteration one by one: for models that no map over tasks can take (an LSTM).
+
+    It changes how `per_task` computes, not what: the numbers agree to rounding.
+    """
+    token = _one_by_one.set(True)
+    try:
+        yield
+    finally:
+        _one_by_one.reset(token)

@@ -16,7 +16,9 @@ from streammeta.algorithms.steps import adapt, first_state
 from streammeta.events import Episode
 
 
-def online_sgd(loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float) -> MetaLearner:
+def online_sgd(
+    loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float, inner_clip_norm: float | None = None
+) -> MetaLearner:
     """Train one model on the stream, whatever the task.
 
         w ← outer(w, mean_i ∇l(w; S_i ∪ Q_i))
@@ -26,6 +28,7 @@ def online_sgd(loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float) -> 
         outer: Moves w.
         inner_lr: α of the adaptation that `loss_adapted` measures; nothing is learned through it.
         meta_lr: η >= 0, handed to `outer`.
+        inner_clip_norm: As for `moml`, of that adaptation; learning is not clipped by it.
 
     Returns:
         A learner without memory. An update costs three gradients (support, query; support alone for the
@@ -34,7 +37,7 @@ def online_sgd(loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float) -> 
     Raises:
         ValueError: a rate is negative.
     """
-    adapted = adapt(loss)
+    adapted = adapt(loss, clip_norm=inner_clip_norm)
 
     def direction(state: State, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
         return _event_gradient(loss, state.params, episode), adapted(state, episode.support)
@@ -42,7 +45,15 @@ def online_sgd(loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float) -> 
     return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)
 
 
-def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, meta_lr: float) -> MetaLearner:
+def independent(
+    loss: Loss,
+    outer: Outer,
+    *,
+    dimension: int,
+    inner_lr: float,
+    meta_lr: float,
+    inner_clip_norm: float | None = None,
+) -> MetaLearner:
     """Train a model per task on that task's data alone; all begin at the same point w, which stays.
 
         φ_i ← outer(φ_i, ∇l(φ_i; S_i ∪ Q_i)),   φ_i = w before the first visit
@@ -55,6 +66,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
         dimension: d.
         inner_lr: α of the adaptation from w that `loss_adapted` measures; nothing is learned through it.
         meta_lr: η >= 0, handed to `outer`.
+        inner_clip_norm: As for `moml`, of that adaptation; learning is not clipped by it.
 
     Returns:
         A learner whose memory is φ_i and the optimiser's slots: d numbers with plain SGD, 2d with momentum.
@@ -63,6 +75,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
     Raises:
         ValueError: a rate is negative.
     """
+    reached = adapt(loss, clip_norm=inner_clip_norm)
     like = outer.init(torch.zeros(dimension))
     size = _row(torch.zeros(dimension), like).numel()
 
@@ -74,7 +87,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
         gradient = _event_gradient(loss, params, episode)
         moved = _row(*outer.update(params, gradient, slots, state.meta_lr))
         before = torch.where(seen > 0, loss(params, *episode.query), torch.nan)
-        target = state.params - state.inner_lr * grad(loss)(state.params, *episode.support)
+        target = reached(state, episode.support)
         return moved, gradient, loss(state.params, *episode.query), loss(target, *episode.query), before
 
     def update(
@@ -91,7 +104,7 @@ def independent(loss: Loss, outer: Outer, *, dimension: int, inner_lr: float, me
     return MetaLearner(
         first_state(without_slots, inner_lr, meta_lr),
         update,
-        adapt(loss),
+        reached,
         size,
         task_params=lambda _state, row: row[:dimension],
     )

@@ -19,6 +19,7 @@ def bspiderboost(
     period: int,
     order: Order = "second",
     hessian_set: HessianSet = "support",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation by MAML's gradient G with variance reduction.
 
@@ -38,6 +39,7 @@ def bspiderboost(
         period: q >= 1; 1 is MAML.
         order: As for `moml`.
         hessian_set: As for `moml`.
+        inner_clip_norm: As for `moml`.
 
     Returns:
         A learner without task memory and with 2d + 1 numbers of slots (z, w_{t−1}, t modulo q). An update
@@ -51,7 +53,7 @@ def bspiderboost(
     """
     if period < 1:
         raise ValueError(f"period must be at least 1, got {period}")
-    inner = inner_gradient(loss, order, hessian_set)
+    inner = inner_gradient(loss, order, hessian_set, inner_clip_norm)
 
     def meta_gradient(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
         """One task's part of G, and its adapted parameters."""
@@ -81,4 +83,9 @@ def bspiderboost(
         phase = torch.zeros((), dtype=torch.int64, device=params.device)
         return {"gradient": torch.zeros_like(params), "former": params.clone(), "phase": phase}
 
-    return MetaLearner(first_state(outer, inner_lr, meta_lr, slots), update, adapt(loss), memory_size=0)
+    return MetaLearner(
+        first_state(outer, inner_lr, meta_lr, slots),
+        update,
+        adapt(loss, clip_norm=inner_clip_norm),
+        memory_size=0,
+    )

@@ -8,7 +8,7 @@ from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
 from streammeta.algorithms.local_moml import ClientData, average, client_round
 from streammeta.algorithms.moml import OuterScale, Visit, check_beta, info_of, own_memory
 from streammeta.algorithms.outer import Outer
-from streammeta.algorithms.steps import HessianSet, Order, adapt, first_state, outer_step
+from streammeta.algorithms.steps import HessianSet, Order, adapt, curb, first_state, outer_step
 from streammeta.events import Batch, Episode
 
 
@@ -26,6 +26,7 @@ def local_moml(
     order: Order = "second",
     hessian_set: HessianSet = "support",
     outer_scale: OuterScale = "none",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """LocalMOML on a stream: an iteration of B events is one round of B clients.
 
@@ -48,6 +49,7 @@ def local_moml(
         order: As for `moml`.
         hessian_set: As for `moml`.
         outer_scale: As for `moml`.
+        inner_clip_norm: As for `client_round`.
 
     Returns:
         A learner with d numbers of memory per task, or none unless `keep_memory`. An update costs, per task,
@@ -61,12 +63,12 @@ def local_moml(
         raise ValueError(f"local_steps must be at least 1, got {local_steps}")
     if initial_examples < 0 or (initial_examples == 0 and beta < 1):
         raise ValueError(f"initial_examples must be at least 1 to begin a memory, got {initial_examples}")
-    adapted = adapt(loss)
+    adapted, clip = adapt(loss, clip_norm=inner_clip_norm), curb(inner_clip_norm)
 
     def client(state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Visit:
         params, alpha = state.params, state.inner_lr
         data = cut(episode, local_steps, initial_examples)
-        start = params - alpha * grad(loss)(params, *data.initial) if data.initial else params
+        start = params - alpha * clip(grad(loss)(params, *data.initial))[0] if data.initial else params
         if keep_memory:
             start = torch.where(seen > 0, memory, start)
         result = client_round(
@@ -80,6 +82,7 @@ def local_moml(
             order=order,
             hessian_set=hessian_set,
             outer_scale=outer_scale,
+            inner_clip_norm=inner_clip_norm,
         )
         at_meta, target = loss(params, *episode.query), adapted(state, episode.support)
         unknown = torch.full_like(at_meta, torch.nan)
@@ -116,6 +119,7 @@ def per_fedavg(
     local_steps: int,
     order: Order = "second",
     hessian_set: HessianSet = "support",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Per-FedAvg on a stream: LocalMOML with β = 1, hence without memory and without S0.
 
@@ -132,6 +136,7 @@ def per_fedavg(
         initial_examples=0,
         order=order,
         hessian_set=hessian_set,
+        inner_clip_norm=inner_clip_norm,
     )
 
 

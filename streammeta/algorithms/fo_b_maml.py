@@ -15,6 +15,7 @@ from streammeta.algorithms.base import Loss, MetaLearner, State
 from streammeta.algorithms.maml import without_memory
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.proximal import check_proximal, proximal_adapt, proximal_steps
+from streammeta.algorithms.steps import curb
 from streammeta.events import Episode
 
 Difference = Literal["forward", "symmetric"]
@@ -30,6 +31,7 @@ def fo_b_maml(
     lambda_: float,
     nu: float,
     difference: Difference = "symmetric",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn the point that tasks are held near, without a Hessian and without a memory per task.
 
@@ -51,6 +53,8 @@ def fo_b_maml(
         nu: ν > 0, the size of the perturbation; symmetric needs ν below (λ + least curvature of ĝ) / L_f.
             Rounding adds λ·ε·‖φ‖/ν, ε = 1e-7 in float32.
         difference: "forward", or "symmetric".
+        inner_clip_norm: c > 0; every inner step of every sign takes its bracket p as p · min(1, c/‖p‖). A
+            clip that is at rest at the solutions leaves them, and h_i, as they are; None clips nothing.
 
     Returns:
         A learner without memory. An update costs 3K gradients forward, 5K symmetric (K of them only for the
@@ -80,13 +84,17 @@ def fo_b_maml(
     if nu <= 0:
         raise ValueError(f"nu must be positive, got {nu}")
 
+    clip = curb(inner_clip_norm)
+
     def solve(state: State, episode: Episode[Tensor], sign: int) -> Tensor:
         def gradient(point: Tensor) -> Tensor:
             support: Tensor = grad(loss)(point, *episode.support)
             query: Tensor = grad(loss)(point, *episode.query)
             return support + sign * nu * query
 
-        return proximal_steps(gradient, state.params, state.inner_lr, lambda_=lambda_, steps=inner_steps)
+        return proximal_steps(
+            gradient, state.params, state.inner_lr, lambda_=lambda_, steps=inner_steps, clip=clip
+        )
 
     def direction(state: State, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
         solution, plus = adapted(state, episode.support), solve(state, episode, 1)
@@ -94,5 +102,5 @@ def fo_b_maml(
             return (lambda_ / nu) * (solution - plus), solution
         return (lambda_ / (2 * nu)) * (solve(state, episode, -1) - plus), solution
 
-    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
+    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps, clip=clip)
     return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)

@@ -13,7 +13,7 @@ from streammeta.algorithms.conjugate_gradient import conjugate_gradient
 from streammeta.algorithms.maml import without_memory
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.proximal import check_proximal, proximal_adapt
-from streammeta.algorithms.steps import gradient_and_hessian
+from streammeta.algorithms.steps import curb, gradient_and_hessian
 from streammeta.events import Episode
 
 
@@ -27,6 +27,7 @@ def imaml(
     lambda_: float,
     cg_steps: int,
     cg_tolerance: float = 1e-10,
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn the point that tasks are held near; no memory, and no history of the inner steps.
 
@@ -46,6 +47,8 @@ def imaml(
         lambda_: λ > 0; above the most negative curvature of ĝ, or conjugate gradients stop where they are.
         cg_steps: N >= 1.
         cg_tolerance: Norm of the residual at which they rest, in units of the gradient.
+        inner_clip_norm: c > 0; every inner step takes its bracket p as p · min(1, c/‖p‖). h_i is of the
+            solution, which a clip that is at rest there leaves as it is; None clips nothing.
 
     Returns:
         A learner without memory. An update costs K + 1 gradients, N Hessian-vector products and two forward
@@ -69,5 +72,5 @@ def imaml(
         )
         return implicit, point
 
-    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps)
+    adapted = proximal_adapt(loss, lambda_=lambda_, steps=inner_steps, clip=curb(inner_clip_norm))
     return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)

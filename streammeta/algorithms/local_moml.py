@@ -15,7 +15,7 @@ from torch.func import grad
 
 from streammeta.algorithms.base import Loss
 from streammeta.algorithms.moml import OuterScale
-from streammeta.algorithms.steps import HessianSet, Order, inner_gradient
+from streammeta.algorithms.steps import HessianSet, Order, curb, inner_gradient
 from streammeta.events import Batch
 
 
@@ -58,6 +58,7 @@ def client_round(
     order: Order = "second",
     hessian_set: HessianSet = "support",
     outer_scale: OuterScale = "none",
+    inner_clip_norm: float | None = None,
 ) -> ClientResult:
     """H local steps of one client, from the server's w.
 
@@ -75,15 +76,17 @@ def client_round(
         order: As for `moml`.
         hessian_set: As for `moml`, within the support examples of a step.
         outer_scale: As for `moml`.
+        inner_clip_norm: As for `moml`, of the inner steps from w and w_i; the steps of η are not clipped.
 
     Returns:
         w_i, u_i and the sum of the steps' directions. Costs 2H (+ 1 with S0) gradients and H Hessian-vector
         products (none in first order).
     """
-    inner = inner_gradient(loss, order, hessian_set)
+    inner, clip = inner_gradient(loss, order, hessian_set, inner_clip_norm), curb(inner_clip_norm)
     alpha = torch.as_tensor(inner_lr, dtype=params.dtype, device=params.device)
     if memory is None:
-        memory = params if data.initial is None else params - alpha * grad(loss)(params, *data.initial)
+        first = None if data.initial is None else clip(grad(loss)(params, *data.initial))[0]
+        memory = params if first is None else params - alpha * first
     local, total = params, torch.zeros_like(params)
     for h in range(data.support.x.shape[0]):
         gradient, pull_back = inner(local, alpha, Batch(data.support.x[h], data.support.y[h]))

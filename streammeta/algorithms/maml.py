@@ -18,6 +18,7 @@ from streammeta.algorithms.steps import (
     Order,
     PullBack,
     adapt,
+    curb,
     first_state,
     gradient_and_hessian,
     inner_gradient,
@@ -35,6 +36,7 @@ def maml(
     inner_steps: int = 1,
     order: Order = "second",
     hessian_set: HessianSet = "support",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation that adapts to a task in N gradient steps.
 
@@ -51,6 +53,7 @@ def maml(
         inner_steps: N >= 0, all on the same support set; 0 is training on the query set.
         order: "first" takes v_i = ∇l(φ_N;S3) (FO-MAML).
         hessian_set: As for `moml`: S2 is the "support" set again, or its second "half" while S1 is the first.
+        inner_clip_norm: As for `moml`, in every step.
 
     Returns:
         A learner without memory. An update costs N + 1 gradients and N Hessian-vector products (none in first
@@ -75,10 +78,9 @@ def maml(
     Source: Finn, Abbeel, Levine 2017, arXiv:1703.03400, Algorithm 1.
     """
     check_steps(inner_steps)
-    direction = unrolled(loss, inner_gradient(loss, order, hessian_set), inner_steps)
-    return without_memory(
-        loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapt(loss, inner_steps)
-    )
+    direction = unrolled(loss, inner_gradient(loss, order, hessian_set, inner_clip_norm), inner_steps)
+    adapted = adapt(loss, inner_steps, inner_clip_norm)
+    return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=adapted)
 
 
 def anil(
@@ -89,6 +91,7 @@ def anil(
     inner_lr: float,
     meta_lr: float,
     inner_steps: int = 1,
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """MAML whose inner loop moves the head alone (almost no inner loop).
 
@@ -104,6 +107,7 @@ def anil(
         inner_lr: α >= 0.
         meta_lr: η >= 0, handed to `outer`.
         inner_steps: N >= 0, all on the same support set.
+        inner_clip_norm: As for `moml`, in every step; p is M∇l(φ_j;S), the head's part alone.
 
     Returns:
         A learner without memory; an update costs what MAML's does (gradients are taken whole, then masked).
@@ -114,6 +118,7 @@ def anil(
     Source: Raghu, Raghu, Bengio, Vinyals 2020, arXiv:1909.09157, section 4. [recalled]
     """
     check_steps(inner_steps)
+    clip = curb(inner_clip_norm)
 
     def mask_of(params: Tensor) -> Tensor:
         body, head = split.parts(params)
@@ -122,12 +127,13 @@ def anil(
     def inner(params: Tensor, alpha: Tensor, support: Batch[Tensor]) -> tuple[Tensor, PullBack]:
         mask = mask_of(params)
         gradient, hessian = gradient_and_hessian(loss, params, support)
-        return mask * gradient, lambda h: h - alpha * hessian(mask * h)
+        direction, clip_back = clip(mask * gradient)
+        return direction, lambda h: h - alpha * hessian(mask * clip_back(h))
 
     def adapted(state: State, support: Batch[Tensor]) -> Tensor:
         mask, params = mask_of(state.params), state.params
         for _ in range(inner_steps):
-            params = params - state.inner_lr * (mask * grad(loss)(params, *support))
+            params = params - state.inner_lr * clip(mask * grad(loss)(params, *support))[0]
         return params
 
     direction = unrolled(loss, inner, inner_steps)
@@ -135,7 +141,13 @@ def anil(
 
 
 def reptile(
-    loss: Loss, outer: Outer, *, inner_lr: float, meta_lr: float, inner_steps: int = 2
+    loss: Loss,
+    outer: Outer,
+    *,
+    inner_lr: float,
+    meta_lr: float,
+    inner_steps: int = 2,
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Move the initialisation towards the parameters that K plain gradient steps reach.
 
@@ -152,6 +164,7 @@ def reptile(
         inner_lr: α > 0; at 0 nothing is learned.
         meta_lr: ε, handed to `outer`.
         inner_steps: K >= 1; with 1 this is plain training on the support sets.
+        inner_clip_norm: As for `moml`, in every step: ‖w − φ_K‖ <= αKc.
 
     Returns:
         A learner without memory. An update costs K gradients, and K − 1 further ones for `loss_adapted`,
@@ -164,12 +177,12 @@ def reptile(
     """
     if inner_steps < 1:
         raise ValueError(f"inner_steps must be at least 1, got {inner_steps}")
-    reached = adapt(loss, inner_steps)
+    clip, reached = curb(inner_clip_norm), adapt(loss, inner_steps, inner_clip_norm)
 
     def direction(state: State, episode: Episode[Tensor]) -> tuple[Tensor, Tensor]:
         params = state.params
         for j in range(inner_steps):
-            params = params - state.inner_lr * grad(loss)(params, *episode[j % 2])
+            params = params - state.inner_lr * clip(grad(loss)(params, *episode[j % 2]))[0]
         return state.params - params, reached(state, episode.support)
 
     return without_memory(loss, direction, outer, inner_lr=inner_lr, meta_lr=meta_lr, adapted=reached)

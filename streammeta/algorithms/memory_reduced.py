@@ -16,7 +16,7 @@ from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
 from streammeta.algorithms.conjugate_gradient import conjugate_gradient
 from streammeta.algorithms.outer import Outer
 from streammeta.algorithms.split import Split
-from streammeta.algorithms.steps import first_state, outer_step
+from streammeta.algorithms.steps import curb, first_state, outer_step
 from streammeta.events import Batch, Episode
 
 
@@ -32,6 +32,7 @@ def memory_reduced(
     ridge: float,
     cg_tolerance: float = 1e-10,
     warm_start: bool = False,
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn a body whose heads are solved for, by one cross product instead of back-propagation.
 
@@ -55,6 +56,8 @@ def memory_reduced(
         cg_tolerance: Norm of the residual at which conjugate gradients rest, in units of ∇_y f. They also
             stop at a direction of curvature <= 0, where the head's problem is not convex.
         warm_start: Keep (y, v) per task.
+        inner_clip_norm: c > 0; every step of the head takes p = ∇_y g as p · min(1, c/‖p‖). The solution is
+            where p = 0 and stays so; the way there is slower. None clips nothing.
 
     Returns:
         A learner with 2q numbers of memory per task after a warm start, none otherwise. An update costs K
@@ -70,6 +73,8 @@ def memory_reduced(
             f"got {inner_steps}, {ridge} and {cg_steps}"
         )
 
+    clip = curb(inner_clip_norm)
+
     def head_gradient(body: Tensor, head: Tensor, support: Batch[Tensor]) -> Tensor:
         """∇_y g, shape (q,)."""
         gradient: Tensor = grad(lambda y: loss(split.join(body, y), *support))(head)
@@ -77,7 +82,7 @@ def memory_reduced(
 
     def solve(body: Tensor, head: Tensor, alpha: Tensor, support: Batch[Tensor]) -> Tensor:
         for _ in range(inner_steps):
-            head = head - alpha * head_gradient(body, head, support)
+            head = head - alpha * clip(head_gradient(body, head, support))[0]
         return head
 
     def task(

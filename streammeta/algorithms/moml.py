@@ -33,6 +33,7 @@ def moml(
     order: Order = "second",
     hessian_set: HessianSet = "support",
     outer_scale: OuterScale = "none",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation with one memory per task.
 
@@ -54,6 +55,8 @@ def moml(
             (independent, unbiased, diverges at large α; needs two support examples).
         outer_scale: "beta" multiplies v_i by the memory rate, as the authors' public code does by
             differentiating through the moving average. For reproducing its numbers only.
+        inner_clip_norm: c > 0; the inner step takes p = ∇l(w;S1) as p · min(1, c/‖p‖), and S2's Hessian
+            meets the clip's Jacobian (`steps.curb`). None clips nothing.
 
     Returns:
         A learner with d numbers of memory per task. An update costs two gradients, one Hessian-vector
@@ -76,7 +79,14 @@ def moml(
         >>> memory, state.params - after.params
         (tensor([[1.]]), tensor([0.1500]))
     """
-    visit = visit_of(loss, beta=beta, order=order, hessian_set=hessian_set, outer_scale=outer_scale)
+    visit = visit_of(
+        loss,
+        beta=beta,
+        order=order,
+        hessian_set=hessian_set,
+        outer_scale=outer_scale,
+        inner_clip_norm=inner_clip_norm,
+    )
 
     def update(
         state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
@@ -86,7 +96,11 @@ def moml(
         return after, visits.memory, info_of(visits, gradient_norm, update_norm)
 
     return MetaLearner(
-        first_state(outer, inner_lr, meta_lr), update, adapt(loss), dimension, task_params=own_memory
+        first_state(outer, inner_lr, meta_lr),
+        update,
+        adapt(loss, clip_norm=inner_clip_norm),
+        dimension,
+        own_memory,
     )
 
 
@@ -114,6 +128,7 @@ def visit_of(
     order: Order,
     hessian_set: HessianSet,
     outer_scale: OuterScale,
+    inner_clip_norm: float | None,
 ) -> Callable[[State, Tensor, Tensor, Episode[Tensor]], Visit]:
     """(state, memory (B, d), seen (B,), episode) -> the next memories and the v_i; arguments as for `moml`.
 
@@ -121,7 +136,7 @@ def visit_of(
         ValueError: `beta` is out of range.
     """
     check_beta(beta)
-    inner = inner_gradient(loss, order, hessian_set)
+    inner = inner_gradient(loss, order, hessian_set, inner_clip_norm)
 
     def visit(params: Tensor, alpha: Tensor, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Visit:
         gradient, pull_back = inner(params, alpha, episode.support)

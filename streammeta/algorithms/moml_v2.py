@@ -30,6 +30,7 @@ def moml_v2(
     order: Order = "second",
     hessian_set: HessianSet = "support",
     outer_scale: OuterScale = "none",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation with one memory per task, all of which move at every iteration.
 
@@ -55,6 +56,8 @@ def moml_v2(
         order: As for `moml`.
         hessian_set: As for `moml`.
         outer_scale: As for `moml`: "beta" multiplies v_i by β.
+        inner_clip_norm: c > 0; clips ∇l(w;S1) as for `moml`, before the factor n/B: what a memory tracks is
+            then the clipped inner step, and a visit adds β (n/B) αc to it at most.
 
     Returns:
         A learner with d + 2 numbers of memory per task (r_i, and t_i in two numbers) and d + 1 or d + 2
@@ -82,7 +85,7 @@ def moml_v2(
     check_beta(beta)
     if tasks is not None and tasks < 1:
         raise ValueError(f"tasks must be at least 1, got {tasks}")
-    inner = inner_gradient(loss, order, hessian_set)
+    inner = inner_gradient(loss, order, hessian_set, inner_clip_norm)
     scale = beta if outer_scale == "beta" else 1.0
 
     def visit(
@@ -122,7 +125,7 @@ def moml_v2(
         return state.slots["average"] + _residual_now(state, memory, beta)
 
     init = first_state(outer, inner_lr, meta_lr, _first_slots(counted=tasks is None))
-    return MetaLearner(init, update, adapt(loss), dimension + 2, task_params)
+    return MetaLearner(init, update, adapt(loss, clip_norm=inner_clip_norm), dimension + 2, task_params)
 
 
 def _first_slots(*, counted: bool) -> Callable[[Tensor], Mapping[str, Tensor]]:

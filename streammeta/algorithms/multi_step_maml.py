@@ -16,7 +16,7 @@ from torch.func import grad
 from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
 from streammeta.algorithms.meta_step import adaptive_rate, first_slots
 from streammeta.algorithms.outer import Outer
-from streammeta.algorithms.steps import adapt, first_state, gradient_and_hessian, outer_step
+from streammeta.algorithms.steps import Curb, adapt, curb, first_state, gradient_and_hessian, outer_step
 from streammeta.events import Batch, Episode
 
 Data = Literal["finite_sum", "resampling"]
@@ -34,6 +34,7 @@ def multi_step_maml(
     meta_step: MetaStep = "fixed",
     smoothness: float | None = None,
     hessian_lipschitz: float | None = None,
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation that adapts in N steps, with the theory's data and step sizes.
 
@@ -51,6 +52,9 @@ def multi_step_maml(
         meta_step: "adaptive" divides η by L̂, see `meta_step.adaptive_rate`.
         smoothness: L of an adaptive meta step; when absent, a running estimate from below.
         hessian_lipschitz: ρ of an adaptive meta step; likewise.
+        inner_clip_norm: As for `moml`, in every step: p is ∇l(w_j; S_j), and the product takes
+            r ← r − α H_j J_j r with the clip's Jacobian J_j at that p and H_j on D_j. The theory of the step
+            sizes knows no clipping.
 
     Returns:
         A learner without memory. An update costs N + 1 gradients, N Hessian-vector products (and two more
@@ -75,10 +79,11 @@ def multi_step_maml(
     if inner_steps < 0:
         raise ValueError(f"inner_steps must not be negative, got {inner_steps}")
     adaptive = meta_step == "adaptive"
+    clip = curb(inner_clip_norm)
 
     def task(params: Tensor, alpha: Tensor, episode: Episode[Tensor]) -> tuple[Tensor, ...]:
         pieces = _pieces(episode.support, inner_steps, data)
-        direction, end = meta_gradient(loss, params, alpha, pieces, episode.query)
+        direction, end = meta_gradient(loss, params, alpha, pieces, episode.query, clip)
         return direction, end, loss(params, *episode.query), loss(end, *episode.query)
 
     def update(
@@ -97,7 +102,7 @@ def multi_step_maml(
 
     rate_of = adaptive_rate(loss, inner_steps, smoothness, hessian_lipschitz) if adaptive else _fixed_rate
     init = first_state(outer, inner_lr, meta_lr, first_slots if adaptive else lambda _params: {})
-    return MetaLearner(init, update, adapt(loss, inner_steps), memory_size=0)
+    return MetaLearner(init, update, adapt(loss, inner_steps, inner_clip_norm), memory_size=0)
 
 
 Piece = tuple[Batch[Tensor], Batch[Tensor]]
@@ -105,16 +110,25 @@ Piece = tuple[Batch[Tensor], Batch[Tensor]]
 
 
 def meta_gradient(
-    loss: Loss, params: Tensor, alpha: Tensor, pieces: Sequence[Piece], query: Batch[Tensor]
+    loss: Loss,
+    params: Tensor,
+    alpha: Tensor,
+    pieces: Sequence[Piece],
+    query: Batch[Tensor],
+    clip: Curb,
 ) -> tuple[Tensor, Tensor]:
-    """Ĝ (d,), and w_N (d,), where the inner steps end; keeps the N points, no graph of the steps."""
+    """Ĝ (d,), and w_N (d,), where the inner steps end; keeps the N points, no graph of the steps.
+
+    A clip that is not off keeps its N directions beside.
+    """
     point, points = params, []
     for support, _ in pieces:
-        points.append(point)
-        point = point - alpha * grad(loss)(point, *support)
+        direction, clip_back = clip(grad(loss)(point, *support))
+        points.append((point, clip_back))
+        point = point - alpha * direction
     product = grad(loss)(point, *query)
-    for at, (_, batch) in zip(reversed(points), reversed(pieces), strict=True):
-        product = product - alpha * gradient_and_hessian(loss, at, batch)[1](product)
+    for (at, clip_back), (_, batch) in zip(reversed(points), reversed(pieces), strict=True):
+        product = product - alpha * gradient_and_hessian(loss, at, batch)[1](clip_back(product))
     return product, point
 
 

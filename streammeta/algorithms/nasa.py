@@ -22,6 +22,7 @@ def nasa(
     order: Order = "second",
     hessian_set: HessianSet = "support",
     outer_scale: OuterScale = "none",
+    inner_clip_norm: float | None = None,
 ) -> MetaLearner:
     """Learn an initialisation with one memory per task and an averaged meta-gradient.
 
@@ -42,6 +43,7 @@ def nasa(
         order: As for `moml`.
         hessian_set: As for `moml`.
         outer_scale: As for `moml`.
+        inner_clip_norm: As for `moml`.
 
     Returns:
         A learner with d numbers of memory per task and d of slots (z). An update costs what MOML's does.
@@ -54,7 +56,14 @@ def nasa(
     """
     if not 0 < gamma <= 1:
         raise ValueError(f"gamma must be in (0, 1], got {gamma}")
-    visit = visit_of(loss, beta=beta, order=order, hessian_set=hessian_set, outer_scale=outer_scale)
+    visit = visit_of(
+        loss,
+        beta=beta,
+        order=order,
+        hessian_set=hessian_set,
+        outer_scale=outer_scale,
+        inner_clip_norm=inner_clip_norm,
+    )
 
     def update(
         state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]
@@ -67,4 +76,4 @@ def nasa(
         return after._replace(slots={"gradient": average}), visits.memory, info
 
     init = first_state(outer, inner_lr, meta_lr, lambda params: {"gradient": torch.zeros_like(params)})
-    return MetaLearner(init, update, adapt(loss), dimension, own_memory)
+    return MetaLearner(init, update, adapt(loss, clip_norm=inner_clip_norm), dimension, own_memory)

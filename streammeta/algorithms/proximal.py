@@ -9,26 +9,42 @@ from torch import Tensor
 from torch.func import grad
 
 from streammeta.algorithms.base import Loss, State
+from streammeta.algorithms.steps import Curb
 from streammeta.events import Batch
 
 
 def proximal_steps(
-    gradient: Callable[[Tensor], Tensor], anchor: Tensor, alpha: Tensor, *, lambda_: float, steps: int
+    gradient: Callable[[Tensor], Tensor],
+    anchor: Tensor,
+    alpha: Tensor,
+    *,
+    lambda_: float,
+    steps: int,
+    clip: Curb,
 ) -> Tensor:
     """K steps φ ← φ − α[∇ĝ(φ) + λ(φ − w)] from φ = w = `anchor` (d,); one gradient and no history a step.
 
-    They shrink the error by max |1 − α(h + λ)| each, over the curvatures h of ĝ.
+    They shrink the error by max |1 − α(h + λ)| each, over the curvatures h of ĝ. `clip` shortens the whole
+    bracket, which is 0 at the solution: it moves no fixed point and only slows the way there, so that with
+    few steps the solution may be less near.
     """
     point = anchor
     for _ in range(steps):
-        point = point - alpha * (gradient(point) + lambda_ * (point - anchor))
+        point = point - alpha * clip(gradient(point) + lambda_ * (point - anchor))[0]
     return point
 
 
-def proximal_adapt(loss: Loss, *, lambda_: float, steps: int) -> Callable[[State, Batch[Tensor]], Tensor]:
+def proximal_adapt(
+    loss: Loss, *, lambda_: float, steps: int, clip: Curb
+) -> Callable[[State, Batch[Tensor]], Tensor]:
     """A learner's `adapt`: K proximal steps on the support set, from w."""
     return lambda state, support: proximal_steps(
-        lambda point: grad(loss)(point, *support), state.params, state.inner_lr, lambda_=lambda_, steps=steps
+        lambda point: grad(loss)(point, *support),
+        state.params,
+        state.inner_lr,
+        lambda_=lambda_,
+        steps=steps,
+        clip=clip,
     )
 
 

@@ -1,8 +1,9 @@
 """From the names in the configuration to learners: one entry per algorithm and per outer optimiser."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
-from streammeta.algorithms.base import MetaLearner
+from streammeta.algorithms.base import Loss, MetaLearner
 from streammeta.algorithms.baselines import independent, online_sgd
 from streammeta.algorithms.bspiderboost import bspiderboost
 from streammeta.algorithms.federated import local_moml, per_fedavg
@@ -27,7 +28,7 @@ from streammeta.config.outer import (
     SgdSection,
     SngdmSection,
 )
-from streammeta.models.network import Network
+from streammeta.models.network import Layout
 
 _OF_DIMENSION: Mapping[str, Callable[..., MetaLearner]] = {
     "moml": moml,
@@ -53,7 +54,23 @@ _OTHERS: Mapping[str, Callable[..., MetaLearner]] = {
 }
 
 
-def build_learner(algorithm: Algorithm, outer: OuterOptimiser, network: Network) -> MetaLearner:
+class Problem(Protocol):
+    """What a learner needs to know of a network."""
+
+    @property
+    def layout(self) -> Layout:
+        """Names and shapes of its parameters."""
+
+    @property
+    def dimension(self) -> int:
+        """d, their number."""
+
+    @property
+    def loss(self) -> Loss:
+        """Mean loss of one task."""
+
+
+def build_learner(algorithm: Algorithm, outer: OuterOptimiser, network: Problem) -> MetaLearner:
     """The learner that `[algorithm]` and `[outer]` describe, for this network."""
     learner = _learner(algorithm, outer, network)
     if outer.schedule is None or algorithm.name == "independent":  # whose tasks each have their own count
@@ -62,7 +79,7 @@ def build_learner(algorithm: Algorithm, outer: OuterOptimiser, network: Network)
     return learner._replace(meta_rate=lambda state: rate_at(schedule, state.outer, state.meta_lr))
 
 
-def _learner(algorithm: Algorithm, outer: OuterOptimiser, network: Network) -> MetaLearner:
+def _learner(algorithm: Algorithm, outer: OuterOptimiser, network: Problem) -> MetaLearner:
     optimiser = build_outer(outer)
     settings = {**algorithm.model_dump(exclude={"name", "head"}), "meta_lr": outer.lr}
     if isinstance(algorithm, AnilSection | MemoryReducedSection):

@@ -8,11 +8,19 @@ from typing import NamedTuple
 
 
 class Result(NamedTuple):
-    """One figure. `unit` is its unit; "ratio" compares two figures of the same run."""
+    """One figure, a median where there are several rounds.
+
+    Attributes:
+        name: What was measured.
+        value: The figure.
+        unit: Its unit; "ratio" compares two figures of the same run.
+        spread: The least and the largest round; None for a single one.
+    """
 
     name: str
     value: float
     unit: str
+    spread: tuple[float, ...] | None = None
 
 
 def seconds_per_call(call: Callable[[], object], *, calls: int, rounds: int = 5) -> float:

@@ -32,6 +32,7 @@ VERBS: Final = {
         Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
+        Verb("compile", "compile", "Steps as machine code, ahead of time."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
         Verb("reproduce", "reproduce", "Run the papers' experiments again."),
@@ -72,7 +73,7 @@ class Root(click.Group):
         """Run the verb; a module of the user's in the working directory is found."""
         here = str(Path.cwd())
         if here not in sys.path:
-            sys.path.append(here)  # last: a folder `consumers` of the user's must not hide ours
+            sys.path.append(here)  # last: a file of the user's must not hide a library
         try:
             return super().invoke(ctx)
         except StreammetaError as error:

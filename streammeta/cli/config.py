@@ -66,11 +66,15 @@ def init(output: Path | None, force: bool) -> None:
 @config.command()
 @config_sources
 def check(path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Say "ok", or name every wrong setting and exit 78.
+    """Say what was tried, then "ok"; or name every wrong setting and exit 78.
 
-    Settings alone are checked: the model is built, and the broker asked, when `streammeta run` starts.
+    The model is built and called, its loss and device are tried, and each file that is named is opened. The
+    broker is not asked: `streammeta run` does, when it starts.
     """
-    load_config(path, overrides)
+    from streammeta.programs.tried import tried  # imported here: the other commands do not wait for torch
+
+    for line in tried(load_config(path, overrides)):
+        click.echo(line)
     click.echo("ok")
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import click
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.table import Table
 
 from streammeta.algorithms.base import State
 from streammeta.cli.state import OUTPUT, STATE, opened
+from streammeta.config import load_config
 from streammeta.config.secret import masked
+from streammeta.config.values import LOSSES
 from streammeta.datasets.omniglot import Split, Ways
 from streammeta.datasets.omniglot import omniglot as omniglot_events
 from streammeta.datasets.omniglot_data import load_drawings
@@ -22,14 +24,33 @@ from streammeta.errors import BadEvent, StateError
 from streammeta.evaluation import unseen as evaluation
 from streammeta.evaluation.unseen import Scores
 from streammeta.events import Array, Episode
-from streammeta.learner.tracing import refuse_machine_fault
-from streammeta.runtime.assembly import Brain, brain_of
+from streammeta.learner.graphs import refuse_machine_fault
+from streammeta.models.networks import BUILT_IN
+from streammeta.runtime.assembly import Brain, brain_of, brain_on
 from streammeta.state.checkpoint import Checkpoint
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
 SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)
 QUERY = click.option("--query", type=click.IntRange(min=1), default=5, show_default=True)
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+CONFIG = click.option(
+    "--config",
+    "path",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    help="The model of the state, as this says.",
+)
+TRUST = click.option(
+    "--trust-model", "trust", is_flag=True, help="Run the factory and the loss that the state names."
+)
+
+
+class Asked(NamedTuple):
+    """Which state, and whose word for the model."""
+
+    directory: Path
+    path: Path | None
+    trust: bool
 
 
 @click.group()
@@ -39,6 +60,8 @@ def evaluate() -> None:
 
 @evaluate.command()
 @STATE
+@CONFIG
+@TRUST
 @click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
 @click.option("--split", type=click.Choice(get_args(Split)), default="evaluation", show_default=True)
 @click.option("--ways", type=click.IntRange(min=2), default=5, show_default=True)
@@ -49,6 +72,8 @@ def evaluate() -> None:
 @OUTPUT
 def omniglot(
     directory: Path,
+    path: Path | None,
+    trust: bool,
     data: Path | None,
     split: Split,
     ways: int,
@@ -60,11 +85,13 @@ def omniglot(
 ) -> None:
     """N-way K-shot episodes of alphabets that the background stream lacks."""
     stream = omniglot_events(load_drawings(data, split), Ways(ways, shots, query, seed))
-    _report(directory, [episode for _, episode in islice(stream, episodes)], output)
+    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], output)
 
 
 @evaluate.command()
 @STATE
+@CONFIG
+@TRUST
 @click.option("--tasks", type=click.IntRange(min=1), default=1000, show_default=True)
 @SHOTS
 @QUERY
@@ -72,16 +99,24 @@ def omniglot(
 @SEED
 @OUTPUT
 def sinusoid(
-    directory: Path, tasks: int, shots: int, query: int, episodes: int, seed: int, output: str
+    directory: Path,
+    path: Path | None,
+    trust: bool,
+    tasks: int,
+    shots: int,
+    query: int,
+    episodes: int,
+    seed: int,
+    output: str,
 ) -> None:
     """Sinusoids; take another --seed than the stream had."""
     stream = sinusoid_events(Sinusoids(tasks=tasks, shots=shots, query=query, seed=seed))
-    _report(directory, [episode for _, episode in islice(stream, episodes)], output)
+    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], output)
 
 
-def _report(directory: Path, episodes: list[Episode[Array]], output: str) -> None:
-    with opened(directory) as (_, checkpoint):
-        brain = brain_of(checkpoint)
+def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
+    with opened(asked.directory) as (snapshot, checkpoint):
+        brain = _brain(asked, checkpoint, snapshot.constants())
     try:
         scored = {
             name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
@@ -89,11 +124,27 @@ def _report(directory: Path, episodes: list[Episode[Array]], output: str) -> Non
         }
     except (BadEvent, IndexError, ValueError, RuntimeError) as error:
         refuse_machine_fault(error)
-        raise StateError(_misfit(directory, checkpoint, episodes[0], error)) from error
+        raise StateError(_misfit(asked.directory, checkpoint, episodes[0], error)) from error
     if output == "json":
         click.echo(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
+
+
+def _brain(asked: Asked, checkpoint: Checkpoint, constants: bytes) -> Brain:
+    """The model from the configuration; from the state only if it is streammeta's own, or trusted."""
+    if asked.path is not None:
+        return brain_on(load_config(asked.path), checkpoint, constants)
+    model = checkpoint.origin.fit["model"]
+    foreign = [
+        code for code, known in ((model["factory"], BUILT_IN), (model["loss"], LOSSES)) if code not in known
+    ]
+    if foreign and not asked.trust:
+        raise click.UsageError(
+            f"--state {asked.directory} names code to run: {', '.join(map(repr, foreign))}; say whose word "
+            "counts: --config F, or --trust-model for that of the state"
+        )
+    return brain_of(checkpoint, constants)
 
 
 def _misfit(directory: Path, checkpoint: Checkpoint, episode: Episode[Array], error: Exception) -> str:

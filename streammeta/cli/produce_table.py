@@ -3,14 +3,17 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from streammeta.cli.reading_options import WARM_UP, gap, reading_of, told
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
-from streammeta.datasets.table import Example, Rows, Scaling, series
+from streammeta.datasets.table import Example, Rows, Tally, series
 from streammeta.datasets.table import table as examples_of
-from streammeta.datasets.table_data import Missing, Roles, load_rows, load_wide
+from streammeta.datasets.table_data import Missing, Reading, Roles, load_rows, load_wide
+from streammeta.datasets.table_gaps import usual_gaps
+from streammeta.datasets.table_scaling import Scaling
 from streammeta.sending.messages import Format, table_messages
 
 
@@ -31,7 +34,38 @@ from streammeta.sending.messages import Format, table_messages
         help="By what the task showed before the row, by the window's mean and deviation, or not at all.",
     ),
     option("--classes", is_flag=True, help="The target is a class number and is not scaled."),
-    option("--missing", type=click.Choice(["fail", "skip"]), default="fail", help="Rows without a value."),
+    option(
+        "--missing",
+        type=click.Choice(["fail", "skip"]),
+        default="fail",
+        help="Rows without a value in a used column: refused, or left out and counted.",
+    ),
+    option("--na", multiple=True, metavar="TEXT", help="Stands for no value too [NA, null, -, ?, …]."),
+    option("--delimiter", metavar="C", help="Between the columns of a CSV [a comma; a tab in .tsv]."),
+    option(
+        "--decimal", type=click.Choice([",", "."]), help="Decimal mark; the other one divides thousands [.]."
+    ),
+    option("--encoding", default="utf-8", help="Of a CSV: latin-1, cp1252, utf-16, …"),
+    option("--timezone", default="UTC", help="Of times that name none, such as Europe/Berlin."),
+    option(
+        "--ambiguous",
+        type=click.Choice(["fail", "order"]),
+        default="fail",
+        help="Times that come twice as clocks go back: refused, or told apart by the file's order.",
+    ),
+    option(
+        "--gap",
+        metavar="F|none",
+        callback=gap,
+        help="Series: a longer step of --time begins a new window [1.5 of a task's usual step].",
+    ),
+    option(
+        "--warm-up",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="A task's first N rows only scale its later ones and are not sent "
+        f"[{WARM_UP}; 0 with --scaling none].",
+    ),
     option(
         "--speed",
         type=Finite(min=0, min_open=True),
@@ -52,8 +86,16 @@ def table(
     scaling: Scaling,
     classes: bool,
     missing: Missing,
+    gap: float | None,
+    warm_up: int | None,
     speed: float | None,
     form: Format,
+    na: tuple[str, ...],
+    delimiter: str | None,
+    decimal: str | None,
+    encoding: str,
+    timezone: str,
+    ambiguous: Literal["fail", "order"],
     **where: Any,
 ) -> None:
     """Examples from a table: CSV, CSV.gz or Parquet; to be read with events.kind = "examples".
@@ -64,10 +106,16 @@ def table(
     """
     _check(features=features, window=window, horizon=horizon, wide=wide, classes=classes, target=target)
     _check_time(time, wide=wide, speed=speed, rate=where["rate"])
-    rows = _rows(file, task, features, target, time, wide=wide, missing=missing)
-    stream = _stream(rows, window, horizon or 1, scaling, classes=classes)
+    if gap is not None and (time is None or window is None):
+        raise click.UsageError("--gap is for series with --time: it breaks their windows")
+    reading = reading_of(missing, na, delimiter, decimal, encoding, timezone, ambiguous)
+    rows, tally = _rows(file, task, features, target, time, reading, wide=wide), Tally()
+    cold = (0 if scaling == "none" else WARM_UP) if warm_up is None else warm_up
+    stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes)
     messages = table_messages(stream, form, dated=rows.dated, speed=speed or math.inf)
     send(messages, by_schedule=speed is not None, **where)
+    for line in told(reading.skipped, tally):
+        click.echo(line, err=True)
 
 
 def _rows(
@@ -76,26 +124,37 @@ def _rows(
     features: str | None,
     target: str | None,
     time: str | None,
+    reading: Reading,
     *,
     wide: bool,
-    missing: Missing,
 ) -> Rows:
     if wide:
-        return load_wide(file, task)
+        return load_wide(file, task, reading)
     if task is None or target is None:
         raise click.UsageError("--task and --target name the columns; a table of a series a row needs --wide")
     names = tuple(name.strip() for name in (features or "").split(",") if name.strip())
-    return load_rows(file, Roles(task, names, target, time), missing)
+    return load_rows(file, Roles(task, names, target, time), reading)
 
 
 def _stream(
-    rows: Rows, window: int | None, horizon: int, scaling: Scaling, *, classes: bool
+    rows: Rows,
+    window: int | None,
+    horizon: int,
+    scaling: Scaling,
+    warm_up: int,
+    gap: float | None,
+    tally: Tally,
+    *,
+    classes: bool,
 ) -> Iterator[Example]:
     if window is not None:
-        return series(rows, window=window, horizon=horizon, scaling=scaling)
+        gaps = usual_gaps(rows) if gap is None else dict.fromkeys(rows.tasks, gap)
+        return series(
+            rows, window=window, horizon=horizon, scaling=scaling, warm_up=warm_up, gaps=gaps, tally=tally
+        )
     if scaling == "window":
         raise click.UsageError("--scaling window is for series; give --window too")
-    return examples_of(rows, scaling=scaling, scale_target=not classes)
+    return examples_of(rows, scaling=scaling, scale_target=not classes, warm_up=warm_up, tally=tally)
 
 
 def _check(

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.errors import StateError, StreammetaError
-from streammeta.runtime.assembly import brain_of
+from streammeta.models.constants import unpack_constants
+from streammeta.runtime.assembly import learner_of
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -134,21 +135,30 @@ def show_task(task: str, directory: Path, output: str) -> None:
 @STATE
 @click.option("--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path))
 @click.option("--task", "names", metavar="ID", multiple=True, help="Its memory too; may be repeated.")
-@click.option("--all-tasks", is_flag=True, help="All memories; they pass through RAM.")
+@click.option("--all-tasks", is_flag=True, help="All memories.")
 def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:
-    """Write meta-parameters, and task memories, as safetensors."""
+    """Write the model at the meta-parameters, and at task memories, as safetensors.
+
+    meta/NAME is the whole state_dict, buffers and frozen parameters too; task/ID/NAME likewise for a task.
+    No code of the model is run.
+    """
     with opened(directory) as (snapshot, checkpoint):
         chosen = (
             [task for task, known in snapshot.stats() if known.events]
             if all_tasks
             else list(dict.fromkeys(names))
         )
-        arrays = exporting.meta_tensors(checkpoint)
-        if chosen:
-            rows = ((task, _memory(snapshot, task, directory)) for task in chosen)
-            arrays |= exporting.task_tensors(checkpoint, rows, brain_of(checkpoint).learner.task_params)
-        exporting.write(output, arrays, exporting.metadata(checkpoint))
-    click.echo(f"{output}: {len(checkpoint.origin.layout)} meta-parameters, {len(chosen)} tasks", err=True)
+        for task in names:
+            _memory(snapshot, task, directory)  # an unknown one is told before anything is written
+        exported = exporting.Exported(
+            checkpoint,
+            unpack_constants(snapshot.constants(), checkpoint.origin.constants),
+            chosen,
+            lambda task: _memory(snapshot, task, directory),
+            learner_of(checkpoint).task_params if chosen else None,
+        )
+        tensors = exporting.write(output, exported)
+    click.echo(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
 
 
 def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:

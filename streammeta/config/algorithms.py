@@ -4,18 +4,18 @@ from typing import Annotated, ClassVar, Final, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from streammeta.config.bilevel import Bilevel, MultiStepMamlSection
-from streammeta.config.section import Section
+from streammeta.config.bilevel import Bilevel, InnerClipNorm, MultiStepMamlSection
+from streammeta.config.section import Free, Section
 
 Order = Literal["second", "first"]
 HessianSet = Literal["support", "half"]
 _NAME = "The algorithm."
 
 InnerLr = Annotated[
-    float, Field(ge=0, description="α, the step size of the adaptation to a task; 0 adapts nothing.")
+    Free[float], Field(ge=0, description="α, the step size of the adaptation to a task; 0 adapts nothing.")
 ]
 UnlearnedLr = Annotated[
-    float,
+    Free[float],
     Field(ge=0, description="α of the adaptation that is measured beside; nothing is learned through it."),
 ]
 Beta = Annotated[
@@ -63,6 +63,7 @@ class MomlSection(_SecondOrder):
 
     name: Literal["moml"] = Field("moml", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     beta: Beta = 0.3
     order: TheOrder = "second"
     hessian_set: TheHessianSet = "support"
@@ -74,6 +75,7 @@ class MomlV2Section(_SecondOrder):
 
     name: Literal["moml_v2"] = Field("moml_v2", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     beta: Beta = Field(
         0.1,
         description="β, the weight of the new value in every task's memory; of order events.batch / tasks.",
@@ -94,6 +96,7 @@ class MamlSection(_SecondOrder):
 
     name: Literal["maml"] = Field("maml", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(
         1, ge=0, description="N, adaptation steps on the support set; 0 trains on the query set."
     )
@@ -105,7 +108,8 @@ class ReptileSection(Section):
     """Reptile: towards the parameters that plain gradient steps reach."""
 
     name: Literal["reptile"] = Field("reptile", description=_NAME)
-    inner_lr: float = Field(0.01, gt=0, description="α, the step size of the adaptation to a task.")
+    inner_lr: Free[float] = Field(0.01, gt=0, description="α, the step size of the adaptation to a task.")
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(
         2,
         ge=1,
@@ -118,6 +122,7 @@ class AnilSection(Section):
 
     name: Literal["anil"] = Field("anil", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(1, ge=0, description="N, adaptation steps on the support set.")
     head: str | None = Field(
         None,
@@ -136,6 +141,7 @@ class NasaSection(_ManyTasks):
     )
     name: Literal["nasa"] = Field("nasa", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     beta: Beta = 0.5
     gamma: float = Field(
         0.1, gt=0, le=1, description="γ, the weight of the new meta-gradient in the average."
@@ -154,6 +160,7 @@ class BSpiderBoostSection(_ManyTasks):
     )
     name: Literal["bspiderboost"] = Field("bspiderboost", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     period: int = Field(5, ge=1, description="q: every q-th iteration takes MAML's meta-gradient as it is.")
     order: TheOrder = "second"
     hessian_set: TheHessianSet = "support"
@@ -164,6 +171,7 @@ class LocalMomlSection(_SecondOrder):
 
     name: Literal["local_moml"] = Field("local_moml", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     beta: Beta = 0.3
     local_steps: LocalSteps = 5
     initial_examples: int = Field(
@@ -182,6 +190,7 @@ class PerFedavgSection(_SecondOrder):
 
     name: Literal["per_fedavg"] = Field("per_fedavg", description=_NAME)
     inner_lr: InnerLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
     local_steps: LocalSteps = 5
     order: TheOrder = "second"
     hessian_set: TheHessianSet = "support"
@@ -192,6 +201,7 @@ class OnlineSgdSection(Section):
 
     name: Literal["online_sgd"] = Field("online_sgd", description=_NAME)
     inner_lr: UnlearnedLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
 
 
 class IndependentSection(Section):
@@ -199,6 +209,7 @@ class IndependentSection(Section):
 
     name: Literal["independent"] = Field("independent", description=_NAME)
     inner_lr: UnlearnedLr = 0.01
+    inner_clip_norm: InnerClipNorm = None
 
 
 Moml = MomlSection | MomlV2Section | NasaSection | BSpiderBoostSection | LocalMomlSection | PerFedavgSection

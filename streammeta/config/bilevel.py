@@ -1,10 +1,10 @@
 """The `[algorithm]` tables of the learners that solve an inner problem: several steps, or to the end."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from streammeta.config.section import Section
+from streammeta.config.section import Free, Section
 
 _NAME = "The algorithm."
 _INNER_STEPS = "K, steps of the inner problem a task."
@@ -13,12 +13,22 @@ _PROXIMAL_LR = "α, the step size of the inner problem; α · (smoothness + λ) 
 _CG_STEPS = "N, conjugate-gradient steps: one Hessian-vector product each."
 _CG_TOLERANCE = "Norm of the residual at which conjugate gradients rest."
 
+InnerClipNorm = Annotated[
+    float | None,
+    Field(
+        gt=0,
+        description="c: an adaptation step is along p · min(1, c/‖p‖) instead of p; when absent, along p.",
+        examples=[10.0],
+    ),
+]
+
 
 class FoBMamlSection(Section):
     """FO-B-MAML: tasks held near the meta-parameters; gradients alone, no Hessian."""
 
     name: Literal["fo_b_maml"] = Field("fo_b_maml", description=_NAME)
-    inner_lr: float = Field(0.01, ge=0, description=_PROXIMAL_LR)
+    inner_lr: Free[float] = Field(0.01, ge=0, description=_PROXIMAL_LR)
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(10, ge=1, description=_INNER_STEPS)
     lambda_: float = Field(1.0, gt=0, alias="lambda", description=_LAMBDA)
     nu: float = Field(
@@ -37,7 +47,8 @@ class ImamlSection(Section):
     """iMAML: tasks held near the meta-parameters; implicit differentiation."""
 
     name: Literal["imaml"] = Field("imaml", description=_NAME)
-    inner_lr: float = Field(0.001, ge=0, description=_PROXIMAL_LR)
+    inner_lr: Free[float] = Field(0.001, ge=0, description=_PROXIMAL_LR)
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(10, ge=1, description=_INNER_STEPS)
     lambda_: float = Field(
         30.0,
@@ -69,7 +80,7 @@ class MultiStepMamlSection(Section):
         ),
         examples=[10.0],
     )
-    inner_lr: float = Field(
+    inner_lr: Free[float] = Field(
         default_factory=_inner_rate,
         validate_default=True,
         ge=0,
@@ -78,6 +89,7 @@ class MultiStepMamlSection(Section):
             "smoothness, else 0.01."
         ),
     )
+    inner_clip_norm: InnerClipNorm = None
     data: Literal["finite_sum", "resampling"] = Field(
         "finite_sum",
         description=(
@@ -110,12 +122,13 @@ class MemoryReducedSection(Section):
     """Memory-reduced: shared features, and a head per task that is solved for."""
 
     name: Literal["memory_reduced"] = Field("memory_reduced", description=_NAME)
-    inner_lr: float = Field(
+    inner_lr: Free[float] = Field(
         0.005,
         ge=0,
         description="α, the step size of a task's head; α · (curvature in the head + ridge) must stay below "
         "2. The paper, with cross_entropy: 0.1.",
     )
+    inner_clip_norm: InnerClipNorm = None
     inner_steps: int = Field(20, ge=0, description="K, steps of the head a task.")
     head: str | None = Field(
         None,

@@ -1,6 +1,8 @@
 """What a state depends on: the settings that must stay the same for it to be continued.
 
-Learning rates, cache, device, threads, HTTP, logs and addresses may change between runs.
+Each setting is marked where it is defined: learning rates, cache, device, threads, compiled steps (the state
+names those that ran), HTTP, logs and addresses may change between runs. One without a mark is part of the
+state, so none is left out by oversight.
 """
 
 import hashlib
@@ -10,38 +12,21 @@ from typing import Any
 
 from streammeta.config.schema import Config
 from streammeta.config.secret import masked
+from streammeta.config.section import Mark, Section, mark_of
 from streammeta.config.toml import toml_value
-
-_KEPT: Mapping[str, set[str]] = {
-    "kafka": {"topic"},
-    "model": {"factory", "args", "loss", "seed", "dtype"},
-}
-_FREE: Mapping[str, set[str]] = {
-    "algorithm": {"inner_lr"},
-    "outer": {"lr"},
-    "events": {
-        "max_examples",
-        "batch_linger_seconds",
-        "expire_after_events",
-        "label_wait_events",
-        "forgetting_sets",
-    },
-}
-_SIZES = {"support", "query", "stride"}
-"""Those of ready episodes are what they are."""
 
 
 def fit(config: Config) -> dict[str, Any]:
     """The settings that a state depends on, section by section, as JSON values; without those not set."""
-    chosen = [(name, {"include": keys}) for name, keys in _KEPT.items()]
-    free = dict(_FREE)
-    if config.events.kind == "episode":
-        free["events"] = free["events"] | _SIZES
-    chosen += [(name, {"exclude": keys}) for name, keys in free.items()]
-    return {
-        name: getattr(config, name).model_dump(mode="json", exclude_none=True, by_alias=True, **keys)
-        for name, keys in chosen
-    }
+    loose = {Mark.FREE} if config.events.kind == "examples" else {Mark.FREE, Mark.FREE_WHEN_READY}
+    tables = {name: _bound(getattr(config, name), loose) for name in type(config).model_fields}
+    return {name: table for name, table in tables.items() if table}
+
+
+def _bound(section: Section, loose: set[Mark]) -> dict[str, Any]:
+    """The table without the settings with these marks."""
+    free = {name for name, field in type(section).model_fields.items() if mark_of(field) in loose}
+    return section.model_dump(mode="json", exclude_none=True, by_alias=True, exclude=free)
 
 
 def config_hash(config: Config) -> str:

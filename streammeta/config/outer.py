@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from streammeta.config.section import Section
+from streammeta.config.section import Free, Section
 
 ScheduleName = Literal["constant", "step", "inverse_sqrt", "cosine"]
 _USED: dict[ScheduleName, set[str]] = {
@@ -80,7 +80,7 @@ class SgdSection(Section):
     """Gradient descent with heavy-ball momentum."""
 
     name: Literal["sgd"] = Field("sgd", description=_NAME)
-    lr: float = Field(0.001, gt=0, description="η, the step size of the meta-update.")
+    lr: Free[float] = Field(0.001, gt=0, description="η, the step size of the meta-update.")
     momentum: float = Field(0.9, ge=0, lt=1, description="μ, the part of the last step that is kept.")
     clip_norm: float | None = _CLIP_NORM
     schedule: ScheduleSection | None = _SCHEDULE
@@ -90,7 +90,7 @@ class SngdmSection(Section):
     """Steps of one length along a mean of past meta-gradients."""
 
     name: Literal["sngdm"] = Field("sngdm", description=_NAME)
-    lr: float = Field(0.001, gt=0, description=_STEP_LENGTH)
+    lr: Free[float] = Field(0.001, gt=0, description=_STEP_LENGTH)
     momentum: float = Field(0.9, ge=0, lt=1, description="β, the weight of the past in that mean.")
     clip_norm: float | None = _CLIP_NORM
     schedule: ScheduleSection | None = _SCHEDULE
@@ -100,7 +100,7 @@ class NormalizedSection(Section):
     """Steps of one length along the meta-gradient; with one task a step take sngdm."""
 
     name: Literal["normalized"] = Field("normalized", description=_NAME)
-    lr: float = Field(0.001, gt=0, description=_STEP_LENGTH)
+    lr: Free[float] = Field(0.001, gt=0, description=_STEP_LENGTH)
     clip_norm: float | None = _CLIP_NORM
     schedule: ScheduleSection | None = _SCHEDULE
 
@@ -109,7 +109,9 @@ class ClippedSection(Section):
     """Gradient descent whose steps are never longer than a bound."""
 
     name: Literal["clipped"] = Field("clipped", description=_NAME)
-    lr: float = Field(0.001, gt=0, description="γ, the step size of meta-updates shorter than the bound.")
+    lr: Free[float] = Field(
+        0.001, gt=0, description="γ, the step size of meta-updates shorter than the bound."
+    )
     max_step: float = Field(0.01, gt=0, description="c, the length of the longest meta-update.")
     clip_norm: float | None = _CLIP_NORM
     schedule: ScheduleSection | None = _SCHEDULE
@@ -119,7 +121,7 @@ class AdamSection(Section):
     """Adam: each parameter's step is scaled by the size of its past meta-gradients."""
 
     name: Literal["adam"] = Field("adam", description=_NAME)
-    lr: float = Field(0.001, gt=0, description="η, about the length of a parameter's step.")
+    lr: Free[float] = Field(0.001, gt=0, description="η, about the length of a parameter's step.")
     beta1: float = Field(0.9, ge=0, lt=1, description="Weight of the past in the mean of meta-gradients.")
     beta2: float = Field(0.999, ge=0, lt=1, description="Weight of the past in the mean of their squares.")
     epsilon: float = Field(1e-8, gt=0, description="Added to the root of that mean.")

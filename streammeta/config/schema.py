@@ -1,4 +1,4 @@
-"""Every setting with its default, bounds and meaning; the only place where they are written down.
+"""Every setting with its default, bounds, meaning, and whether a state depends on it; written here alone.
 
 The template, the JSON Schema, the refusals and the reference table are made from these models. A further
 algorithm is one class in `algorithms.py` or `bilevel.py`, an outer optimiser one in `outer.py`.
@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch, refuse_sizes
 from streammeta.config.outer import OuterOptimiser, SgdSection
-from streammeta.config.section import Section
+from streammeta.config.section import Free, FreeWhenReady, Section
 from streammeta.config.values import ClientSettings, Directory, ImportPath, LossName, ServerList, TopicName
 
 DEFAULT_FACTORY = "streammeta.models:mlp"
@@ -32,34 +32,36 @@ def _args(known: dict[str, Any]) -> dict[str, JsonValue]:
 class KafkaSection(Section):
     """Where events come from, and where those that cannot be used go."""
 
-    bootstrap_servers: ServerList = Field(
+    bootstrap_servers: Free[ServerList] = Field(
         "localhost:9092", description="Brokers to ask first: host:port, several separated by commas."
     )
     topic: TopicName = Field("tasks", description="The topic to learn from; partitioned by task.")
-    group_id: str = Field(
+    group_id: Free[str] = Field(
         "streammeta",
         min_length=1,
         description="Offsets are also committed to this group, for lag tools; recovery uses the state's own.",
     )
-    start: Literal["earliest", "latest"] = Field("earliest", description="Where a new state begins to read.")
-    on_lost_offsets: Literal["fail", "earliest", "latest"] = Field(
+    start: Free[Literal["earliest", "latest"]] = Field(
+        "earliest", description="Where a new state begins to read."
+    )
+    on_lost_offsets: Free[Literal["fail", "earliest", "latest"]] = Field(
         "fail", description="What to do when the log no longer holds the next offset."
     )
-    dead_letter_topic: TopicName = Field(
+    dead_letter_topic: Free[TopicName] = Field(
         default_factory=lambda known: known.get("topic", "tasks") + ".dlq",
         validate_default=True,
         description="Where records that cannot be used are put; when absent, the topic's name with .dlq.",
     )
-    max_event_bytes: int = Field(
+    max_event_bytes: Free[int] = Field(
         8_388_608,
         ge=1,
         le=2**31 - 1,
         description="Bytes of the largest value that is used; larger ones are dead letters.",
     )
-    connect_timeout_seconds: float = Field(
+    connect_timeout_seconds: Free[float] = Field(
         30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
     )
-    client: ClientSettings = Field(
+    client: Free[ClientSettings] = Field(
         {},
         description="Passed to kafka-python as they are: security_protocol, ssl_*, sasl_*, *_ms, *_bytes.",
         examples=[
@@ -94,9 +96,16 @@ class ModelSection(Section):
         "mse", description='mse, cross_entropy, huber, bce, or a "package.module:callable".'
     )
     seed: int = Field(0, ge=0, le=2**63 - 1, description="Seed of the first parameters.")
-    device: str = Field("cpu", min_length=1, description='A torch device: "cpu", "cuda", "cuda:1".')
+    init: Free[str] = Field(
+        "",
+        description=(
+            "A safetensors file of parameters that a new state begins at: a state_dict, or an export's "
+            "meta/; empty: the factory's. A state that exists goes on from its own."
+        ),
+    )
+    device: Free[str] = Field("cpu", min_length=1, description='A torch device: "cpu", "cuda", "cuda:1".')
     dtype: Literal["float32", "float64"] = Field("float32", description="Number format of parameters.")
-    threads: int = Field(
+    threads: Free[int] = Field(
         1, ge=1, description="Threads of one torch operation; the same bits need the same number."
     )
 
@@ -108,9 +117,13 @@ class EventsSection(Section):
         "episode",
         description="What a record's value holds: a ready episode, or examples that are cut into episodes.",
     )
-    support: int = Field(10, ge=1, description="Examples in the support set of an episode that is cut.")
-    query: int = Field(10, ge=1, description="Examples in its query set, newer than those of the support.")
-    stride: int = Field(
+    support: FreeWhenReady[int] = Field(
+        10, ge=1, description="Examples in the support set of an episode that is cut."
+    )
+    query: FreeWhenReady[int] = Field(
+        10, ge=1, description="Examples in its query set, newer than those of the support."
+    )
+    stride: FreeWhenReady[int] = Field(
         default_factory=lambda known: known.get("query", 10),
         validate_default=True,
         ge=1,
@@ -118,14 +131,14 @@ class EventsSection(Section):
             "New examples that make a task's next episode, query to support + query; when absent, query."
         ),
     )
-    expire_after_events: int = Field(
+    expire_after_events: Free[int] = Field(
         0,
         ge=0,
         description=(
             "Records after which the examples of a task that never had enough are dropped, counted; 0: never."
         ),
     )
-    label_wait_events: int = Field(
+    label_wait_events: Free[int] = Field(
         10_000,
         ge=0,
         description=(
@@ -138,19 +151,19 @@ class EventsSection(Section):
         ge=1,
         description="Events of different tasks per meta-update, an iteration; 1: each alone, in order.",
     )
-    batch_linger_seconds: float = Field(
+    batch_linger_seconds: Free[float] = Field(
         0.5,
         gt=0,
         description="Seconds that an iteration waits for more events since its first. Only with batch > 1.",
     )
-    forgetting_sets: int = Field(
+    forgetting_sets: Free[int] = Field(
         0,
         ge=0,
         description=(
             "Earlier query sets kept per task; one is judged again at each visit: forgetting. 0: none."
         ),
     )
-    max_examples: int = Field(
+    max_examples: Free[int] = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )
 
@@ -169,24 +182,43 @@ class EventsSection(Section):
 class StateSection(Section):
     """What survives a crash, and how often it is written."""
 
-    dir: Directory = Field(
+    dir: Free[Directory] = Field(
         Path("state"), description="The state directory, relative to the working directory; one writer."
     )
-    cache_tasks: int = Field(
+    cache_tasks: Free[int] = Field(
         100_000, ge=1, description="How many task memories are held in RAM; the others stay on disk."
     )
-    checkpoint_events: int = Field(1000, ge=1, description="A checkpoint is due after this many events.")
-    checkpoint_seconds: float = Field(
+    checkpoint_events: Free[int] = Field(
+        1000, ge=1, description="A checkpoint is due after this many events."
+    )
+    checkpoint_seconds: Free[float] = Field(
         5.0, gt=0, description="A checkpoint is due after this many seconds with an event."
+    )
+
+
+class EngineSection(Section):
+    """How the learning step is computed. What ran is written in the state; this may change between runs."""
+
+    compile: Free[Literal["auto", "off", "require"]] = Field(
+        "auto",
+        description="Steps as machine code: compiled beside the learning, from the cache where it has them "
+        "(auto); never (off); before the first event, or not at all without a C++ compiler (require).",
+    )
+    cache_dir: Free[str] = Field(
+        "",
+        description="Where compiled steps are kept, for this user alone; empty: "
+        "$XDG_CACHE_HOME/streammeta, else ~/.cache/streammeta.",
     )
 
 
 class HttpSection(Section):
     """The page, the metrics and the health checks: one port."""
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; loopback unless changed.")
-    port: int = Field(9464, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    token_file: str = Field(
+    host: Free[str] = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; loopback unless changed."
+    )
+    port: Free[int] = Field(9464, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    token_file: Free[str] = Field(
         "",
         description="File with a bearer token for everything but /livez, /readyz and /metrics; empty: none.",
     )
@@ -195,8 +227,12 @@ class HttpSection(Section):
 class LogSection(Section):
     """Logs, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level shown.")
-    format: Literal["console", "json"] = Field("console", description="For people, or one object a line.")
+    level: Free[Literal["debug", "info", "warning", "error"]] = Field(
+        "info", description="Least level shown."
+    )
+    format: Free[Literal["console", "json"]] = Field(
+        "console", description="For people, or one object a line."
+    )
 
 
 class Config(Section):
@@ -212,6 +248,7 @@ class Config(Section):
     )
     events: EventsSection = Field(EventsSection(), validate_default=True)
     state: StateSection = StateSection()
+    engine: EngineSection = EngineSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
 

@@ -1,28 +1,28 @@
-"""Rows from a file: CSV, CSV.gz or Parquet, long (a row an observation) or wide (a row a series).
+"""Rows from a file: CSV or Parquet, long (a row an observation) or wide (a row a series).
 
-Every failure is a `ConfigError` that names the column, the row (1 is the first below the header) and the
-value.
+The used columns are held, 8 bytes a value and 8 for the task, since rows are sent in the order of time; the
+others are not. Every failure is a `ConfigError` that names the column, the row (1 is the first below the
+header) and the value.
 """
 
-import csv
-import gzip
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from streammeta.config.suggest import did_you_mean
 from streammeta.datasets.table import Rows
+from streammeta.datasets.table_cells import Cells, Notation, numbers, rounding, task_ids
+from streammeta.datasets.table_files import Dialect, Piece, TableFile, open_table
+from streammeta.datasets.table_times import Times
 from streammeta.errors import ConfigError
 from streammeta.events import Array
 
 Missing = Literal["fail", "skip"]
-_MISSING = ("", "NA", "NaN", "nan", "null")
-
-Columns = Mapping[str, Sequence[Any]]
 
 
 class Roles(NamedTuple):
@@ -34,162 +34,141 @@ class Roles(NamedTuple):
     time: str | None
 
 
-def load_rows(path: Path, roles: Roles, missing: Missing = "fail") -> Rows:
-    """The rows of a long table; with "skip", rows with a missing value are left out.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the file is read.
+
+    Attributes:
+        missing: "skip" leaves out rows without a value in a used column, and counts them in `skipped`.
+        zone: Of times that name none.
+        ambiguous: Of an hour that comes twice, "order" takes the file's order within the task.
+        skipped: By column; a row counts once, under its first such column.
+    """
+
+    missing: Missing = "fail"
+    dialect: Dialect = field(default_factory=Dialect)
+    notation: Notation = field(default_factory=Notation)
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    ambiguous: Literal["fail", "order"] = "fail"
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def load_rows(path: Path, roles: Roles, reading: Reading | None = None) -> Rows:
+    """The rows of a long table.
 
     Raises:
         ConfigError: no such file, no such column, a value that is no number.
     """
-    columns = _columns(path)
-    for column in (roles.task, *roles.features, roles.target, *filter(None, [roles.time])):
-        if column not in columns:
-            known = list(columns)
-            hint = did_you_mean(column, known) or f"; its columns are {', '.join(known[:20])}"
-            raise ConfigError(f"{path}: no column {column!r}{hint}")
-    used = [_numbers(path, name, columns[name], missing) for name in (*roles.features, roles.target)]
-    times, dated = None, False
-    if roles.time is not None:
-        times, dated = _times(path, roles.time, columns[roles.time], missing)
-    tasks = [_task(path, roles.task, row, value) for row, value in enumerate(columns[roles.task], 1)]
-    table = np.column_stack(used)
-    good = ~np.isnan(table).any(1) & (True if times is None else ~np.isnan(times))
+    reading = reading or Reading()
+    columns = (roles.task, *roles.features, roles.target, *filter(None, [roles.time]))
+    times = Times(reading.zone, reading.notation, in_order=reading.ambiguous == "order")
+    known: dict[str, str] = {}
+    tasks: list[str] = []
+    blocks, roundings = [np.zeros((0, len(columns) - 1))], np.full(len(roles.features) + 1, 1e-12)
+    with open_table(path, reading.dialect) as table:
+        for piece in table.pieces([_place(path, table, column) for column in columns]):
+            cells = _cells(path, columns, piece)
+            ids = task_ids(cells[0], reading.notation.markers, known)
+            values = [numbers(each, reading.notation) for each in cells[1 : len(roles.features) + 2]]
+            roundings = np.maximum(roundings, [rounding(each) for each in cells[1 : len(values) + 1]])
+            if roles.time is not None:
+                values.append(times.read(cells[-1], ids))
+            good = _complete(
+                cells, [np.array([each is None for each in ids]), *map(np.isnan, values)], reading
+            )
+            tasks += [task for task, kept in zip(ids, good, strict=True) if kept and task is not None]
+            blocks.append(np.column_stack(values)[good])
+    block, width = np.concatenate(blocks), len(roles.features)
     return Rows(
-        [task for task, kept in zip(tasks, good, strict=True) if kept],
-        table[good, :-1],
-        table[good, -1],
-        None if times is None else times[good],
-        dated,
+        tasks,
+        block[:, :width],
+        block[:, width],
+        None if roles.time is None else block[:, -1],
+        bool(times.dated),
+        roundings,
     )
 
 
-def load_wide(path: Path, task: str | None) -> Rows:
+def load_wide(path: Path, task: str | None, reading: Reading | None = None) -> Rows:
     """The rows of a wide table, such as M4's own files: a series a row, its values in order, then blanks.
 
     Time is the place of a value in its series, so that the series run side by side.
 
     Args:
-        path: A CSV or CSV.gz file with a header.
+        path: A file with a header.
         task: The column with the series' name; None for the first.
+        reading: How.
 
     Raises:
         ConfigError: no such file or column, a value that is no number, a blank between values.
     """
-    columns = _columns(path)
-    name = next(iter(columns)) if task is None else task
-    if name not in columns:
-        raise ConfigError(f"{path}: no column {name!r}{did_you_mean(name, list(columns))}")
-    tasks = [_task(path, name, row, value) for row, value in enumerate(columns[name], 1)]
-    others = {
-        column: _numbers(path, column, values, "skip") for column, values in columns.items() if column != name
-    }
-    table = np.column_stack([*others.values()]) if others else np.zeros((len(tasks), 0))
-    here = ~np.isnan(table)
-    gaps = np.argwhere(~here[:, :-1] & here[:, 1:])
-    if len(gaps):
-        row, place = (int(number) for number in gaps[0])
-        raise ConfigError(
-            f"{path}: column {[*others][place]!r}, row {row + 1}: no value, but one follows; a series has "
-            "blanks at its end alone"
-        )
-    rows, places = np.nonzero(here)
+    reading = reading or Reading()
+    known: dict[str, str] = {}
+    tasks: list[str] = []
+    blocks = []
+    with open_table(path, reading.dialect) as table:
+        first = 0 if task is None else _place(path, table, task)
+        order = [first, *(place for place in range(len(table.names)) if place != first)]
+        names = [table.names[place] for place in order]
+        for piece in table.pieces(order):
+            name, *others = _cells(path, names, piece)
+            ids = task_ids(name, reading.notation.markers, known)
+            if None in ids:
+                raise name.no_value(ids.index(None))
+            tasks += [each for each in ids if each is not None]
+            values = [numbers(each, reading.notation) for each in others]
+            blocks.append(
+                _without_holes(others, np.column_stack(values) if values else np.zeros((len(ids), 0)))
+            )
+    block = np.concatenate(blocks) if blocks else np.zeros((0, 0))
+    rows, places = np.nonzero(~np.isnan(block))
     return Rows(
-        [tasks[row] for row in rows], np.zeros((len(rows), 0)), table[rows, places], places.astype(np.float64)
+        [tasks[row] for row in rows], np.zeros((len(rows), 0)), block[rows, places], places.astype(np.float64)
     )
 
 
-def _columns(path: Path) -> Columns:
-    try:
-        if path.suffix in (".parquet", ".pq"):
-            return _parquet(path)
-        with _opened(path) as text:
-            return _csv(path, text)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; name a .csv, .csv.gz or .parquet") from error
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a .csv, .csv.gz or .parquet") from error
-
-
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
-def _csv(path: Path, text: TextIO) -> Columns:
-    rows = csv.reader(text)
-    header = next(rows, [])
-    if len(set(header)) < len(header) or not header:
-        raise ConfigError(f"{path}: the first line must name the columns, each once; it is {header[:20]}")
-    columns: list[list[str]] = [[] for _ in header]
-    for number, row in enumerate(_not_blank(rows), 1):
-        if len(row) != len(header):
-            raise ConfigError(f"{path}: row {number} has {len(row)} values, the header names {len(header)}")
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    return dict(zip(header, columns, strict=True))
-
-
-def _not_blank(rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    return (row for row in rows if row)
-
-
-def _parquet(path: Path) -> Columns:
-    try:
-        import pyarrow.parquet as pq  # needed for Parquet alone
-    except ImportError as error:
+def _without_holes(cells: Sequence[Cells], block: Array) -> Array:
+    here = ~np.isnan(block)
+    holes = np.argwhere(~here[:, :-1] & here[:, 1:])
+    if len(holes):
+        row, place = (int(number) for number in holes[0])
         raise ConfigError(
-            f"{path}: reading Parquet needs pyarrow; install it: pip install pyarrow"
-        ) from error
-    return {str(name): values for name, values in pq.read_table(path).to_pydict().items()}
-
-
-def _task(path: Path, column: str, row: int, value: Any) -> str:
-    text = "" if value is None else str(value)
-    if not 1 <= len(text.encode()) <= 256:
-        raise _wrong(path, column, row, text, "is no task id (1 to 256 bytes)")
-    return text
-
-
-def _numbers(path: Path, column: str, values: Sequence[Any], missing: Missing) -> Array:
-    """The column as float64; NaN where a value is missing and may be."""
-    numbers = np.empty(len(values))
-    for place, value in enumerate(values):
-        if value is None or (isinstance(value, str) and value.strip() in _MISSING):
-            _refuse_missing(path, column, place + 1, missing)
-            numbers[place] = math.nan
-            continue
-        try:
-            numbers[place] = float(value)
-        except (TypeError, ValueError):
-            raise _wrong(path, column, place + 1, value, "is no number") from None
-        if not math.isfinite(numbers[place]):
-            raise _wrong(path, column, place + 1, value, "is not finite")
-    return numbers
-
-
-def _times(path: Path, column: str, values: Sequence[Any], missing: Missing) -> tuple[Array, bool]:
-    """Plain numbers, or seconds since 1970 of dates (RFC 3339; without a zone: UTC); whether it is dates."""
-    try:
-        return _numbers(path, column, values, missing), False
-    except ConfigError:
-        if not isinstance(values[0], str | datetime):
-            raise
-    seconds = np.empty(len(values))
-    for place, value in enumerate(values):
-        try:
-            moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            raise _wrong(path, column, place + 1, value, "is neither a number nor a date") from None
-        seconds[place] = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    return seconds, True
-
-
-def _refuse_missing(path: Path, column: str, row: int, missing: Missing) -> None:
-    if missing == "fail":
-        raise ConfigError(
-            f"{path}: column {column!r}, row {row}: no value; fill it, or leave such rows out: --missing skip"
+            f"{cells[place].path}: column {cells[place].column!r}, row {cells[place].first_row + row}: no "
+            "value, but one follows; a series has blanks at its end alone"
         )
+    return block
 
 
-def _wrong(path: Path, column: str, row: int, value: Any, what: str) -> ConfigError:
-    return ConfigError(f"{path}: column {column!r}, row {row}: {str(value)[:60]!r} {what}; correct the table")
+def _place(path: Path, table: TableFile, column: str) -> int:
+    names = list(table.names)
+    if column not in names:
+        hint = did_you_mean(column, names) or f"; its columns are {', '.join(names[:20])}"
+        divided = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
+        hint = f"; its one column is {names[0]!r}: try --delimiter {divided!r}" if divided else hint
+        raise ConfigError(f"{path}: no column {column!r}{hint}")
+    if names.count(column) > 1:
+        raise ConfigError(
+            f"{path}: {names.count(column)} columns are named {column!r}; the first line must name a "
+            "used column once"
+        )
+    return names.index(column)
+
+
+def _cells(path: Path, columns: Sequence[str], piece: Piece) -> list[Cells]:
+    return [
+        Cells(path, column, piece.first_row, values)
+        for column, values in zip(columns, piece.columns, strict=True)
+    ]
+
+
+def _complete(cells: Sequence[Cells], missing: Sequence[Array], reading: Reading) -> Array:
+    """Which rows have all their values; the others are refused, or counted."""
+    good = np.ones(len(missing[0]), bool)
+    for each, lacks in zip(cells, missing, strict=True):
+        lost = np.flatnonzero(lacks & good)
+        if len(lost) and reading.missing == "fail":
+            raise each.no_value(lost[0])
+        if len(lost):
+            reading.skipped[each.column] += len(lost)
+        good &= ~lacks
+    return good

@@ -39,11 +39,13 @@ class Tally(NamedTuple):
         records: Records taken.
         expired: Tasks whose examples were dropped before they made an episode.
         unmatched: Halves whose other half did not come in time, or that another one of the same id replaced.
+        unlearned: Records that the model refused before anything was learned.
     """
 
     records: int = 0
     expired: int = 0
     unmatched: int = 0
+    unlearned: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
         """The sums."""

@@ -5,30 +5,30 @@ statistics follow when the chunk is folded. No I/O of its own, no clock, no logg
 read the store.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
-from streammeta.errors import BadEvent, Reason
+from streammeta.algorithms.discarded import why_discarded
+from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
 from streammeta.evaluation.forgetting import Recalled, Samples
 from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Array, Batch, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
 from streammeta.learner.chunk_step import NUMBERS, Tables, copied, step
 from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
+from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.learner.recalling import Recaller
-from streammeta.learner.tracing import Steps, refuse_machine_fault, state_tensors
+from streammeta.learner.tracing import Steps, state_tensors
+from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.state.buffers import Buffer
 from streammeta.state.memories import Memories
-
-NON_FINITE: Final = (
-    "the update is not finite and was discarded; lower the learning rates or set outer.clip_norm"
-)
 
 
 class Progress(NamedTuple):
@@ -135,7 +135,8 @@ class Engine:
         Raises:
             BadEvent: their shapes do not suit the model, or it has no such class.
         """
-        self._steps.check(self._state, examples, counts)
+        with self._judged():
+            self._steps.check(self._state, examples, counts)
 
     def place(self, event: TaskEvent) -> Placed:
         """Add the event to the chunk; it is refused, if it must be, when it is learned."""
@@ -175,18 +176,33 @@ class Engine:
         recalled = [recaller.judge(self._state, tables, one) for one in iteration] if recaller else None
         index = torch.tensor([placed.place for placed in iteration], device=tables.slots.device)
         try:
-            finite = step(self._steps, tables, index)
-        except (IndexError, ValueError, RuntimeError) as error:
+            with self._judged():
+                finite = step(self._steps, tables, index)
+        except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
-            raise BadEvent(Reason.BAD_TENSOR, f"the model refuses the data: {error}", stage="step") from error
+            message = f"the model refuses the data: {told(error)}"
+            raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
         if not finite:
-            raise BadEvent(Reason.NON_FINITE_UPDATE, NON_FINITE, stage="step")
+            meta, adapted = (NUMBERS.index(name) for name in ("loss_meta", "loss_adapted"))
+            numbers = group.numbers[index.cpu()]
+            why = why_discarded(numbers[:, meta], numbers[:, adapted])
+            raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
         if recaller is None or recalled is None:
             self._learned += [(placed, _NOT_RECALLED) for placed in iteration]
         else:
             self._learned += zip(iteration, recalled, strict=True)
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """A fault of the code is the configuration's as long as no event was learned, else the record's."""
+        try:
+            yield
+        except CodeFault as fault:
+            if self.progress.events or self._learned:
+                raise
+            raise ConfigError(f"model.factory, model.loss: {fault}") from fault.__cause__
 
     def refusal(self, placed: Placed) -> BadEvent | None:
         """Why the event would be refused alone; None when it would not. Changes nothing."""

@@ -1,36 +1,38 @@
 """The learner's step as a traced graph, one per shape of episode.
 
-A trace runs the same ATen operations in the same order as eager `torch.func`, so the bits are the same and
-the step is about three times faster. Shapes beyond `MAX_TRACES` run eagerly: slower, same bits.
+A trace runs the ATen operations of the eager step, writes in place replaced by operations that give new
+tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operations eagerly: slower, same bits.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple, SupportsInt, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch._functorch.compile_utils import (
-    fx_graph_cse,
-)  # the one home of this pass; torch is pinned to a minor
+from torch.func import functionalize
 from torch.fx import GraphModule
-from torch.fx.experimental.proxy_tensor import make_fx
 
-from streammeta.algorithms.base import Info, MetaLearner, State, per_task
-from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
+from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
+from streammeta.errors import BadEvent, CodeFault, Reason, StreammetaError
 from streammeta.events import Array, Batch, Episode
+from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
+from streammeta.learner.verification import Output, verify
+from streammeta.models.faults import told
 from streammeta.models.network import Network
+from streammeta.models.probe import refuse_changes
+from streammeta.models.shape_words import shape_words
+from streammeta.models.trial import CODE_FAULTS, advice, try_model
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
 
-_MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
-_NO_MEMORY: Final = "can't allocate memory"
-"""What torch's CPU allocator says in a plain RuntimeError."""
+MAX_MAPPED: Final = 4096
+"""Shapes of which it is remembered whether the tasks of an iteration are computed at once."""
 
 Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
-FlatStep = Callable[..., list[Tensor]]
-Verdict = TypeVar("Verdict", int, str)
+Verdict = TypeVar("Verdict", int, str, bool)
 
 
 def signature_of(episode: Episode[Tensor]) -> Signature:
@@ -38,11 +40,19 @@ def signature_of(episode: Episode[Tensor]) -> Signature:
     return tuple((tuple(t.shape), t.dtype) for batch in episode for t in batch)
 
 
-class Prepared(NamedTuple):
-    """A step for one signature, and how many classes the model tells apart (0: not a classifier)."""
+@dataclass(slots=True)
+class Prepared:
+    """A step for one signature.
+
+    Attributes:
+        run: The step.
+        trusted: Whether it was compared with the plain step.
+        classes: How many classes the model tells apart (0: not a classifier).
+    """
 
     run: FlatStep
     classes: int
+    trusted: bool
 
 
 class Stepped(NamedTuple):
@@ -73,6 +83,8 @@ class Steps:
         self._prepared: dict[Signature, Prepared] = {}
         self._fits: dict[Signature, int] = {}
         self._refused: dict[Signature, str] = {}
+        self._mapped: dict[Signature, bool] = {}
+        self._probed = False
 
     @property
     def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
@@ -98,7 +110,9 @@ class Steps:
 
         Raises:
             BadEvent: the model cannot take examples of these shapes, or has no such class.
-            ConfigError: the model does something that cannot be traced or replayed.
+            CodeFault: the model's or the loss's code fails on any data.
+            ConfigError: the model does something that cannot be traced or replayed, or its trace gives
+                other numbers.
             IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
         """
         inputs = [*state_tensors(state), memory, seen, *episode.support, *episode.query]
@@ -107,7 +121,7 @@ class Steps:
             if prepared.classes:
                 for batch in episode:
                     _check_classes(*batch.y.aminmax(), prepared.classes)
-            finite, predictions, *outputs = prepared.run(*inputs)
+            finite, predictions, *outputs = self._run(prepared, state, inputs)
         after, rest = read_state(state, outputs)
         known = predictions if self._predicts else None
         return Stepped(after, rest[0], Info(*rest[1:]), bool(finite), known)
@@ -126,19 +140,62 @@ class Steps:
         if classes:
             _check_classes(examples.y.min(), examples.y.max(), classes)
 
+    def traced(self, state: State, episode: Episode[Tensor]) -> tuple[GraphModule, list[Tensor]] | None:
+        """The step for these shapes as a graph, with inputs of these shapes; None beyond `MAX_TRACES`.
+
+        Raises:
+            BadEvent, ConfigError: as `step`.
+        """
+        tasks = len(episode.query.x)
+        memory = state.params.new_zeros(tasks, self._learner.memory_size)
+        arrays = (*episode.support, *episode.query)
+        inputs = [*state_tensors(state), memory, state.params.new_zeros(tasks), *arrays]
+        with torch.no_grad():
+            run = self._prepare(state, episode, inputs).run
+        return (run, inputs) if isinstance(run, GraphModule) else None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a step gives predictions."""
+        return self._predicts
+
     def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
         """The step for these shapes, made at their first visit."""
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
             classes = self._check_shapes(signature, state)
-            step = self._flat_step(state)
-            if len(self._prepared) >= MAX_TRACES:
-                return Prepared(step, classes)
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
-            prepared = self._prepared[signature] = Prepared(trace(step, blank), classes)
+            step = self._flat_step(state)
+            if not self._maps(signature, step, blank):
+                step = _alone(step)
+            if len(self._prepared) >= MAX_TRACES:
+                return Prepared(functionalize(step), classes, trusted=True)
+            prepared = Prepared(trace(step, blank), classes, trusted=False)
+            self._prepared[signature] = prepared
         return prepared
+
+    def _maps(self, signature: Signature, step: FlatStep, blank: list[Tensor]) -> bool:
+        """Whether the tasks of an iteration can be computed at once; else they are, one by one.
+
+        Tried once for these shapes, after it was seen that they can be computed one by one: what fails then
+        is no fault of the model.
+        """
+        if signature[0][0][0] == 1:
+            return True
+        if signature not in self._mapped:
+            _alone(step)(*blank)
+            _remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
+        return self._mapped[signature]
+
+    def _run(self, prepared: Prepared, state: State, inputs: list[Tensor]) -> list[Tensor]:
+        """The step; compared with the plain one, task by task, on the first data that give finite numbers."""
+        if prepared.trusted:
+            return prepared.run(*inputs)
+        outputs = verify(_alone(self._flat_step(state)), prepared.run, inputs, _outputs(state))
+        prepared.trusted = bool(outputs[0])
+        return outputs
 
     def _check_shapes(self, signature: Signature, state: State) -> int:
         """Try the model on zeros of these shapes; the number of its classes.
@@ -150,24 +207,36 @@ class Steps:
         if signature not in self._refused:
             try:
                 classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
-            except (TypeError, AttributeError, NameError) as error:
-                raise ConfigError(
-                    f"model.factory, model.loss: the code fails on any data: {_first_line(error)}"
-                ) from error
-            except (RuntimeError, ValueError, IndexError) as error:
+            except (StreammetaError, MemoryError):
+                raise
+            except CODE_FAULTS as error:
+                raise CodeFault(f"the code fails on any data: {told(error)}") from error
+            except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
                 refuse_machine_fault(error)
-                _remember(self._refused, signature, _first_line(error))
+                _remember(self._refused, signature, self._words(state.params, signature, error), MAX_TRACES)
             else:
-                _remember(self._fits, signature, classes)
+                _remember(self._fits, signature, classes, MAX_TRACES)
                 return classes
         reason = f"the model cannot take these shapes: {self._refused[signature]}"
         raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
 
+    def _words(self, params: Tensor, signature: Signature, error: Exception) -> str:
+        """Why the model cannot take it: in the user's words where they are known."""
+        for shape, dtype in (signature[0], signature[2]):
+            words = shape_words(
+                self._network, params, torch.zeros(shape[1:], dtype=dtype, device=params.device)
+            )
+            if words:
+                return words
+        return f"{told(error)}{advice(error)}"
+
     def _try(self, params: Tensor, signature: Signature) -> int:
         x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)
-        prediction = self._network.predict(params, x)
-        self._network.loss_of(prediction, y)
-        return prediction.shape[1] if self._network.takes_classes else 0
+        classes = try_model(self._network, params, x, y)
+        if not self._probed:
+            refuse_changes(self._network, params, x, y)
+            self._probed = True
+        return classes
 
     def _flat_step(self, like: State) -> FlatStep:
         """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""
@@ -177,12 +246,12 @@ class Steps:
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
             kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-            # 0 · x is NaN exactly where x is not finite, and a sum keeps a NaN
-            finite = sum((kept_tensor * 0).sum() for kept_tensor in kept if kept_tensor.numel()) == 0
+            # Asked outright: a compiler takes 0 · x for 0.
+            finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
-            return [torch.as_tensor(finite), predictions, *state_tensors(after), moved, *info]
+            return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
 
@@ -204,55 +273,43 @@ class Steps:
         return predictions
 
 
-def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict) -> None:
+def _alone(step: FlatStep) -> FlatStep:
+    """The same step, its tasks computed one by one."""
+
+    def alone(*flat: Tensor) -> list[Tensor]:
+        with one_by_one():
+            return step(*flat)
+
+    return alone
+
+
+def _maps(step: FlatStep, blank: list[Tensor]) -> bool:
+    """Whether a step that can be computed task by task can be computed for all tasks at once."""
+    try:
+        step(*blank)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the step can be computed without the map)
+        refuse_machine_fault(error)
+        return False
+    return True
+
+
+def _outputs(state: State) -> list[Output]:
+    """What a flat step gives, in words."""
+    slots = [name for named in (state.outer, state.slots) for name in sorted(named)]
+    moved = ["meta-parameters", *slots, "inner rate", "meta rate", "memory"]
+    return [
+        Output("verdict"),
+        Output("predictions"),
+        *(Output(name, place) for place, name in enumerate(moved)),
+        *(Output(name) for name in Info._fields),
+    ]
+
+
+def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict, limit: int) -> None:
     """Keep the verdict in place of the oldest one."""
-    if verdicts and len(verdicts) >= MAX_TRACES:
+    if verdicts and len(verdicts) >= limit:
         del verdicts[next(iter(verdicts))]
     verdicts[signature] = verdict
-
-
-def refuse_machine_fault(error: Exception) -> None:
-    """Raise where the machine is to blame, neither the event nor the model.
-
-    Raises:
-        StreammetaError: out of memory, or the device failed.
-    """
-    if isinstance(error, _MACHINE_FAULTS) or _NO_MEMORY in str(error):
-        raise StreammetaError(
-            f"the machine cannot compute the step: {_first_line(error)}; give it more memory, or lower "
-            "events.max_examples so that large events become dead letters"
-        ) from error
-
-
-def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
-    """The step as one graph of ATen operations, common subexpressions computed once.
-
-    Raises:
-        ConfigError: the graph draws random numbers, or depends on values.
-    """
-    try:
-        graph_module = make_fx(step)(*inputs)
-    except RuntimeError as error:
-        refuse_machine_fault(error)
-        raise ConfigError(
-            f"model.factory, model.loss: the step cannot be traced: {_first_line(error)}\n"
-            "neither the model nor the loss may branch on values (no `if` on a tensor, no .item()); "
-            "use torch.where"
-        ) from error
-    graph = fx_graph_cse(graph_module.graph)
-    graph.eliminate_dead_code()
-    for node in graph.nodes:
-        tags = getattr(node.target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags:
-            raise ConfigError(
-                f"model.factory: the model draws random numbers ({node.target}), so a recovered run would "
-                "differ; remove that layer or switch it off"
-            )
-    return GraphModule(graph_module, graph)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def state_tensors(state: State) -> list[Tensor]:

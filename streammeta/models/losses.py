@@ -43,7 +43,24 @@ LOSSES: Final[dict[str, PredictionLoss]] = {
 }
 
 CLASS_LOSSES: Final = frozenset({cross_entropy})
-"""Losses whose targets are class numbers; the others take real targets in the model's dtype."""
+"""Built-in losses whose targets are class numbers; the others take real targets in the model's dtype."""
+
+
+def checked(loss: object) -> Tensor:
+    """The loss, which must be one real number.
+
+    Raises:
+        TypeError: it is none, or no tensor.
+    """
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"the loss returns {type(loss).__name__}, not a tensor")
+    if loss.ndim or not loss.is_floating_point():
+        kind = str(loss.dtype).removeprefix("torch.")
+        raise TypeError(
+            f"the loss returns {kind} of shape {[*loss.shape]}, not one real number; take the mean "
+            '(reduction="mean")'
+        )
+    return loss
 
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:

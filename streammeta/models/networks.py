@@ -3,9 +3,12 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Final, Literal
 
 from torch import nn
+
+BUILT_IN: Final = frozenset(f"streammeta.models:{name}" for name in ("linear", "mlp", "conv4"))
+"""The factories here, by import path: code of streammeta itself, whatever a state names beside."""
 
 
 def linear(inputs: int = 1, outputs: int = 1) -> nn.Module:

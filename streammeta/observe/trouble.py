@@ -12,6 +12,7 @@ from streammeta.errors import Reason
 from streammeta.observe.history import DEAD, DROPPED, View
 from streammeta.observe.status import Snapshot
 from streammeta.observe.track import Numbers
+from streammeta.observe.worsening import WORSE_EVENTS, WORSE_FACTOR, worsening
 
 STALLED_SECONDS: Final = 30.0
 GROWING_SECONDS: Final = 60.0
@@ -32,8 +33,8 @@ class Trouble(NamedTuple):
     """One finding.
 
     Attributes:
-        code: no_broker, stalled, lag_growing, loss_rising, non_finite, checkpoint_stale, dead_letters or
-            unmatched.
+        code: no_broker, stalled, lag_growing, loss_rising, adaptation_worse, non_finite, checkpoint_stale,
+            dead_letters or unmatched.
         level: Whether learning has stopped or is at risk (error), or somebody should look (warning).
         text: What is so.
         remedy: What to do.
@@ -162,6 +163,19 @@ def _loss_rising(case: Case) -> Iterator[Trouble]:
         )
 
 
+def _adaptation_worse(case: Case) -> Iterator[Trouble]:
+    worse, events = worsening(case.history.events, case.now - SHOWN_SECONDS)
+    if worse >= WORSE_EVENTS:
+        yield Trouble(
+            "adaptation_worse",
+            "warning",
+            f"Adaptation makes the loss worse: more than {WORSE_FACTOR:.0f} times that before in {worse} of "
+            f"the last {events} events",
+            "The inner step is too long: lower algorithm.inner_lr in the file and send SIGHUP, or set "
+            "algorithm.inner_clip_norm.",
+        )
+
+
 def _non_finite(case: Case) -> Iterator[Trouble]:
     updates = _lately(case, f"{DEAD}{Reason.NON_FINITE_UPDATE}")
     if updates:
@@ -171,7 +185,7 @@ def _non_finite(case: Case) -> Iterator[Trouble]:
             f"{_events(updates)} would have made the state NaN or infinite in the last 5 minutes, and "
             f"{'was' if updates == 1 else 'were'} set aside",
             "The state is sound: it stays as it was before such an event. Lower the learning rates, set "
-            "outer.clip_norm, or look at the events in the dead-letter topic.",
+            "outer.clip_norm or algorithm.inner_clip_norm, or look at the events in the dead-letter topic.",
         )
     inputs = _lately(case, f"{DEAD}{Reason.NON_FINITE_INPUT}")
     if inputs:
@@ -236,6 +250,7 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Trouble]], ...]] = (
     _stalled,
     _checkpoint_stale,
     _non_finite,
+    _adaptation_worse,
     _loss_rising,
     _lag_growing,
     _dead_lettered,

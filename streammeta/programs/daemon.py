@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
@@ -16,6 +15,7 @@ from streammeta import __version__
 from streammeta.clock import Clock
 from streammeta.config import Config, differences, fit
 from streammeta.config.show import document
+from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
@@ -28,7 +28,7 @@ from streammeta.observe.status import Snapshot, Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
-from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.loop import Controls, Rates
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
@@ -110,8 +110,10 @@ def run_daemon(
         directory = stack.enter_context(StateDirectory(config.state.dir))
         store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
         order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
-        brain = build_brain(config)
+        brain = _brain(config)
         begun = restore(brain, store)
+        if config.model.init and begun.positions:
+            structlog.get_logger().info("model.init not read: the state goes on from its own parameters")
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
@@ -141,6 +143,9 @@ def run_daemon(
                 tape=tape,
             )
             loop.run(until_end=until_end)
+        except ConfigError as error:
+            _tell_cause(error)
+            raise
         except (BrokerUnavailable, DeadLetterFailed):
             # Stopped while it waited for the broker: the last commit stands, what came after is read again.
             if not controls.stop:
@@ -151,6 +156,20 @@ def run_daemon(
         last = watchers.status.snapshot()
         _tell_stopped(last, "signal" if controls.stop else "end of topic")
     return last
+
+
+def _brain(config: Config) -> Brain:
+    try:
+        return build_brain(config)
+    except ConfigError as error:
+        _tell_cause(error)
+        raise
+
+
+def _tell_cause(error: ConfigError) -> None:
+    """The traceback of the user's code, for those who look for it."""
+    if error.__cause__ is not None:
+        structlog.get_logger().debug("the cause", exc_info=error.__cause__)
 
 
 def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, clock: Clock) -> Watchers:
@@ -209,27 +228,11 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=_token(config.http.token_file), local=is_loopback(config.http.host))
+    app = make_app(shown, token=read_token(config.http.token_file), local=is_loopback(config.http.host))
     server = HttpServer(app, config.http.host, config.http.port)
     server.start()
     stack.callback(server.stop)
     return server.address
-
-
-def _token(path: str) -> str | None:
-    if not path:
-        return None
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(
-            f'http.token_file = "{path}": {error.strerror}; name a file with a token'
-        ) from error
-    except UnicodeDecodeError:
-        raise ConfigError(f'http.token_file = "{path}" is not text; write a token into it') from None
-    if not token:
-        raise ConfigError(f'http.token_file = "{path}" is empty; write a token into it')
-    return token
 
 
 def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
-from streammeta.models.network import Network, load_network
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.live_bytes import peak_bytes
 from streammeta.reproduce.mnist1d_data import CLASSES, digits

@@ -17,7 +17,8 @@ import torch
 
 from streammeta.algorithms.outer import adam
 from streammeta.events import Array, Batch, Episode
-from streammeta.models.network import Network, load_network
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 from streammeta.reproduce.few_shot import Stream, alone, curve, interval, learned, scored
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.live_bytes import peak_bytes

@@ -20,7 +20,8 @@ from streammeta.algorithms.steps import adapt
 from streammeta.datasets.omniglot import Ways
 from streammeta.datasets.omniglot import omniglot as events_of
 from streammeta.datasets.omniglot_data import load_drawings
-from streammeta.models.network import Network, load_network
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 from streammeta.reproduce.few_shot import curve, interval, learned, scored
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.report import Measured, Panel, Progress, Report, Row

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
+from pydantic import ValidationError
+from torch import Tensor
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.algorithms.registry import build_learner
@@ -14,11 +17,23 @@ from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
+from streammeta.errors import StateError
 from streammeta.learner.engine import Engine, Progress
 from streammeta.learner.tracing import Steps
-from streammeta.models.network import Network, load_network
+from streammeta.models.constants import (
+    check_constants,
+    constants_of,
+    pack_constants,
+    take_constants,
+    unpack_constants,
+)
+from streammeta.models.initial import begin_at, read_parameters
+from streammeta.models.loading import load_network
+from streammeta.models.network import Layout, Network
+from streammeta.models.trial import try_at_start
 from streammeta.outcomes import Observer
 from streammeta.runtime.commit import Aside, in_thread
+from streammeta.runtime.first_refusals import FirstRefusals
 from streammeta.runtime.intake import Intake, Ledger
 from streammeta.runtime.loop import CheckpointPolicy, Controls, Loop, Rates
 from streammeta.runtime.orders import OrderLog
@@ -31,12 +46,33 @@ from streammeta.stream.base import DeadLetters, Source
 
 @dataclass(frozen=True, slots=True)
 class Brain:
-    """What a configuration computes with: built once, without state."""
+    """What a configuration computes with: built once, without state.
+
+    Attributes:
+        init: The file that a new state begins at; "" for the factory's parameters.
+    """
 
     network: Network
     learner: MetaLearner
     steps: Steps
     origin: Origin
+    init: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Unasked:
+    """As much of a network as a learner needs that is asked for no step: names and shapes alone."""
+
+    layout: Layout
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of parameters."""
+        return sum(parameter.size for parameter in self.layout)
+
+    def loss(self, _params: Tensor, _x: Tensor, _y: Tensor) -> Tensor:
+        """There is none."""
+        raise NotImplementedError("this learner has no model")
 
 
 def build_brain(config: Config, *, predicts: bool = False) -> Brain:
@@ -54,16 +90,60 @@ def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     network = load_network(
         model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
     )
+    constants_of(network.module)  # refused here what no state can hold
+    try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin)
+    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
 
 
-def brain_of(checkpoint: Checkpoint) -> Brain:
-    """What the state was learned with: the settings are in it, learning rates and all."""
-    sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
-    sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
-    return build_brain(Config.model_validate(sections))
+def brain_of(checkpoint: Checkpoint, constants: bytes) -> Brain:
+    """What the state was learned with: its settings, learning rates and all, and its `constants`.
+
+    Runs the factory and the loss that the state names.
+
+    Raises:
+        ConfigError: the model cannot be built.
+        StateError: the settings are damaged, or the factory gives another model.
+    """
+    return brain_on(_config_of(checkpoint), checkpoint, constants)
+
+
+def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
+    """What this configuration computes with, on a state that fits it.
+
+    Raises:
+        ConfigError: the model cannot be built.
+        StateError: the state does not fit.
+    """
+    brain = build_brain(config)
+    check_fit(checkpoint.origin, brain.origin, differences(checkpoint.origin.fit, brain.origin.fit))
+    _settle(brain.network, checkpoint.origin, constants)
+    return brain
+
+
+def learner_of(checkpoint: Checkpoint) -> MetaLearner:
+    """The learner of the state, for what its numbers mean; it can learn and adapt nothing.
+
+    No code that the state names is run: neither model nor loss is needed.
+
+    Raises:
+        StateError: the settings are damaged.
+    """
+    config = _config_of(checkpoint)
+    return build_learner(config.algorithm, config.outer, _Unasked(checkpoint.origin.layout))
+
+
+def _config_of(checkpoint: Checkpoint) -> Config:
+    try:
+        sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
+        sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
+        return Config.model_validate(sections)
+    except (ValidationError, ValueError, KeyError, TypeError):  # not chained: the text may hold secrets
+        raise StateError(
+            "the settings in the state are damaged, or of another version of streammeta; use the version "
+            "that wrote it, or restore it from a copy"
+        ) from None
 
 
 def assemble(
@@ -85,7 +165,9 @@ def assemble(
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store."""
     engine = _engine(config, brain, begun, store)
+    constants = constants_of(brain.network.module)
     clock = clock or Clock()
+    ledger = Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally)
     intake = Intake(
         topic=config.kafka.topic,
         decode=partial(
@@ -100,8 +182,8 @@ def assemble(
             lambda event: brain.network.shapes(event.episode),
         ),
         engine=engine,
-        dead_letters=dead_letters,
-        ledger=Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally),
+        dead_letters=FirstRefusals(dead_letters, engine, ledger),
+        ledger=ledger,
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),
@@ -111,13 +193,14 @@ def assemble(
         intake=intake,
         store=store,
         order_log=order_log,
-        origin=brain.origin,
+        origin=replace(brain.origin, constants=constants.hash, given=begun.origin.given),
         policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
         controls=controls or Controls(),
         reload=reload,
         clock=clock,
         history=history,
         aside=aside,
+        constants=None if store.constants() else pack_constants(constants),
     )
 
 
@@ -144,17 +227,40 @@ def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:
 def restore(brain: Brain, store: Store) -> Checkpoint:
     """The stored checkpoint with the configuration's learning rates, or the first one.
 
+    Frozen values and buffers of a file that the state began at go into the brain's module.
+
     Raises:
-        StateError: it does not fit the configuration, or is damaged.
+        StateError: it does not fit the configuration or the model, or is damaged.
+        ConfigError: a new state cannot begin at `model.init`.
     """
-    fresh = brain.learner.init(brain.network.initial)
     meta = store.load()
     if meta is None:
-        return Checkpoint(brain.origin, fresh, Progress(), positions={}, refused={})
+        return _first(brain)
     stored = unpack(meta)
     check_fit(stored.origin, brain.origin, differences(stored.origin.fit, brain.origin.fit))
+    _settle(brain.network, stored.origin, store.constants())
+    fresh = brain.learner.init(brain.network.initial)
     state = _to_device(stored.state, brain.network.device)
     return replace(stored, state=state._replace(inner_lr=fresh.inner_lr, meta_lr=fresh.meta_lr))
+
+
+def _first(brain: Brain) -> Checkpoint:
+    initial, origin = brain.network.initial, brain.origin
+    if brain.init:
+        path = Path(brain.init)
+        initial, origin = begin_at(brain.network, read_parameters(path), path), replace(origin, given=True)
+    return Checkpoint(origin, brain.learner.init(initial), Progress(), positions={}, refused={})
+
+
+def _settle(network: Network, origin: Origin, constants: bytes) -> None:
+    """See that the module has the state's constants; a state of an earlier version does not know them."""
+    if not constants:
+        return
+    stored, now = unpack_constants(constants, origin.constants), constants_of(network.module)
+    if origin.given and stored.forms == now.forms:
+        take_constants(network.module, stored.values)
+        now = constants_of(network.module)
+    check_constants(stored, now)
 
 
 def _to_device(state: State, device: torch.device) -> State:

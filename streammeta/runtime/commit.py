@@ -66,6 +66,7 @@ class Commits:
         history: What watchers keep with the state, as of all outcomes told so far.
         waiting: Told while the dead letters wait for a broker.
         aside: Runs the write.
+        constants: What the store does not hold yet of the model: committed with the first checkpoint.
         began_seconds: When the last one began.
     """
 
@@ -78,6 +79,7 @@ class Commits:
     history: Callable[[], bytes]
     waiting: Callable[[], None]
     aside: Aside
+    constants: bytes | None = None
     began_seconds: float = field(init=False, default=0.0)
     _under_way: UnderWay | None = field(init=False, default=None)
 
@@ -112,7 +114,8 @@ class Commits:
         rows, params_of = engine.memories.dirty(), engine.params_of
         engine.memories.leave()
         ledger.since_checkpoint = 0
-        write = self.aside(lambda: self.store.commit(meta, rows.rows(params_of)))
+        constants, self.constants = self.constants, None
+        write = self.aside(lambda: self.store.commit(meta, rows.rows(params_of), constants))
         self._under_way = UnderWay(write, positions, self.began_seconds)
 
     def look(self) -> None:

@@ -76,6 +76,7 @@ class Loop:
         history: What watchers keep with the state, as of all outcomes told so far.
         aside: Runs the writing of a checkpoint.
         commits: Makes them.
+        constants: What the store does not hold yet of the model: committed with the first checkpoint.
     """
 
     source: Source
@@ -89,6 +90,7 @@ class Loop:
     clock: Clock
     history: Callable[[], bytes] = bytes
     aside: Aside = in_thread
+    constants: bytes | None = None
     commits: Commits = field(init=False)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
@@ -105,6 +107,7 @@ class Loop:
             history=self.history,
             waiting=self._tell_cut_off,
             aside=self.aside,
+            constants=self.constants,
         )
 
     def run(self, *, until_end: bool = False) -> None:

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from streammeta.events import Cut, Positions, Record, Run
+from streammeta.events import OrderEntry, Positions, Record, Run
 
 
 class OrderLog(Protocol):
     """Remembers in which order runs are applied, and cut, until a checkpoint contains them."""
 
-    def append(self, entries: Sequence[Run | Cut]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system."""
 
-    def pending(self, positions: Positions) -> list[Run | Cut]:
+    def pending(self, positions: Positions) -> list[OrderEntry]:
         """What was logged and `positions` does not contain, in order."""
 
     def forget(self, positions: Positions) -> None:

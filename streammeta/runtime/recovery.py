@@ -40,7 +40,7 @@ class Recovery:
                 return False
             if isinstance(entry, Cut):
                 self.close()
-            elif entry.partition not in ended and not self._repeat(entry, share):
+            elif isinstance(entry, Run) and entry.partition not in ended and not self._repeat(entry, share):
                 ended.add(entry.partition)
                 self.drop_runs(ended)
         return not self.stopped()

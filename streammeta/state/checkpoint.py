@@ -32,12 +32,16 @@ class Origin:
         config_hash: Their hash.
         layout: Names and shapes of the parameters.
         dtype: Their numbers, "float32" or "float64".
+        constants: `Constants.hash` of the model; "" while the state does not hold them.
+        given: The values of those came from a file (`model.init`), not from the factory.
     """
 
     fit: Mapping[str, Any]
     config_hash: str
     layout: Layout
     dtype: str
+    constants: str = ""
+    given: bool = False
 
     @property
     def algorithm(self) -> str:
@@ -101,6 +105,8 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "config_hash": origin.config_hash,
         "layout": [[parameter.name, parameter.shape] for parameter in origin.layout],
         "dtype": origin.dtype,
+        "constants": origin.constants,
+        "given": origin.given,
         "torch": torch.__version__,
         "events": checkpoint.progress.events,
         "prequential": checkpoint.progress.prequential,
@@ -138,7 +144,14 @@ def unpack(meta: Meta) -> Checkpoint:
 def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
     layout = tuple(Parameter(name, tuple(shape)) for name, shape in document["layout"])
     return Checkpoint(
-        origin=Origin(document["fit"], document["config_hash"], layout, document["dtype"]),
+        origin=Origin(
+            document["fit"],
+            document["config_hash"],
+            layout,
+            document["dtype"],
+            str(document.get("constants", "")),
+            bool(document.get("given", False)),
+        ),
         state=State(
             params=tensors["params"],
             outer=_group(tensors, "outer/"),

@@ -2,7 +2,8 @@
 
 Layout 1, five sub-databases, so that listing tasks reads no memories:
 
-    meta      b"layout" -> b"streammeta 1"; b"tensors", b"document" and b"history" of `Meta`
+    meta      b"layout" -> b"streammeta 1"; b"tensors", b"document" and b"history" of `Meta`;
+              b"constants" (`pack_constants`), written once, which older states may lack
     stats     task id -> 192 bytes (`rows.pack_stats`)
     memories  task id -> the memory's raw numbers
     buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any

@@ -45,6 +45,10 @@ class LmdbSnapshot:
             return None
         return Meta(tensors, document, self._txn.get(b"history", b"", db=self._databases.meta))
 
+    def constants(self) -> bytes:
+        """What of the model no event changes; nothing before it was ever committed."""
+        return self._txn.get(b"constants", b"", db=self._databases.meta)
+
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""
         key = task_key(task)
@@ -131,6 +135,11 @@ class LmdbStore:
         with self.snapshot() as view:
             return view.load()
 
+    def constants(self) -> bytes:
+        """What of the model no event changes; nothing before it was ever committed."""
+        with self.snapshot() as view:
+            return view.constants()
+
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown. 6 µs; 14 µs where 100,000 tasks of 7 KB are stored."""
         with self.snapshot() as view:
@@ -156,8 +165,10 @@ class LmdbStore:
         with self.snapshot() as view:
             return view.count()
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
-        """Replace the meta state and these tasks, durably and all at once; None forgets a task.
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
+        """Replace the meta state and these tasks, durably and all at once.
+
+        None forgets a task, and leaves the constants as they are.
 
         Returns:
             Bytes of the keys and values written; LMDB writes whole pages, so the disk sees more.
@@ -168,24 +179,24 @@ class LmdbStore:
         entries = {checked_key(task): _values(row) for task, row in tasks.items()}
         values = [value for entry in entries.values() for value in entry if value is not None]
         written = sum(len(key) * (len(entry) - entry.count(None)) for key, entry in entries.items())
-        written += sum(map(len, values)) + len(meta.tensors) + len(meta.document) + len(meta.history)
+        whole = _meta_values(meta, constants)
+        written += sum(map(len, values)) + sum(map(len, whole.values()))
         try:
-            lengthen(self._data, self._env, values=len(values) + 3, value_bytes=written)
-            self._write(meta, entries)
+            lengthen(self._data, self._env, values=len(values) + len(whole), value_bytes=written)
+            self._write(whole, entries)
             fit(self._data, self._env)
         except OSError as error:
             raise failed(self._directory, error) from error
         self._mapped.release()
         return written
 
-    def _write(self, meta: Meta, entries: Mapping[bytes, tuple[bytes | None, ...]]) -> None:
+    def _write(self, whole: Mapping[bytes, bytes], entries: Mapping[bytes, tuple[bytes | None, ...]]) -> None:
         """One transaction."""
         with explained(self._directory):
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
             with self._env.begin(write=True) as txn:
-                txn.put(b"tensors", meta.tensors, db=self._databases.meta)
-                txn.put(b"document", meta.document, db=self._databases.meta)
-                txn.put(b"history", meta.history, db=self._databases.meta)
+                for name, content in whole.items():
+                    txn.put(name, content, db=self._databases.meta)
                 for key, entry in entries.items():
                     for value, database in zip(entry, self._databases[1:], strict=True):
                         if value is not None:
@@ -196,6 +207,12 @@ class LmdbStore:
     def close(self) -> None:
         """Release the files. May be called twice."""
         self._env.close()
+
+
+def _meta_values(meta: Meta, constants: bytes | None) -> dict[bytes, bytes]:
+    """What the first sub-database is to hold."""
+    values = {b"tensors": meta.tensors, b"document": meta.document, b"history": meta.history}
+    return values if constants is None else values | {b"constants": constants}
 
 
 def _values(row: TaskRow | None) -> tuple[bytes | None, ...]:

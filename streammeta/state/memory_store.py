@@ -11,6 +11,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._meta: Meta | None = None
+        self._constants = b""
         self._tasks: Mapping[str, TaskRow] = {}
 
     def load(self) -> Meta | None:
@@ -25,7 +26,11 @@ class MemoryStore:
         """These tasks."""
         return [self._tasks.get(task) for task in tasks]
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
+    def constants(self) -> bytes:
+        """What of the model no event changes; nothing before it was ever committed."""
+        return self._constants
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks at once; the number of bytes they take.
 
         Costs a copy of the dict, so that iterators which already run keep what they saw.
@@ -34,6 +39,9 @@ class MemoryStore:
         written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in content if row is not None)
         together = {**self._tasks, **tasks}
         self._meta, self._tasks = meta, {task: row for task, row in together.items() if row is not None}
+        if constants is not None:
+            self._constants = constants
+            written += len(constants)
         return written + len(meta.tensors) + len(meta.document) + len(meta.history)
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:

@@ -114,10 +114,14 @@ class Store(Protocol):
     def get_many(self, tasks: Sequence[str]) -> Iterable[TaskRow | None]:
         """These tasks, all of one commit."""
 
-    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None]) -> int:
+    def constants(self) -> bytes:
+        """What of the model no event changes (`pack_constants`); nothing before it was ever committed."""
+
+    def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks, durably and all at once; the number of bytes written.
 
-        None forgets a task. After a crash, readers see the former commit or this one, never a mix.
+        None forgets a task, and leaves the constants as they are. After a crash, readers see the former
+        commit or this one, never a mix.
         """
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:

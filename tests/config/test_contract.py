@@ -28,6 +28,7 @@ factory = "mine.models:network"
 args = { width = 40 }
 loss = "mine.models:loss"
 seed = 7
+init = "w.safetensors"
 device = "cuda:0"
 dtype = "float64"
 threads = 2
@@ -35,6 +36,7 @@ threads = 2
 [algorithm]
 name = "moml"
 inner_lr = 0.02
+inner_clip_norm = 3.0
 beta = 0.5
 order = "first"
 hessian_set = "support"
@@ -64,6 +66,9 @@ cache_tasks = 10
 checkpoint_events = 20
 checkpoint_seconds = 0.5
 
+[engine]
+compile = "require"
+cache_dir = "/var/cache/streammeta"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -90,6 +95,7 @@ MEANING = {
         "args": {"width": 40},
         "loss": "mine.models:loss",
         "seed": 7,
+        "init": "w.safetensors",
         "device": "cuda:0",
         "dtype": "float64",
         "threads": 2,
@@ -97,6 +103,7 @@ MEANING = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.02,
+        "inner_clip_norm": 3.0,
         "beta": 0.5,
         "order": "first",
         "hessian_set": "support",
@@ -121,6 +128,7 @@ MEANING = {
         "checkpoint_events": 20,
         "checkpoint_seconds": 0.5,
     },
+    "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
     "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
     "log": {"level": "debug", "format": "json"},
 }
@@ -142,6 +150,7 @@ DEFAULTS = {
         "args": {"sizes": [1, 40, 40, 1]},
         "loss": "mse",
         "seed": 0,
+        "init": "",
         "device": "cpu",
         "dtype": "float32",
         "threads": 1,
@@ -149,6 +158,7 @@ DEFAULTS = {
     "algorithm": {
         "name": "moml",
         "inner_lr": 0.01,
+        "inner_clip_norm": None,
         "beta": 0.3,
         "order": "second",
         "hessian_set": "support",
@@ -173,6 +183,7 @@ DEFAULTS = {
         "checkpoint_events": 1000,
         "checkpoint_seconds": 5.0,
     },
+    "engine": {"compile": "auto", "cache_dir": ""},
     "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
     "log": {"level": "info", "format": "console"},
 }

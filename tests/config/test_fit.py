@@ -6,6 +6,7 @@ import pytest
 
 from streammeta.config import Config, config_hash, differences, fit, load_config
 from streammeta.config.fields import settings
+from streammeta.config.section import Free, Mark, Section, mark_of
 
 BINDING = {
     "kafka.topic=other": "kafka.topic",
@@ -16,6 +17,7 @@ BINDING = {
     "model.dtype=float64": "model.dtype",
     "algorithm.name=maml": "algorithm.name",
     "algorithm.beta=0.5": "algorithm.beta",
+    "algorithm.inner_clip_norm=10.0": "algorithm.inner_clip_norm",
     "algorithm.order=first": "algorithm.order",
     "algorithm.hessian_set=half": "algorithm.hessian_set",
     "algorithm.outer_scale=beta": "algorithm.outer_scale",
@@ -65,6 +67,7 @@ OF_VARIANTS = {
     "outer.adam": ["beta1=0.5", "beta2=0.5", "epsilon=0.5", "clip_norm=1.0"],
 }
 FREE = [
+    "model.init=w.safetensors",
     "kafka.bootstrap_servers=other:9092",
     "kafka.group_id=other",
     "kafka.start=latest",
@@ -89,6 +92,8 @@ FREE = [
     "state.cache_tasks=1",
     "state.checkpoint_events=1",
     "state.checkpoint_seconds=1",
+    "engine.compile=off",
+    "engine.cache_dir=elsewhere",
     "http.host=::1",
     "http.port=1",
     "http.token_file=other",
@@ -146,6 +151,44 @@ def test_every_setting_is_either_binding_or_free() -> None:
         f"{table.split('.')[0]}.{s.split('=')[0]}" for table, all_of in OF_VARIANTS.items() for s in all_of
     }
     assert listed == {f"{s.section}.{s.key}" for s in settings()}
+
+
+def test_every_rate_is_marked_free() -> None:
+    """Of every algorithm and optimiser, not of the default ones alone."""
+    free = {(s.section, s.variant, s.key) for s in settings() if mark_of(s.field) is Mark.FREE}
+    rates = {(s.section, s.variant, s.key) for s in settings() if s.key in ("inner_lr", "lr")}
+    assert {setting for setting in free if setting[0] in ("algorithm", "outer")} == rates
+
+
+class Drift(Section):
+    """A table that somebody adds, and marks one setting of."""
+
+    window: int = 5
+    shown: Free[bool] = False
+
+
+class Longer(Config):
+    """The configuration with it."""
+
+    drift: Drift = Drift()
+
+
+def test_a_new_table_is_not_left_out_by_oversight() -> None:
+    """What is not marked belongs to the state."""
+    assert fit(Longer())["drift"] == {"window": 5}
+    assert fit(Longer()) | {"drift": None} == fit(Config()) | {"drift": None}
+
+
+def test_states_in_the_field_fit() -> None:
+    """The default configuration, byte for byte as states hold it, and its hash."""
+    assert json.dumps(fit(Config())) == (
+        '{"kafka": {"topic": "tasks"}, "model": {"factory": "streammeta.models:mlp", '
+        '"args": {"sizes": [1, 40, 40, 1]}, "loss": "mse", "seed": 0, "dtype": "float32"}, '
+        '"algorithm": {"name": "moml", "beta": 0.3, "order": "second", "hessian_set": "support", '
+        '"outer_scale": "none"}, "outer": {"name": "sgd", "momentum": 0.9}, '
+        '"events": {"kind": "episode", "batch": 1}}'
+    )
+    assert config_hash(Config()) == "47c7faf46127dcb168431f7a14ec7d51276c8b9385ddff6b18da025a4b8d65a1"
 
 
 def test_a_fit_survives_json() -> None:

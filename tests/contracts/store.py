@@ -73,6 +73,18 @@ class StoreContract:
                 assert dict(store.waiting()) == late
                 assert store.count() == len(model)
 
+    def test_constants_stay_until_others_are_committed(self, new_store: NewStore) -> None:
+        """Nothing at first; a commit without them leaves them and writes none of their bytes."""
+        with new_store() as store:
+            assert store.constants() == b""
+            without = store.commit(META, {})
+            assert store.constants() == b""
+            assert store.commit(META, {}, b"x" * 5000) == without + 5000
+            assert store.commit(Meta(b"other", b"{}"), {"a": None}) < 5000
+            assert store.constants() == b"x" * 5000
+            store.commit(META, {}, b"")
+            assert store.constants() == b""
+
     @few
     @given(tasks=st.dictionaries(task_ids, rows, min_size=2, max_size=20))
     def test_stats_come_in_byte_order(self, new_store: NewStore, tasks: dict[str, TaskRow]) -> None:

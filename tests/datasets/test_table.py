@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streammeta.datasets.table import Past, Rows, Scaling, series, table
-from streammeta.datasets.table_data import Roles, load_rows, load_wide
+from streammeta.datasets.table import Rows, series, table
+from streammeta.datasets.table_data import Reading, Roles, load_rows, load_wide
+from streammeta.datasets.table_scaling import Past, Scaling
 from streammeta.errors import ConfigError
 
 ROLES = Roles("who", ("a", "b"), "y", "at")
@@ -57,8 +58,8 @@ class TestReading:
             (("4.5", "inf"), "column 'a', row 2: 'inf' is not finite; correct the table"),
             (("4.5", ""), "column 'a', row 2: no value; fill it, or leave such rows out: --missing skip"),
             (("2020-01-01", "soon"), "column 'at', row 2: 'soon' is neither a number nor a date"),
-            (("\nz,", "\n,"), "column 'who', row 2: '' is no task id"),
-            (("who,at", "who,who"), "the first line must name the columns, each once"),
+            (("\nz,", "\n,"), "column 'who', row 2: no value; fill it"),
+            (("who,at", "who,who"), "2 columns are named 'who'; the first line must name a used column once"),
         ],
     )
     def test_what_is_wrong_is_named(self, change: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ class TestReading:
         """The others stay in their order."""
         path = tmp_path / "table.csv"
         path.write_text(CSV.replace("4.5", "NA"))
-        assert load_rows(path, ROLES, "skip").tasks == ["x"]
+        assert load_rows(path, ROLES, Reading("skip")).tasks == ["x"]
 
     def test_a_wide_table_is_series_side_by_side(self, tmp_path: Path) -> None:
         """As M4's own files: a series a row, blanks at the end of the shorter ones."""

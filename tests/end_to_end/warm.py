@@ -3,7 +3,7 @@
 import torch
 
 import streammeta.programs.daemon
-from streammeta.learner.tracing import trace
+from streammeta.learner.graphs import trace
 
 trace(lambda flat: [flat[0] + 1], [torch.ones(1)])
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammeta.algorithms.base import Info, State
 from streammeta.algorithms.maml import maml
@@ -17,7 +17,8 @@ from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Episode, episode_of
 from streammeta.learner import tracing
 from streammeta.learner.engine import Engine, Progress
-from streammeta.learner.tracing import Steps, refuse_machine_fault
+from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
+from streammeta.learner.tracing import Steps
 from streammeta.models.network import Network
 from streammeta.state.memories import Memories
 from tests.learning import learn as learn_from
@@ -56,8 +57,10 @@ def same_bits(one: Sequence[Tensor], two: Sequence[Tensor]) -> bool:
     return all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in zip(one, two, strict=True))
 
 
-def assert_traced_is_eager(made: Network, learner_name: str, draws: Sequence[Episode[Array]]) -> None:
-    """Learn from the episodes both ways; the same bits after each, and something was learned."""
+def assert_traced_is_eager(
+    made: Network, learner_name: str, draws: Sequence[Episode[Array]], *, exact: bool = True
+) -> None:
+    """Learn from the episodes both ways; the same bits (or to rounding) after each; something was learned."""
     learner = LEARNERS[learner_name](made)
     steps = Steps(learner, made)
     state = learner.init(made.initial)
@@ -71,7 +74,10 @@ def assert_traced_is_eager(made: Network, learner_name: str, draws: Sequence[Epi
         assert finite
         assert info.gradient_norm > 1e-6
         assert not torch.equal(after.params, state.params)
-        assert same_bits(flat(after, moved, info), flat(*eager))
+        if exact:
+            assert same_bits(flat(after, moved, info), flat(*eager))
+        for found, plain in zip(flat(after, moved, info), flat(*eager), strict=True):
+            torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12, equal_nan=True)
         state, memory = after, moved
 
 
@@ -102,7 +108,7 @@ def test_linear_with_any_loss(learner: str, loss: str) -> None:
     """Built-in losses, and one of the user's with a constant inside."""
     draws = np.random.default_rng(3)
     made = network("streammeta.models:linear", {"inputs": 2}, loss=loss)
-    assert_traced_is_eager(made, learner, [arrays(draws) for _ in range(3)])
+    assert_traced_is_eager(made, learner, [arrays(draws) for _ in range(3)], exact=loss != "bce")
 
 
 @pytest.mark.parametrize(
@@ -181,11 +187,10 @@ def test_named_state_keeps_its_names() -> None:
 def test_a_shape_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next event of a known shape costs no trace, and a new rate none either."""
     traced: list[int] = []
-    real = tracing.trace
 
-    def counted(step: tracing.FlatStep, inputs: list[Tensor]) -> tracing.FlatStep:
+    def counted(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
         traced.append(len(inputs))
-        return real(step, inputs)
+        return trace(step, inputs)
 
     monkeypatch.setattr(tracing, "trace", counted)
     engine, draws = engine_of(network()), np.random.default_rng(8)
@@ -240,12 +245,12 @@ def wrong_shapes(draws: np.random.Generator) -> Iterator[tuple[Episode[Array], s
     """Episodes that an MLP 2-3-1 cannot take, and what is said of each."""
     good = arrays(draws)
     (x, y), (qx, qy) = good
-    yield arrays(draws, features=3), "mat1 and mat2 shapes cannot be multiplied"
+    yield arrays(draws, features=3), "x has 3 features an example, the model takes 2"
     yield episode_of(x, y[:, 0], qx, qy), r"y has shape \[4\], the model predicts \[4, 1\]"
     yield episode_of(x, y, qx, qy[:, 0]), r"y has shape \[3\], the model predicts \[3, 1\]"
     yield episode_of(x, np.ones((4, 2)), qx, qy), r"y has shape \[4, 2\], the model predicts \[4, 1\]"
-    yield episode_of(x[:, :1], y, qx, qy), "cannot be multiplied"
-    yield episode_of(x, y, qx[..., None], qy), "cannot be multiplied"
+    yield episode_of(x[:, :1], y, qx, qy), "x has 1 features an example, the model takes 2"
+    yield episode_of(x, y, qx[..., None], qy), "x has 1 features an example, the model takes 2"
 
 
 def test_wrong_shapes_are_refused_each_time(draws: np.random.Generator) -> None:
@@ -337,9 +342,9 @@ def test_half_needs_two_support_examples(draws: np.random.Generator) -> None:
 
 
 def test_a_model_that_draws_random_numbers_is_a_configuration_error(draws: np.random.Generator) -> None:
-    """A recovered run would differ: the operation is named, the remedy too."""
+    """A recovered run would differ: the generator is named, the remedy too."""
     engine = engine_of(network(f"{HERE}:noisy"))
-    with pytest.raises(ConfigError, match=r"draws random numbers \(aten\..*remove that layer"):
+    with pytest.raises(ConfigError, match=r"draws random numbers from torch.*remove that layer"):
         learn(engine, arrays(draws))
 
 
@@ -379,6 +384,48 @@ def test_code_that_fails_on_any_data_is_a_configuration_error(draws: np.random.G
     engine = engine_of(replace(made, loss_of=lambda prediction: prediction.sum()))  # type: ignore[arg-type, misc]  # the mistake
     with pytest.raises(ConfigError, match="the code fails on any data"):
         learn(engine, arrays(draws))
+
+
+def fussy() -> nn.Module:
+    """A model whose own code fails on three features."""
+
+    class Fussy(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x + None if x.shape[1] == 3 else x)  # type: ignore[operator]  # the mistake
+
+    return Fussy(2, 1)
+
+
+def test_code_that_fails_on_one_shape_is_that_records_fault_once_others_were_learned(
+    draws: np.random.Generator,
+) -> None:
+    """Before anything was learned the same error ends the program; later one record must not."""
+    engine = engine_of(network(f"{__name__}:fussy"))
+    with pytest.raises(ConfigError, match=r"TypeError in test_tracing\.py, line \d+, in forward"):
+        learn(engine, arrays(draws, features=3))
+    learn(engine, arrays(draws))
+    assert refusal(engine, arrays(draws, features=3)).reason == Reason.BAD_TENSOR
+    learn(engine, arrays(draws))
+
+
+def test_a_model_that_learns_of_no_shape_at_start_is_probed_at_the_first_event(
+    draws: np.random.Generator,
+) -> None:
+    """Its first layer tells nothing: what a call leaves behind is still found before anything is learned."""
+    engine = engine_of(network("tests.faulty_models:hidden"))
+    before = engine.state.params.clone()
+    with pytest.raises(ConfigError, match="changes the buffer mean"):
+        learn(engine, arrays(draws, features=3))
+    assert torch.equal(engine.state.params, before)
+
+
+def test_a_y_that_pytorch_would_broadcast_is_refused(draws: np.random.Generator) -> None:
+    """Losses of PyTorch too, which only warn."""
+    engine = engine_of(network(loss="torch.nn:L1Loss"))
+    x, y = arrays(draws).support
+    refused = refusal(engine, episode_of(x, y[:, 0], x, y[:, 0]))
+    assert refused.reason == Reason.SHAPE_MISMATCH
+    learn(engine, episode_of(x, y, x, y))
 
 
 def test_an_update_that_is_not_finite_is_told() -> None:

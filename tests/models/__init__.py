@@ -1,1 +1,1 @@
-"""Tests of networks, losses and users' models."""
+"""Networks as users write them, learned by the engine and by plain PyTorch."""

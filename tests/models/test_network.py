@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Array, Episode, episode_of
-from streammeta.models.network import Parameter, load_callable, load_network, unflatten
+from streammeta.models.loading import load_callable, load_network
+from streammeta.models.network import Parameter, unflatten
 from tests.networks import classifier, network
 
 HERE = "tests.networks"
@@ -117,6 +118,23 @@ def test_shared_weights_are_counted_once() -> None:
     torch.testing.assert_close(made.predict(flat, x), torch.tanh(x @ weight.T + a) @ weight.T + b)
 
 
+def shared() -> nn.Module:
+    """One layer under two names."""
+    layer = nn.Linear(2, 2)
+    return nn.Sequential(layer, nn.Tanh(), layer)
+
+
+def test_a_shared_layer_is_learned_once_and_used_twice() -> None:
+    """Both places see the flat vector."""
+    made = network(f"{__name__}:shared")
+    assert [p.name for p in made.layout] == ["0.weight", "0.bias"]
+    flat = torch.arange(1.0, 7.0, dtype=torch.float64)
+    weight, bias = flat[:4].view(2, 2), flat[4:]
+    x = torch.tensor([[0.1, -0.2]], dtype=torch.float64)
+    expected = torch.tanh(x @ weight.T + bias) @ weight.T + bias
+    torch.testing.assert_close(made.predict(flat, x), expected)
+
+
 def test_same_seed_same_start() -> None:
     """The start depends on the seed, and on nothing that was drawn before."""
     torch.manual_seed(1)
@@ -130,7 +148,7 @@ def test_same_seed_same_start() -> None:
 def test_same_start_in_another_process() -> None:
     """The start is the same in every process: a new state can be made twice."""
     code = (
-        "from streammeta.models.network import load_network as load;"
+        "from streammeta.models.loading import load_network as load;"
         "n = load('streammeta.models:mlp', {'sizes': [2, 3, 1]}, loss='mse', seed=9, dtype='float64',"
         " device='cpu'); print(n.initial.numpy().tobytes().hex())"
     )

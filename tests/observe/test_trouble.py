@@ -1,5 +1,6 @@
 """What the banner says: each trouble staged in outcomes, and what looks like it but is none."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -196,6 +197,37 @@ def test_loss_rising(stage: Stage, loss_at: Callable[[int], float], rising: bool
     if rising:
         assert "2.5 times its best (2.5, once 1)" in stage.found()[0].text
         assert "SIGHUP" in stage.found()[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse", "told"),
+    [
+        (4.0, 41.0, 5, True),
+        (4.0, math.inf, 5, True),
+        (4.0, 41.0, 4, False),
+        (4.0, 39.0, 100, False),
+        (1e-6, 1e-3, 100, False),
+    ],
+    ids=["explodes", "overflows", "rarely", "not by that much", "from next to nothing"],
+)
+def test_adaptation_that_makes_the_loss_worse(
+    stage: Stage, before: float, after: float, worse: int, told: bool
+) -> None:
+    """Ten times the loss before, and above the mean, in 5 of the last 100 events; told for 5 minutes."""
+    means = Prequential(*(Fading(1.0, 1.0),) * 4)
+    for number in range(100):
+        adapted = after if number < worse else 0.5 * before
+        stage.tell(learned(loss_meta=before, loss_adapted=adapted, prequential=means, events=number + 1))
+    stage.second(events=0)
+    assert stage.codes() == (["adaptation_worse"] if told else [])
+    if told:
+        (trouble,) = stage.found()
+        assert trouble.text.endswith("times that before in 5 of the last 100 events")
+        assert "algorithm.inner_lr" in trouble.remedy
+        assert "algorithm.inner_clip_norm" in trouble.remedy
+    stage.learn(100)
+    stage.second(events=0)
+    assert stage.codes() == []
 
 
 def test_numbers_that_are_not_finite(stage: Stage) -> None:

@@ -17,10 +17,10 @@ from prometheus_client import generate_latest
 
 from streammeta.clock import Clock
 from streammeta.config import Config, load_config
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, StateLocked
+from streammeta.errors import BrokerUnavailable, DeadLetterFailed, StateLocked
 from streammeta.events import Positions, Record
 from streammeta.observe.logs import LogLines, configure_logging
-from streammeta.programs.daemon import Connect, _reloaded, _token, _watchers, run_daemon
+from streammeta.programs.daemon import Connect, _reloaded, _watchers, run_daemon
 from streammeta.runtime.assembly import build_brain, restore
 from streammeta.runtime.loop import Rates
 from streammeta.state.directory import StateDirectory
@@ -119,34 +119,6 @@ def test_other_changes_wait_and_are_named(
     assert warned.get("changed settings wait for the next start") == waiting
     assert warned.get("changed settings belong to the state: the next start will refuse this") == refused
     assert len(warned) == sum(names is not None for names in (waiting, refused))
-
-
-def test_a_token_is_read_from_its_file(tmp_path: Path) -> None:
-    """Without the line's end; no file, no token."""
-    file = tmp_path / "token"
-    file.write_text("  s3cret\n")
-    assert _token(str(file)) == "s3cret"
-    assert _token("") is None
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(None, "No such file or directory"), (b" \n", "is empty"), (b"\xff\xfe\x00", "is not text")],
-)
-def test_a_token_file_that_holds_none_is_named(content: bytes | None, said: str, tmp_path: Path) -> None:
-    """An open port must not come from a typo; the content is not shown."""
-    file = tmp_path / "token"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ConfigError, match=said) as error:
-        _token(str(file))
-    assert str(error.value).startswith(f'http.token_file = "{file}"')
-
-
-def test_a_folder_is_no_token_file(tmp_path: Path) -> None:
-    """Named as the system names it."""
-    with pytest.raises(ConfigError, match="Is a directory"):
-        _token(str(tmp_path))
 
 
 def test_watchers_all_hear_of_each_outcome(config: Config, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from streammeta.errors import ConfigError, StreammetaError
 from streammeta.events import Array
-from streammeta.models.network import load_network, unflatten
+from streammeta.models.loading import load_network
+from streammeta.models.network import unflatten
 from streammeta.reproduce.m4 import experiment as m4_
 from streammeta.reproduce.m4.experiment import NAIVE, RIVER, m4
 from streammeta.reproduce.m4_network import HIDDEN_GAIN

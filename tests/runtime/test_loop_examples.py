@@ -70,6 +70,9 @@ def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, fo
     assert torch.equal(world.checkpoint().state.params, engine.state.params)
     assert repr(world.checkpoint().progress) == repr(engine.progress)
     assert [record for record, _ in world.dead] == [world.script[place] for place in answer.refused]
+    assert (
+        world.checkpoint().tally.unmatched == answer.unmatched
+    )  # the last record sweeps: RECORDS % HALF_BOUND
     assert set(Counter(queries(answer.events)).values()) == {1}
 
 

@@ -184,10 +184,24 @@ class TestTable:
             "scale": 1.0,
         }
 
+    def test_what_was_left_out_is_told(self, tmp_path: Path, broker: str) -> None:
+        """Counts on standard error; on standard output those of what was sent."""
+        path = tmp_path / "table.csv"
+        hours = [hour for hour in range(40) if not 20 <= hour < 30]
+        path.write_text(
+            "\n".join(["who,at,y", *(f"a,{hour},{hour if hour != 5 else 'NA'}" for hour in hours)])
+        )
+        columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at", "--missing", "skip")
+        done = run("table", str(path), *columns, "--bootstrap-servers", broker, "--topic", "cli.told")
+        assert done.exit_code == 0, done.output
+        assert "skipped: 1 rows without a value in column 'y'" in done.stderr
+        assert "time jumps: 2 in 1 tasks" in done.stderr
+        assert "warm-up: 4 first rows of 1 tasks" in done.stderr
+
     def test_speed_follows_the_time_column(self, path: str, broker: str) -> None:
         """Two hours at three hours a second take two thirds of a second."""
         where = ("--bootstrap-servers", broker, "--topic", "cli.speed", "--output", "json")
-        columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at")
+        columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at", "--warm-up", "0")
         told = json.loads(run("table", path, *columns, "--speed", "10800", *where).stdout)
         assert told["events"] == 4
         assert 0.3 < told["seconds"] < 30
@@ -203,6 +217,12 @@ class TestTable:
             ("--task who --target y --window 2 --classes", "--classes is for rows"),
             ("--wide --window 2 --target y", "every column but --task is a value"),
             ("--wide --window 2 --time at", "the time is the place in the series"),
+            ("--task who --target y --window 2 --gap 5", "--gap is for series with --time"),
+            ("--task who --target y --window 2 --gap -1 --time at", "no step of time above 0"),
+            ("--task who --target y --window 2 --timezone Berlin/Spree", "no time zone"),
+            ("--task who --target y --window 2 --timezone ../x", "no time zone"),
+            ("--task who --target y --window 2 --encoding klingon", "no encoding"),
+            ("--task who --target y --window 2 --delimiter ;;", "not one character"),
             ("--task who --target y --window 2 --speed 1", "--speed needs --time"),
             ("--task who --target y --window 2 --time at --speed 1 --rate 1", "takes the place of --rate"),
         ],

@@ -1,4 +1,4 @@
-"""Both stores keep the contract of `tests.contracts.store`."""
+"""The stores, and the double of the kill proofs, keep the contract of `tests.contracts.store`."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import Store
 from tests.contracts.store import NewStore, StoreContract
+from tests.scripted import Fuse, FusedStore
 
 
 @contextmanager
@@ -27,7 +28,14 @@ def lmdb() -> Iterator[Store]:
         yield store
 
 
-STORES: list[Callable[[], AbstractContextManager[Store]]] = [memory, lmdb]
+@contextmanager
+def fused() -> Iterator[Store]:
+    """The kill proofs' store, over a fresh one in memory; it has no moment to be killed at."""
+    with closing(FusedStore(Fuse(), MemoryStore())) as store:
+        yield store
+
+
+STORES: list[Callable[[], AbstractContextManager[Store]]] = [memory, lmdb, fused]
 
 
 @pytest.fixture(scope="module", params=STORES, ids=lambda store: store.__name__)

@@ -1,6 +1,9 @@
 """Exports: a state in other programs' numbers, names and metadata of the contract, files whole or absent."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,17 +12,19 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors import safe_open
-from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
+from streammeta import __version__
 from streammeta.algorithms.base import State
 from streammeta.cli import main
 from streammeta.config import Config, load_config
 from streammeta.errors import StateError, StreammetaError
 from streammeta.events import Array, TaskEvent, episode_of
 from streammeta.learner.engine import Engine, Progress
+from streammeta.models.constants import Constants, constants_of, pack_constants
 from streammeta.models.network import unflatten
-from streammeta.runtime.assembly import Brain, brain_of, build_brain
+from streammeta.models.tensor_file import form_of, pieces
+from streammeta.runtime.assembly import Brain, build_brain, learner_of
 from streammeta.state import export
 from streammeta.state.checkpoint import Checkpoint, Origin, pack
 from streammeta.state.directory import StateDirectory
@@ -61,10 +66,12 @@ def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskR
         learn(engine, event(task, index))
     store = LmdbStore(StateDirectory(folder).lmdb_path)
     rows = engine.memories.dirty().rows(engine.params_of)
-    checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, positions={0: 7}, refused={})
-    store.commit(pack(checkpoint), rows)
+    constants = constants_of(brain.network.module)
+    origin = replace(brain.origin, constants=constants.hash)
+    checkpoint = Checkpoint(origin, engine.state, engine.progress, positions={0: 7}, refused={})
+    store.commit(pack(checkpoint), rows, pack_constants(constants))
     store.close()
-    return brain, engine.state, rows
+    return brain, engine.state, {task: row for task, row in rows.items() if row is not None}
 
 
 def exported(folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
@@ -108,11 +115,12 @@ def test_the_parameters_of_v2_are_not_its_memory(tmp_path: Path) -> None:
     assert absent == 2
 
 
-def test_without_tasks_the_model_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The meta-parameters of a state whose model code is not at hand can be exported."""
+def test_no_model_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a state whose model code is not at hand can be exported; none that it names is run."""
     brain, _, _ = a_state(tmp_path, chosen("moml"))
-    monkeypatch.setattr("streammeta.cli.state.brain_of", lambda _: pytest.fail("the model was built"))
-    assert exported(tmp_path).keys() == {f"meta/{parameter.name}" for parameter in brain.network.layout}
+    monkeypatch.setattr("streammeta.models.loading.load_callable", lambda *_: pytest.fail("code was run"))
+    found = exported(tmp_path, "--all-tasks")
+    assert len(found) == 4 * len(brain.network.layout)
 
 
 @pytest.mark.parametrize("name", ["maml", "local_moml"])
@@ -125,14 +133,41 @@ def test_a_learner_without_memory_has_no_tasks_to_export(name: str, tmp_path: Pa
     assert f"algorithm {name} keeps no parameters of a task; export without tasks" in result.output
 
 
-@pytest.mark.parametrize("name", ["moml_v2", "anil", "bspiderboost", "per_fedavg"])
-def test_the_learner_is_rebuilt_from_the_state(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["moml_v2", "anil", "memory_reduced", "bspiderboost", "per_fedavg"])
+def test_the_learner_is_rebuilt_without_the_model(name: str, tmp_path: Path) -> None:
     """The settings in the checkpoint make the learner that wrote it, with its inner learning rate."""
     brain, state, _ = a_state(tmp_path, chosen(name))
-    again = brain_of(Checkpoint(brain.origin, state, Progress(), positions={}, refused={}))
-    assert again.origin == brain.origin
-    assert again.learner.memory_size == brain.learner.memory_size
-    assert again.learner.init(again.network.initial).inner_lr == state.inner_lr
+    again = learner_of(Checkpoint(brain.origin, state, Progress(), positions={}, refused={}))
+    assert again.memory_size == brain.learner.memory_size
+    assert (again.task_params is None) == (brain.learner.task_params is None)
+    assert again.init(brain.network.initial).inner_lr == state.inner_lr
+
+
+def test_heads_of_tasks_are_found_without_the_model(tmp_path: Path) -> None:
+    """A warm start keeps heads: each export of a task is the body of w and the head of the task."""
+    config = load_config(
+        None,
+        [
+            "algorithm.name=memory_reduced",
+            "algorithm.warm_start=true",
+            "model.args.sizes=[1, 3, 1]",
+            "outer.lr=0.05",
+        ],
+        {},
+    )
+    a_state(tmp_path, config)
+    found = exported(tmp_path, "--task", "b")
+    assert torch.equal(found["task/b/0.weight"], found["meta/0.weight"])
+    assert not torch.equal(found["task/b/2.weight"], found["meta/2.weight"])
+
+
+@pytest.mark.parametrize(
+    "fit", [{}, {"algorithm": {"name": "nobody"}}, {"algorithm": {"name": "moml", "beta": "x"}}]
+)
+def test_a_forged_state_is_refused(fit: dict[str, dict[str, object]]) -> None:
+    """Settings that no configuration takes: a word, no traceback."""
+    with pytest.raises(StateError, match="settings in the state are damaged"):
+        learner_of(checkpoint_of(origin=Origin(fit, "", LAYOUT, "float32")))
 
 
 def of_memory(_: State, memory: torch.Tensor) -> torch.Tensor:
@@ -140,23 +175,31 @@ def of_memory(_: State, memory: torch.Tensor) -> torch.Tensor:
     return memory
 
 
+def exported_of(checkpoint: Checkpoint, memories: Mapping[str, bytes]) -> export.Exported:
+    """An export of these tasks, whose memories are their parameters."""
+    return export.Exported(checkpoint, Constants(), [*memories], memories.__getitem__, of_memory)
+
+
 def test_meta_parameters_by_name() -> None:
     """The flat vector in the model's names and shapes, same bits."""
-    found = export.meta_tensors(checkpoint_of())
+    found = exported_of(checkpoint_of(), {}).meta()
     assert {name: array.tolist() for name, array in found.items()} == {
-        "meta/0.weight": [[5.0, 5.25]],
-        "meta/0.bias": [5.5],
+        "0.weight": [[5.0, 5.25]],
+        "0.bias": [5.5],
     }
     assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
 
 
-def test_memories_by_task_and_name() -> None:
-    """Any task id, slashes and Unicode too."""
-    memories = [("a/1", row_of(4).memory), ("ünï", row_of(6).memory)]
-    found = export.task_tensors(checkpoint_of(), memories, of_memory)
-    assert found["task/a/1/0.weight"].tolist() == [[4.0, 4.0]]
-    assert found["task/ünï/0.bias"].tolist() == [6.0]
-    assert len(found) == 4
+def test_memories_by_task_and_name(tmp_path: Path) -> None:
+    """Any task id: with slashes, one that begins another's, Unicode, quotes, controls."""
+    ids = ("a", "a/1", "ünï", 'q"\\', "line\nfeed", "__metadata__", "0.weight")
+    memories = {task: row_of(number).memory for number, task in enumerate(ids)}
+    export.write(tmp_path / "f", exported_of(checkpoint_of(), memories))
+    found = load_file(tmp_path / "f")
+    assert len(found) == 2 + 2 * len(ids)
+    for number, task in enumerate(ids):
+        assert found[f"task/{task}/0.weight"].tolist() == [[number, number]]
+        assert found[f"task/{task}/0.bias"].tolist() == [number]
 
 
 def test_memories_are_read_in_the_models_dtype() -> None:
@@ -164,54 +207,118 @@ def test_memories_are_read_in_the_models_dtype() -> None:
     origin = Origin({"algorithm": {"name": "moml"}}, "", LAYOUT, "float64")
     state = checkpoint_of().state._replace(params=torch.tensor([1 / 3, 2.0, 3.0], dtype=torch.float64))
     raw = np.array([1 / 3, 1e-300, -0.0]).tobytes()
-    checkpoint = checkpoint_of(origin=origin, state=state)
-    assert export.meta_tensors(checkpoint)["meta/0.weight"].tolist() == [[1 / 3, 2.0]]
-    found = export.task_tensors(checkpoint, [("t", raw)], of_memory)
-    assert found["task/t/0.weight"].tolist() == [[1 / 3, 1e-300]]
+    found = exported_of(checkpoint_of(origin=origin, state=state), {"t": raw})
+    assert found.meta()["0.weight"].tolist() == [[1 / 3, 2.0]]
+    assert found.task("t")["0.weight"].tolist() == [[1 / 3, 1e-300]]
 
 
-def test_an_algorithm_without_memory_says_so() -> None:
-    """The algorithm is named, and what to leave out."""
+def test_an_algorithm_without_memory_says_so(tmp_path: Path) -> None:
+    """The algorithm is named, and what to leave out; nothing is written."""
     origin = replace(checkpoint_of().origin, fit={"algorithm": {"name": "maml"}})
     with pytest.raises(StateError, match="algorithm maml keeps no parameters of a task; export without"):
-        export.task_tensors(checkpoint_of(origin=origin), [("a", b"")], None)
+        export.write(tmp_path / "f", export.Exported(checkpoint_of(origin=origin), Constants(), ["a"]))
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_vector_that_does_not_fit_its_names_is_damage() -> None:
+    """Told with both sizes."""
+    origin = replace(checkpoint_of().origin, layout=LAYOUT[:1])
+    with pytest.raises(StateError, match="3 numbers where its parameters have 2"):
+        exported_of(checkpoint_of(origin=origin), {}).meta()
 
 
 def test_metadata_is_that_of_the_contract() -> None:
     """Text values; offsets are JSON, partition -> next offset, sorted."""
-    about = export.metadata(checkpoint_of())
+    fit = {
+        "algorithm": {"name": "moml", "beta": 0.3},
+        "model": {
+            "factory": "m:f",
+            "args": {"size": 3, "api_key": "hush"},
+            "loss": "mse",
+            "seed": 4,
+            "dtype": "float32",
+        },
+    }
+    origin = replace(checkpoint_of().origin, fit=fit)
+    about = export.metadata(checkpoint_of(origin=origin), Constants())
     assert about == {
         "step": "5",
         "algorithm": "moml",
+        "algorithm_settings": '{"beta": 0.3, "inner_lr": 0.1, "name": "moml"}',
+        "buffers": "{}",
         "config_hash": "ab" * 32,
+        "dtype": "float32",
+        "inner_lr": "0.1",
+        "loss": "mse",
+        "model": '{"args": {"api_key": "***", "size": 3}, "factory": "m:f", "seed": 4}',
         "offsets": '{"0": 5, "2": 7, "10": 1}',
+        "streammeta": __version__,
+        "torch": torch.__version__,
     }
     assert json.loads(about["offsets"]) == {"0": 5, "2": 7, "10": 1}
 
 
+def test_the_same_state_is_the_same_bytes(tmp_path: Path) -> None:
+    """Written twice, and by processes of other hash seeds; the tasks named in any order."""
+    a_state(tmp_path / "state", chosen("moml"))
+    written = []
+    for seed, options in enumerate((["--all-tasks"], ["--task", "c", "--task", "b", "--task", "a"])):
+        output = tmp_path / str(seed)
+        command = [sys.executable, "-m", "streammeta", "export", "--state", str(tmp_path / "state")]
+        subprocess.run(
+            [*command, "--output", str(output), *options],
+            check=True,
+            capture_output=True,
+            env={"PYTHONHASHSEED": str(seed), "PYTHONPATH": ":".join(sys.path)},
+        )
+        written.append(output.read_bytes())
+    assert written[0] == written[1]
+
+
 def arrays() -> dict[str, Array]:
-    """An array, and a view of a larger one."""
-    return {"a": np.arange(3.0), "b": np.arange(12.0, dtype=np.float32).reshape(3, 4)[:, 1]}
+    """Numbers of every size, a view of a larger array, no numbers at all, and one."""
+    return {
+        "flags": np.array([True, False, True]),
+        "a": np.arange(3.0),
+        "view": np.arange(12.0, dtype=np.float32).reshape(3, 4)[:, 1],
+        "transposed": np.arange(6, dtype=np.int16).reshape(2, 3).T,
+        "none": np.zeros((0, 3), np.float32),
+        "one": np.array(7, np.int64),
+        "complex": np.array([1 + 2j], np.complex64),
+    }
 
 
 def test_a_file_reads_back(tmp_path: Path) -> None:
-    """With its metadata, and nothing else is left in the folder."""
-    path = tmp_path / "out.safetensors"
-    export.write(path, arrays(), {"step": "5"})
-    back = load_arrays(path)
-    assert back["a"].tolist() == [0.0, 1.0, 2.0]
-    assert back["b"].tolist() == [1.0, 5.0, 9.0]
-    with safe_open(path, "numpy") as file:
-        assert file.metadata() == {"step": "5"}
-    assert [*tmp_path.iterdir()] == [path]
+    """By the library, strict about holes and order; each tensor lies where it can be read in place."""
+    path, made = tmp_path / "f", arrays()
+    forms = {name: form_of(array) for name, array in made.items()}
+    path.write_bytes(b"".join(pieces(forms, made.__getitem__, {"b": "2", "a": "1"})))
+    for name, tensor in load_file(path).items():
+        np.testing.assert_array_equal(tensor.numpy(), made[name])
+        assert tensor.numpy().dtype == made[name].dtype
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == {"a": "1", "b": "2"}
+        assert set(file.keys()) == set(made)
+    raw = path.read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    assert all(header[name]["data_offsets"][0] % array.itemsize == 0 for name, array in made.items())
 
 
 def test_a_file_that_was_there_is_replaced(tmp_path: Path) -> None:
-    """Whole: never a mix of both."""
+    """Whole: never a mix of both, and nothing else is left in the folder."""
     path = tmp_path / "out.safetensors"
     path.write_bytes(b"x" * 100_000)
-    export.write(path, arrays(), {})
-    assert set(load_arrays(path)) == {"a", "b"}
+    export.write(path, exported_of(checkpoint_of(), {}))
+    assert set(load_file(path)) == {"meta/0.weight", "meta/0.bias"}
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_too_many_names_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that no reader would take is not written."""
+    monkeypatch.setattr("streammeta.models.tensor_file.LONGEST_HEADER_BYTES", 100)
+    with pytest.raises(StreammetaError, match="write fewer tasks to a file"):
+        export.write(tmp_path / "f", exported_of(checkpoint_of(), {}))
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("place", ["absent/out.safetensors", "file/out.safetensors", "folder", "."])
@@ -223,6 +330,6 @@ def test_a_place_that_cannot_be_written_is_named(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StreammetaError, match=rf"^--output {place}: cannot be written .*name another file"):
-        export.write(Path(place), arrays(), {})
+        export.write(Path(place), exported_of(checkpoint_of(), {}))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
     assert (tmp_path / "file").read_text() == "mine"

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from streammeta.events import Batch, Episode
-from streammeta.models.network import Network, load_network
+from streammeta.models.loading import load_network
+from streammeta.models.network import Network
 from streammeta.reproduce.population import WORTH_COMPILING, Population
 from streammeta.reproduce.report import Curve, Measured, Panel, Progress, Report, Row
 from streammeta.reproduce.sinewave.data import TASKS, first_visits, fresh_test, published_test, training

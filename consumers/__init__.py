@@ -1,1 +1,0 @@
-"""What reads Kafka: each module wires a source, the engine, a store and observers."""

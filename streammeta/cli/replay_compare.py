@@ -1,0 +1,83 @@
+"""`streammeta replay --compare`: several configurations learn from one recording."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from streammeta.cli.progress import progress_of
+from streammeta.config import Config
+from streammeta.observe.catalogue import PHASES
+from streammeta.observe.logs import configure_logging
+from streammeta.programs.comparison import Curve, compare, draw
+from streammeta.recording.reader import Recording
+from streammeta.recording.selection import Selection
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.signals import signals_to
+
+HEADINGS = {
+    "configuration": "configuration",
+    "algorithm": "algorithm",
+    "events": "events",
+    "refused": "refused",
+    "loss_meta": "loss at w",
+    "loss_adapted": "adapted",
+    "loss_memory": "memory",
+    "accuracy_meta": "accuracy at w",
+    "accuracy_adapted": "adapted",
+    "accuracy_memory": "memory",
+    "forgetting": "forgetting",
+    "events_per_second": "events/s",
+}
+"""Of the table, where a configuration has a value."""
+
+
+def tell_compared(
+    recording: Recording, selection: Selection, configs: dict[str, Config], plot: Path | None, output: str
+) -> None:
+    """Replay into each, and tell their losses beside one another."""
+    configure_logging("warning", "console")
+    controls = Controls()
+    with signals_to(controls), progress_of("replaying") as tell:
+        curves = list(compare(recording, selection, configs, controls, lambda _name, share: tell(share)))
+    if plot is not None:
+        draw(curves, plot)
+    rows = [_row(curve) for curve in curves]
+    if output == "json":
+        click.echo(json.dumps(rows))
+        return
+    shown = [name for name in HEADINGS if any(row[name] is not None for row in rows)]
+    table = Table(*(HEADINGS[name] for name in shown), box=None, pad_edge=False)
+    for column in table.columns[2:]:
+        column.justify, column.no_wrap = "right", True
+    for row in rows:
+        table.add_row(*(_cell(row[name]) for name in shown))
+    Console(markup=False, highlight=False).print(table)
+
+
+def _row(curve: Curve) -> dict[str, Any]:
+    """Losses are means over all events, accuracies and forgetting fading means; all before learning."""
+    last = curve.last
+    scores = {
+        **{f"loss_{phase}": mean for phase, mean in curve.means.items()},
+        **{f"accuracy_{phase}": mean.mean for phase, mean in zip(PHASES, last.accuracies, strict=True)},
+        "forgetting": last.forgetting.mean,
+    }
+    return {
+        "configuration": curve.name,
+        "algorithm": curve.algorithm,
+        "events": curve.events,
+        "refused": curve.refused,
+        **{name: score if math.isfinite(score) else None for name, score in scores.items()},
+        "events_per_second": curve.events / curve.seconds if curve.seconds else 0.0,
+    }
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

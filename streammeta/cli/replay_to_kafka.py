@@ -1,0 +1,56 @@
+"""`streammeta replay --to-kafka`: a recording onto a topic."""
+
+import json
+import math
+from dataclasses import asdict
+
+import click
+
+from streammeta.cli.progress import progress_of
+from streammeta.clock import Clock
+from streammeta.config import Config
+from streammeta.observe.logs import configure_logging
+from streammeta.recording.reader import Recording
+from streammeta.recording.selection import Selection
+from streammeta.runtime.loop import Controls
+from streammeta.runtime.signals import signals_to
+
+
+def put_back(
+    config: Config,
+    recording: Recording,
+    selection: Selection,
+    topic: str,
+    speed: float,
+    again: bool,
+    output: str,
+) -> None:
+    """Put the records on the topic, and say how many."""
+    # Imported here, so that learning from a recording does not wait for kafka-python's producer.
+    from streammeta.sending.replayer import Replayer, Timing, prepare, sender_of
+    from streammeta.sending.transactions import Target
+
+    configure_logging(config.log.level, config.log.format)
+    recording.check(selection)
+    controls, clock = Controls(), Clock()
+
+    def keep_going() -> bool:
+        return not controls.stop
+
+    target = Target(config.kafka, topic, sender_of(recording, selection, topic))
+    with signals_to(controls), progress_of(f"to {topic}") as tell:
+        prepare(target, recording, keep_going, clock)
+        timing = Timing(None if math.isinf(speed) else speed, clock.monotonic)
+        replayer = Replayer(target, timing, keep_going, clock)
+        last = replayer.run(
+            recording, selection, again=again, tell=lambda now: tell(now.next_row / max(1, recording.rows))
+        )
+    if output == "json":
+        click.echo(json.dumps(asdict(last)))
+        return
+    rest = "" if last.done else "; the same command goes on"
+    nothing = " (all were there; --again puts them there once more)" if last.done and not last.sent else ""
+    click.echo(
+        f"{last.sent:,} records ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
+        f"{nothing}{rest}"
+    )

@@ -1,0 +1,168 @@
+"""From the names in the configuration to a network: import, build, check, move.
+
+The factory is run twice from the same seeds. What differs between the two builds would differ at each start,
+and is refused; so are kinds of modules and layers that cannot be learned as a function of their parameters.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from streammeta.config.secret import masked
+from streammeta.errors import ConfigError
+from streammeta.models.faults import told
+from streammeta.models.kinds import refuse_kinds
+from streammeta.models.losses import LOSSES
+from streammeta.models.network import DTYPES, Network, Parameter
+from streammeta.models.placement import moved, ties_of
+from streammeta.models.randomness import seeded
+from streammeta.models.user_loss import Loss, user_loss
+
+_REMEDY = (
+    "it must follow from the arguments, the seed and files alone: torch, NumPy and random are seeded from "
+    "model.seed, so draw from them, not from a generator of your own, the clock or the system"
+)
+
+
+def load_network(
+    factory: str, args: Mapping[str, Any], *, loss: str, seed: int, dtype: str, device: str
+) -> Network:
+    """Build the network that the configuration names.
+
+    All that the factory draws from torch, NumPy and `random` depends on `seed` alone; their own states are
+    left as they were. Parameters with `requires_grad = False` stay as the factory made them, and do not
+    belong to the flat vector.
+
+    Raises:
+        ConfigError: the factory, its arguments, the loss or the device is wrong, the model differs between
+            two builds, or a layer cannot be used.
+    """
+    fresh = partial(_built, load_callable(factory, "model.factory"), factory, args, seed, dtype, device)
+    module = fresh()
+    _refuse_differences(module, fresh(), factory)
+    parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
+    if not parameters:
+        frozen = sum(1 for _ in module.parameters())
+        raise ConfigError(
+            f"model.factory: {factory} returns a model without parameters that may be learned"
+            + (
+                f": all {frozen} have requires_grad = False; leave it True for those to learn"
+                if frozen
+                else ""
+            )
+        )
+    chosen = load_loss(loss, DTYPES[dtype], torch.device(device))
+    return Network(
+        module=module,
+        loss_of=chosen.of,
+        layout=tuple(Parameter(name, tuple(value.shape)) for name, value in parameters),
+        initial=torch.cat([value.reshape(-1) for _, value in parameters]),
+        dtype=DTYPES[dtype],
+        device=torch.device(device),
+        keeps_integers=any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in module.modules()),
+        takes_classes=chosen.takes_classes,
+        fresh=fresh,
+        ties=ties_of(module),
+    )
+
+
+def load_loss(path: str, dtype: torch.dtype, device: torch.device) -> Loss:
+    """A built-in loss by its name, or the user's at "package.module:callable".
+
+    Raises:
+        ConfigError: it cannot be imported, or cannot be used.
+    """
+    found = LOSSES[path] if path in LOSSES else load_callable(path, "model.loss")
+    return user_loss(found, path, dtype, device)
+
+
+def load_callable(path: str, field: str) -> Callable[..., Any]:
+    """The object at "package.module:name".
+
+    Raises:
+        ConfigError: names `field`, the path and what is wrong with it.
+    """
+    module_name, _, name = path.partition(":")
+    if not (module_name and name):
+        known = f", or one of {', '.join(LOSSES)}" if field == "model.loss" else ""
+        raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
+    try:
+        with seeded(0):  # what a module draws as it is imported is the same at each start too
+            found = attrgetter(name)(importlib.import_module(module_name))
+    except ImportError as error:
+        raise ConfigError(
+            f'{field} = "{path}": cannot import {module_name} ({error}); is it installed beside streammeta?'
+        ) from error
+    except AttributeError as error:
+        raise ConfigError(f'{field} = "{path}": {module_name} has no {name}') from error
+    except Exception as error:
+        raise ConfigError(f'{field} = "{path}": {module_name} fails when imported: {told(error)}') from error
+    if not callable(found):
+        raise ConfigError(f'{field} = "{path}": {name} cannot be called')
+    return cast("Callable[..., Any]", found)
+
+
+def _built(
+    build: Callable[..., Any], factory: str, args: Mapping[str, Any], seed: int, dtype: str, device: str
+) -> nn.Module:
+    """The factory's module, checked, in these numbers and on this device."""
+    with seeded(seed):
+        module = _call_factory(build, factory, args)
+    refuse_kinds(module)
+    return moved(module, DTYPES[dtype], _device(device))
+
+
+def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, Any]) -> nn.Module:
+    try:
+        module = build(**args)
+    except Exception as error:
+        shown = masked(("model", "args"), dict(args))
+        raise ConfigError(f"model.args = {shown}: {factory} refuses them: {told(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"model.factory: {factory} returned {type(module).__name__}, not a torch.nn.Module")
+    return module
+
+
+def _refuse_differences(one: nn.Module, other: nn.Module, factory: str) -> None:
+    """Refuse what two builds from the same seeds do not have in common."""
+    if one is other:
+        raise ConfigError(
+            f"model.factory: {factory} returns the same module at each call, so its first values are not "
+            "those of model.seed; build a new module at each call"
+        )
+    first, second = _tensors(one), _tensors(other)
+    differing = [name for name in {**first, **second} if not _same(first.get(name), second.get(name))]
+    if differing:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        raise ConfigError(
+            f"model.factory: {differing[0]}{more} differs at each start although it is built from the same "
+            f"seed; {_REMEDY}"
+        )
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters, frozen ones too, and buffers, those that are not saved too, by name."""
+    return {
+        **{f"parameter {name}": value for name, value in module.named_parameters()},
+        **{f"buffer {name}": value for name, value in module.named_buffers()},
+    }
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return bool(torch.equal(one, other)) or bool(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True))
+
+
+def _device(device: str) -> torch.device:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f'model.device = "{device}" cannot be used here: {reason}; use "cpu"') from error
+    return torch.device(device)

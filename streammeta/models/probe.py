@@ -1,0 +1,145 @@
+"""Does a call of the model leave a trace that is not in the state? Found out by calling it again.
+
+What is computed once and then kept (a cache) is welcome, as long as the answers are those of a fresh build.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from random import Random
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from streammeta.errors import ConfigError
+from streammeta.models.network import Network, unflatten
+from streammeta.models.randomness import drawn, kept_randomness
+
+_SEED: Final = 20
+_OWN: Final = frozenset(vars(nn.Module()))
+"""What PyTorch itself keeps in a module."""
+_REMEDY: Final = (
+    "what an event leaves behind must be in parameters alone, or no checkpoint could replay it; "
+    "leave it out, or fix its value in the factory"
+)
+
+
+def refuse_changes(network: Network, params: Tensor, x: Tensor, y: Tensor) -> None:
+    """Call the model and the loss several times; x and y give shapes and dtypes.
+
+    Raises:
+        ConfigError: names what a call changes: a buffer, an attribute, a parameter, or the answer.
+    """
+    first, second = (_like(network, x, _SEED + n) for n in (0, 1))
+    with torch.no_grad(), kept_randomness():
+        given, params = params, params.clone()
+        network.predict(params, first)
+        before, at = _kept(network), drawn()
+        prediction, loss = _answers(network, params, first, y)
+        moved = [name for name, place in drawn().items() if place != at[name]]
+        again = _answers(network, params, first, y)
+        _refuse_kept(before, _kept(network))
+        if moved:
+            raise ConfigError(
+                f"model.factory: the model or the loss draws random numbers from {moved[0]} at each call, "
+                "so a recovered run would differ; remove that layer or switch it off"
+            )
+        for name, piece in unflatten(network.layout, given != params).items():
+            if piece.any():
+                raise ConfigError(f"model.factory: a call writes to its parameter {name}; {_REMEDY}")
+        if not (_equal(prediction, again[0]) and _equal(loss, again[1])):
+            raise ConfigError(
+                "model.factory: the model or the loss answers otherwise at the second call on the same input "
+                f"(a counter, the clock, a generator of its own?); {_REMEDY}"
+            )
+        _refuse_memory(network, params, second)
+
+
+def _refuse_memory(network: Network, params: Tensor, x: Tensor) -> None:
+    """Refuse a model that answers otherwise after other inputs than a fresh build does."""
+    if network.fresh is None:
+        return
+    twin = replace(network, module=network.fresh())
+    if not _equal(network.predict(params, x), twin.predict(params, x)):
+        raise ConfigError(
+            "model.factory: the model answers otherwise after it has seen another input than a fresh one "
+            f"does: it keeps something of the inputs it saw; {_REMEDY}"
+        )
+
+
+def _refuse_kept(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    for name in {**before, **after}:
+        if before.get(name) != after.get(name):
+            raise ConfigError(f"model.factory: each call changes the {name}; {_REMEDY}")
+
+
+def _answers(network: Network, params: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    prediction = network.predict(params, x)
+    return prediction, network.loss_of(prediction, y)
+
+
+def _like(network: Network, x: Tensor, seed: int) -> Tensor:
+    """Other numbers of this shape: not zeros, which would hide a factor; token numbers that exist."""
+    if not x.is_floating_point():
+        tokens = [
+            m.num_embeddings
+            for m in network.module.modules()
+            if isinstance(m, nn.Embedding | nn.EmbeddingBag)
+        ]
+        numbers = torch.arange(x.numel(), dtype=x.dtype, device=x.device) + seed
+        return (numbers % min(tokens, default=1)).view(x.shape)
+    draws = torch.Generator().manual_seed(seed)
+    return torch.rand(x.shape, generator=draws, dtype=x.dtype).to(x.device) + 0.1
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _kept(network: Network) -> dict[str, Any]:
+    """What model and loss keep beside parameters: name -> a value that can be compared."""
+    kept = dict(_kept_in(network.module, ""))
+    if isinstance(network.loss_of, nn.Module):
+        kept |= _kept_in(network.loss_of, "loss.")
+    return kept
+
+
+def _kept_in(module: nn.Module, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, buffer in module.named_buffers():
+        yield f"buffer {prefix}{name}", _plain(buffer, set())
+    for path, layer in module.named_modules():
+        for name, value in vars(layer).items():
+            if name not in _OWN:
+                yield f"attribute {prefix}{path + '.' if path else ''}{name}", _plain(value, set())
+
+
+def _plain(value: Any, inside: set[int]) -> Any:
+    """The value as something whose later self can be compared with it; () where that has no meaning."""
+    match value:
+        case None | bool() | int() | float() | complex() | str() | bytes():
+            return repr(value)
+        case Tensor():
+            return (tuple(value.shape), str(value.dtype), value.detach().cpu().numpy().tobytes())
+        case np.ndarray() | np.generic():
+            return (value.shape, str(value.dtype), value.tobytes())
+        case torch.Generator():
+            return value.get_state().numpy().tobytes()
+        case np.random.Generator():
+            return repr(value.bit_generator.state)
+        case Random():
+            return repr(value.getstate())
+        case nn.Module() | type():
+            return ()
+    if id(value) in inside:
+        return ()
+    inside = inside | {id(value)}
+    match value:
+        case dict():
+            return [(repr(key), _plain(part, inside)) for key, part in value.items()]
+        case list() | tuple() | deque():
+            return [_plain(part, inside) for part in value]
+        case set() | frozenset():
+            return sorted(repr(_plain(part, inside)) for part in value)
+    return [(name, _plain(part, inside)) for name, part in getattr(value, "__dict__", {}).items()]

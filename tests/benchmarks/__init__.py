@@ -1,0 +1,1 @@
+"""Tests of the benchmarks: that the peers compute what they are timed for."""

@@ -1,0 +1,96 @@
+"""Every network of the table: the engine of the daemon learns what plain PyTorch learns, to 1e-9."""
+
+import numpy as np
+import pytest
+import torch
+
+from streammeta.config import load_config
+from streammeta.events import Array, TaskEvent, episode_of
+from streammeta.learner.chunk_step import NUMBERS
+from streammeta.learner.engine import Engine
+from streammeta.runtime.assembly import build_brain, restore
+from streammeta.state.memories import Memories
+from streammeta.state.memory_store import MemoryStore
+from tests.learning import learn
+from tests.models.plain import LOSSES, Plain, Set
+from tests.models.table import CASES, INPUTS, ONCE_WRONG, Case, build, case_of
+
+SETTINGS = ["algorithm.inner_lr=0.05", "algorithm.beta=0.3", "outer.lr=0.02", "outer.momentum=0.5"]
+SEED = 5
+VISITS = {1: ["a", "b", "a"], 3: ["abc", "bca"]}
+"""The tasks of each iteration, by their number."""
+
+WAYS = [
+    (name, order, tasks)
+    for name in (*CASES, *ONCE_WRONG)
+    for order, tasks in (("second", 1), ("second", 3), ("first", 1))
+    # PyTorch has no second derivative of it
+    if not (name == "embedding-bag" and order == "second")
+    # Writes in place are the same in both orders: one way of them stands for all
+    if not (name.startswith("fills-") and order == "first" and name != "fills-zeros")
+]
+
+
+def engine_of(name: str, loss: str, order: str) -> Engine:
+    """The engine that the daemon would run."""
+    settings = ["model.factory=tests.models.table:build", f"model.args.name={name}", f"model.loss={loss}"]
+    settings += ["model.dtype=float64", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
+    brain, store = build_brain(load_config(None, settings, {})), MemoryStore()
+    begun = restore(brain, store)
+    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    return Engine(
+        brain.network, brain.steps, begun.state, begun.progress, Memories(store.get_many, empty, 100)
+    )
+
+
+def plain_of(name: str, order: str) -> Plain:
+    """The same in plain PyTorch."""
+    torch.manual_seed(SEED)
+    return Plain(
+        build(name).double(),
+        LOSSES[case_of(name).loss],
+        order == "second",
+        alpha=0.05,
+        beta=0.3,
+        eta=0.02,
+        momentum=0.5,
+    )
+
+
+def draw(case: Case, draws: np.random.Generator, examples: int) -> tuple[Array, Array]:
+    """Examples for a network."""
+    shape = (examples, *INPUTS[case.inputs])
+    x = draws.integers(0, 11, shape) if case.inputs == "tokens" else draws.normal(size=shape)
+    match case.loss:
+        case "cross_entropy":
+            return x, draws.integers(0, case.outputs, examples)
+        case "bce":
+            return x, draws.uniform(size=(examples, case.outputs))
+    return x, draws.normal(size=(examples, case.outputs))
+
+
+def tensors(examples: tuple[Array, Array]) -> Set:
+    """The same numbers for PyTorch."""
+    return torch.from_numpy(examples[0]), torch.from_numpy(examples[1])
+
+
+@pytest.mark.parametrize(("name", "order", "tasks"), WAYS)
+def test_the_engine_learns_what_plain_pytorch_learns(name: str, order: str, tasks: int) -> None:
+    """Weights, memories, and all that is told of returning tasks, under momentum."""
+    case = case_of(name)
+    engine, plain = engine_of(name, case.loss, order), plain_of(name, order)
+    first, draws = engine.state.params, np.random.default_rng(3)
+    torch.testing.assert_close(plain.w, first, rtol=0, atol=0)
+    for visit in VISITS[tasks]:
+        given = [(task, draw(case, draws, 4), draw(case, draws, 3)) for task in visit]
+        events = [TaskEvent(task, episode_of(*support, *query), 0) for task, support, query in given]
+        told, gradient_norm, update_norm = plain.step([(t, tensors(s), tensors(q)) for t, s, q in given])
+        for row, expected in zip(learn(engine, *events).numbers.tolist(), told, strict=True):
+            found = dict(zip(NUMBERS, row, strict=True))
+            assert row[1:5] == pytest.approx([*expected], rel=1e-9, abs=1e-9, nan_ok=True)
+            assert found["gradient_norm"] == pytest.approx(gradient_norm, rel=1e-9)
+            assert found["update_norm"] == pytest.approx(update_norm, rel=1e-9)
+        torch.testing.assert_close(engine.state.params, plain.w, rtol=0, atol=1e-9)
+    assert (engine.state.params - first).abs().max() > 1e-4
+    for task, memory in plain.memories.items():
+        torch.testing.assert_close(engine.memories.get(task).memory, memory, rtol=0, atol=1e-9)

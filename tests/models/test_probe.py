@@ -1,0 +1,82 @@
+"""What a call of the model leaves behind is found out before the first event is learned."""
+
+import pytest
+import torch
+
+from streammeta.errors import ConfigError
+from streammeta.models.trial import try_at_start
+from tests.networks import network
+
+FAULTY = "tests.faulty_models"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("written_buffer", "changes the buffer mean"),
+        ("replaced_buffer", "changes the buffer mean"),
+        ("unsaved_buffer", "changes the buffer passing"),
+        ("batch_norm", "changes the buffer mean"),
+        ("counter", "changes the attribute seen"),
+        ("listed", "changes the attribute history"),
+        ("class_counter", "answers otherwise at the second call"),
+        ("clock", "answers otherwise at the second call"),
+        ("torch_draw", "draws random numbers from torch"),
+        ("functional_dropout", "draws random numbers from torch"),
+        ("numpy_draw", "draws random numbers from NumPy"),
+        ("python_draw", "draws random numbers from random"),
+        ("own_numpy", "changes the attribute draws"),
+        ("own_torch", "changes the attribute own"),
+        ("weight_clipped", "writes to its parameter out.weight"),
+        ("first_input", "after it has seen another input"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_a_call_leaves_behind_is_refused(how: str, said: str, dtype: str) -> None:
+    """The buffer, the attribute, the generator or the parameter is named; nothing was drawn or written."""
+    made = network(f"{FAULTY}:keeping", {"how": how}, dtype=dtype)
+    before, at = made.initial.clone(), torch.get_rng_state()
+    with pytest.raises(ConfigError, match=f"^model.factory: .*{said}.*(remove|leave it out)"):
+        try_at_start(made)
+    assert torch.equal(made.initial, before)
+    assert torch.equal(torch.get_rng_state(), at)
+
+
+@pytest.mark.parametrize("how", ["cached", "keyed_cache"])
+def test_caches_are_welcome(how: str) -> None:
+    """They follow from shapes alone: a fresh build answers the same."""
+    assert try_at_start(network(f"{FAULTY}:keeping", {"how": how})) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("factory", "args", "shape"),
+    [
+        ("streammeta.models:mlp", {"sizes": [2, 3, 1]}, (3, 2)),
+        ("streammeta.models:conv4", {"ways": 3, "channels": 2, "image_size": 16}, (3, 1, 28, 28)),
+    ],
+)
+def test_the_first_layer_tells_the_input(factory: str, args: dict[str, object], shape: object) -> None:
+    """From a linear layer, or a convolution of which image sizes are tried."""
+    assert try_at_start(network(factory, args)) == shape
+
+
+@pytest.mark.parametrize(
+    ("factory", "args", "said"),
+    [
+        ("Returning", {"what": "tuple"}, "the model returns tuple, not one tensor"),
+        ("Returning", {"what": "dict"}, "the model returns dict"),
+        ("Returning", {"what": "none"}, "the model returns NoneType"),
+        (
+            "Constant",
+            {"bug": "name"},
+            r"NameError in faulty_models\.py, line \d+, in forward: name 'undefined",
+        ),
+        ("Constant", {"bug": "dtype"}, r"RuntimeError in faulty_models\.py.*model\.dtype converts"),
+    ],
+)
+def test_a_model_that_fails_on_any_data_is_told_at_start(
+    factory: str, args: dict[str, str], said: str
+) -> None:
+    """With the user's line where there is one, and what to do."""
+    with pytest.raises(ConfigError, match=f"(?s)^model.factory: the model fails: .*{said}"):
+        try_at_start(network(f"{FAULTY}:{factory}", args))
