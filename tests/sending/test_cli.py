@@ -221,6 +221,7 @@ class TestTable:
             ("--task who --target y --window 2 --gap -1 --time at", "no step of time above 0"),
             ("--task who --target y --window 2 --timezone Berlin/Spree", "no time zone"),
             ("--task who --target y --window 2 --timezone ../x", "no time zone"),
+            ("--task who --target y --window 2 --time-unit ms", "give --time too"),
             ("--task who --target y --window 2 --encoding klingon", "no encoding"),
             ("--task who --target y --window 2 --delimiter ;;", "not one character"),
             ("--task who --target y --window 2 --speed 1", "--speed needs --time"),
