@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from streammeta.cli.reading_options import WARM_UP, gap, reading_of, told
+from streammeta.cli.reading_options import WARM_UP, counts_of, gap, reading_of, told
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
 from streammeta.datasets.table import Example, Rows, Tally, series
 from streammeta.datasets.table import table as examples_of
@@ -122,7 +123,8 @@ def table(
     cold = (0 if scaling == "none" else WARM_UP) if warm_up is None else warm_up
     stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes)
     messages = table_messages(stream, form, dated=rows.dated, speed=speed or math.inf)
-    send(messages, by_schedule=speed is not None, **where)
+    left_out = partial(counts_of, reading.skipped, tally)
+    send(messages, by_schedule=speed is not None, left_out=left_out, **where)
     for line in told(reading.skipped, tally):
         click.echo(line, err=True)
 

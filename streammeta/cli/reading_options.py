@@ -4,7 +4,7 @@ import codecs
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -72,3 +72,12 @@ def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
             f"warm-up: {tally.warm_up.total()} first rows of {len(tally.warm_up)} tasks only scaled "
             "later ones and were not sent (--warm-up)"
         )
+
+
+def counts_of(skipped: Counter[str], tally: Tally) -> dict[str, Any]:
+    """The same for `--output json`."""
+    return {
+        "rows_skipped": dict(skipped),
+        "time_jumps": tally.jumps.total(),
+        "rows_of_warm_up": tally.warm_up.total(),
+    }
