@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from streammeta.codec.envelope import Opener, check_count, same_count
+from streammeta.codec.tensors import TensorMap
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Batch, Examples, HalfExamples, Record
 
@@ -23,8 +24,14 @@ class _Body(msgspec.Struct):
     id: Any = UNSET
 
 
+class _WholeBody(msgspec.Struct):
+    x: TensorMap | UnsetType = UNSET
+    y: TensorMap | UnsetType = UNSET
+    id: Any = UNSET
+
+
 _EXPECTED = 'expected {"x": T, "y": T}, or {"id": ID, "x": T} and {"id": ID, "y": T}'
-_RECORDS = Opener(_Body, _EXPECTED)
+_RECORDS = Opener(_Body, _EXPECTED, _WholeBody)
 
 
 def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Examples | HalfExamples:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from streammeta.codec.envelope import Opener, check_count, same_count
+from streammeta.codec.tensors import TensorMap
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Episode, Record, TaskEvent, episode_of
 
@@ -21,7 +22,17 @@ class _Body(msgspec.Struct):
     query: _Set
 
 
-_RECORDS = Opener(_Body, 'expected {"support": {"x": T, "y": T}, "query": {"x": T, "y": T}}')
+class _WholeSet(msgspec.Struct):
+    x: TensorMap
+    y: TensorMap
+
+
+class _WholeBody(msgspec.Struct):
+    support: _WholeSet
+    query: _WholeSet
+
+
+_RECORDS = Opener(_Body, 'expected {"support": {"x": T, "y": T}, "query": {"x": T, "y": T}}', _WholeBody)
 
 
 def decode(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> TaskEvent:

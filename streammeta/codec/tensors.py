@@ -32,7 +32,7 @@ _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _OPENING = re.compile(rb"[\[\s]*")
 
 
-class _Map(msgspec.Struct):
+class TensorMap(msgspec.Struct):
     """A tensor in MessagePack. `data` is a view into the record's value."""
 
     dtype: str
@@ -48,7 +48,7 @@ def _decoders(scalar: Any) -> list[msgspec.json.Decoder[Any]]:
 
 _NUMBERS = _decoders(_Integer | float)
 _BOOLEANS = _decoders(bool)
-_MAP = msgspec.msgpack.Decoder(_Map)
+_MAP = msgspec.msgpack.Decoder(TensorMap)
 
 
 def from_json(raw: Raw, field: str) -> Array:
@@ -88,16 +88,15 @@ def _refusal_of(error: Exception, field: str) -> BadEvent:
     return bad_tensor(field, str(error))
 
 
-def from_msgpack(raw: Raw, field: str) -> Array:
+def from_msgpack(raw: Raw | TensorMap, field: str) -> Array:
     """A view of the record's bytes (read-only, any alignment) as declared by `dtype` and `shape`.
+
+    A map that was read together with its record is taken as it is.
 
     Raises:
         BadEvent: bad_tensor, empty_set, non_finite_input.
     """
-    try:
-        tensor = _MAP.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise bad_tensor(field, f"{error}; expected {{dtype, shape, data}}") from error
+    tensor = raw if isinstance(raw, TensorMap) else _map(raw, field)
     dtype = _ALIASES.get(tensor.dtype)
     if dtype is None:
         raise bad_tensor(
@@ -106,7 +105,14 @@ def from_msgpack(raw: Raw, field: str) -> Array:
     return _finite(_shaped(tensor, dtype, field), field)
 
 
-def _shaped(tensor: _Map, dtype: np.dtype[Any], field: str) -> Array:
+def _map(raw: Raw, field: str) -> TensorMap:
+    try:
+        return _MAP.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise bad_tensor(field, f"{error}; expected {{dtype, shape, data}}") from error
+
+
+def _shaped(tensor: TensorMap, dtype: np.dtype[Any], field: str) -> Array:
     shape = tensor.shape
     _refuse_empty(shape, field)
     size_bytes = math.prod(shape) * dtype.itemsize
@@ -120,12 +126,13 @@ def _shaped(tensor: _Map, dtype: np.dtype[Any], field: str) -> Array:
 
 
 def _refuse_empty(shape: Sequence[int], field: str) -> None:
+    if shape and min(shape) > 0:
+        return
     if not shape:
         raise bad_tensor(field, "a scalar; the first axis counts the examples")
     if shape[0] == 0:
         raise BadEvent(Reason.EMPTY_SET, f"{field}: no examples; send at least one")
-    if min(shape) <= 0:
-        raise bad_tensor(field, f"shape {list(shape)} has an empty or negative axis")
+    raise bad_tensor(field, f"shape {list(shape)} has an empty or negative axis")
 
 
 def _finite(array: Array, field: str) -> Array:

@@ -47,9 +47,13 @@ class Tally(NamedTuple):
     unmatched: int = 0
     unlearned: int = 0
 
-    def plus(self, other: "Tally") -> "Tally":
-        """The sums."""
-        return Tally(*(one + more for one, more in zip(self, other, strict=True)))
+    def plus(self, other: "Tally", records: int = 0) -> "Tally":
+        """The sums, and so many more records."""
+        return Tally(
+            self.records + other.records + records,
+            self.expired + other.expired,
+            self.unmatched + other.unmatched,
+        )
 
 
 NOTHING = Tally()

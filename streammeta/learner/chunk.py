@@ -91,7 +91,13 @@ class Chunk:
 
     def place(self, event: TaskEvent) -> Placed:
         """Add the event; refusals are found by `check`."""
-        key = self._network.shapes(event.episode)
+        (sx, sy), (x, y) = event.episode
+        # As `Network.shapes`, by which iterations are gathered, but cheaper.
+        keeps = self._network.keeps_integers
+        key = (
+            (sx.shape, sy.shape, x.shape, y.shape),
+            keeps and (sx.dtype.kind == "f", x.dtype.kind == "f"),
+        )
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = self._group(event.episode)
@@ -100,7 +106,6 @@ class Chunk:
             group.grow()
         placed = Placed(event, group, place)
         group.placed.append(placed)
-        (sx, sy), (x, y) = event.episode
         self._put(group, place, (sx, sy, x, y))
         self.bytes += sx.nbytes + sy.nbytes + x.nbytes + y.nbytes
         return placed
@@ -131,17 +136,23 @@ class Chunk:
         self.bytes = 0
 
     def _put(self, group: Group, place: int, arrays: Sequence[Array]) -> None:
-        sx, sy, x, y = group.arrays
-        with np.errstate(over="ignore"):
-            sx[place], x[place] = arrays[0], arrays[2]
-            if not self._network.takes_classes:
-                sy[place], y[place] = arrays[1], arrays[3]
-                return
+        classes = self._network.takes_classes
+        for column, (table, array) in enumerate(zip(group.arrays, arrays, strict=True)):
+            if table.dtype == array.dtype:
+                table[place] = array
+            elif classes and column % 2:
+                table[place] = self._classes(group, place, array)
+            else:
+                with np.errstate(over="ignore"):
+                    table[place] = array
+
+    def _classes(self, group: Group, place: int, labels: Array) -> Array | int:
+        """Class numbers, 0 where they are refused."""
         try:
-            sy[place], y[place] = map(self._network.y_numbers, (arrays[1], arrays[3]))
+            return self._network.y_numbers(labels)
         except BadEvent:
-            sy[place], y[place] = 0, 0
             self._refuse(group, place)
+            return 0
 
     def _refuse(self, group: Group, place: int) -> None:
         """Let the network say why; it casts once more, and finds what was found here."""

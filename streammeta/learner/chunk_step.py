@@ -4,8 +4,10 @@ Whatever runs the step (eager, traced, compiled) keeps to the same tables. A ste
 nothing but its row of `numbers`.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
@@ -30,6 +32,7 @@ class Tables(NamedTuple):
         episodes: The events' sets, each with a leading axis N.
         numbers: `NUMBERS` of each event, shape (N, 8).
         predictions: Of the query sets, (N, 3, examples, …), as `Stepped` has them, where steps predict.
+        singles: `singles_of` the slots.
     """
 
     state: State
@@ -39,6 +42,18 @@ class Tables(NamedTuple):
     episodes: Episode[Tensor]
     numbers: Tensor
     predictions: list[Tensor | None]
+    singles: Sequence[Tensor]
+
+    def at(self, places: Sequence[int]) -> Tensor:
+        """The events at these places, shape (B,), as `step` takes them."""
+        if len(places) == 1:
+            return self.singles[places[0]]
+        return torch.tensor(places, dtype=torch.int64, device=self.slots.device)
+
+
+def singles_of(slots: Tensor) -> Sequence[Tensor]:
+    """The index of each event alone, made together: a tensor made of numbers takes ten times as long."""
+    return [*torch.arange(len(slots), device=slots.device)[:, None]]
 
 
 def step(steps: Steps, tables: Tables, index: Tensor) -> bool:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
@@ -20,7 +19,7 @@ from streammeta.evaluation.forgetting import Recalled, Samples
 from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Array, Batch, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
-from streammeta.learner.chunk_step import NUMBERS, Tables, copied, step
+from streammeta.learner.chunk_step import NUMBERS, Tables, copied, singles_of, step
 from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
 from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.learner.recalling import Recaller
@@ -151,14 +150,16 @@ class Engine:
             for placed in group.placed:
                 placed.slot = slots[placed.event.task]
             group.predictions = [None] * len(group.placed)
+            places = group.slots().to(device)
             self._tables[id(group)] = Tables(
                 self._state,
                 self.memories.rows,
                 self.memories.visits,
-                group.slots().to(device),
+                places,
                 group.episodes(device),
                 group.numbers,
                 group.predictions,
+                singles_of(places),
             )
 
     def learn(self, iteration: Sequence[Placed]) -> None:
@@ -174,7 +175,7 @@ class Engine:
         tables = self._tables[id(group)]
         recaller = self._recaller
         recalled = [recaller.judge(self._state, tables, one) for one in iteration] if recaller else None
-        index = torch.tensor([placed.place for placed in iteration], device=tables.slots.device)
+        index = tables.at([placed.place for placed in iteration])
         try:
             with self._judged():
                 finite = step(self._steps, tables, index)
@@ -188,7 +189,7 @@ class Engine:
             why = why_discarded(numbers[:, meta], numbers[:, adapted])
             raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
         if recaller is None or recalled is None:
-            self._learned += [(placed, _NOT_RECALLED) for placed in iteration]
+            self._learned += ((placed, _NOT_RECALLED) for placed in iteration)
         else:
             self._learned += zip(iteration, recalled, strict=True)
             for placed in iteration:

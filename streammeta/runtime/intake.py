@@ -225,7 +225,7 @@ class Intake:
         self.gathering.take(taken, now_seconds)
         self._taken[taken.record.partition] = taken.record.offset + 1
         dropped = taken.read.dropped if isinstance(taken.read, Portion) else NOTHING
-        self._waiting = self._waiting.plus(dropped).plus(Tally(records=1))
+        self._waiting = self._waiting.plus(dropped, records=1)
         if self.gathering.complete:
             self.close()
 

@@ -89,6 +89,18 @@ def test_without_anyone_to_blame_each_event_is_an_iteration() -> None:
     assert repr(snapshot(together)) == repr(snapshot(alone))
 
 
+def test_whole_and_real_numbers_are_learned_together() -> None:
+    """Where the model wants real x, events that brought whole numbers are stacked with the others."""
+    real = [event(task, arrays(np.random.default_rng(ord(task)))) for task in "ab"]
+    (x, y), query = real[0].episode
+    rounded = Episode(Batch(np.rint(10 * x), y), Batch(np.rint(10 * query.x), query.y))
+    whole = Episode(*(Batch(batch.x.astype(np.int64), batch.y) for batch in rounded))
+    mixed, answer = engine_of(), engine_of()
+    assert run_iteration(mixed, event("a", whole), real[1]) == [None, None]
+    assert run_iteration(answer, event("a", rounded), real[1]) == [None, None]
+    assert repr(snapshot(mixed)) == repr(snapshot(answer))
+
+
 def test_events_are_counted_one_by_one() -> None:
     """Means and counts are those after each event of the iteration; its norms are the iteration's."""
     engine = engine_of()
