@@ -38,7 +38,7 @@ def newest(
         BrokerUnavailable, BrokerRefused, ConfigError: as `connect`.
     """
     shares = _shares({partition: log.end - log.first for partition, log in holds.items()}, count)
-    begin = {partition: holds[partition].end - share for partition, share in shares.items() if share}
+    begin = {partition: holds[partition].end - share for partition, share in sorted(shares.items()) if share}
     if not begin:
         return []
     reader = Reader(settings, Silence(settings.bootstrap_servers), keep_going)
