@@ -54,7 +54,7 @@ def of_port(config: Config, writer: str | None) -> Check:
             f"{address} is free, and others than this machine will reach it without a token",
             "set http.token_file, or http.host to 127.0.0.1",
         )
-    return ok("http", f"{address} is free" if http.port else f"a free port of {http.host} is taken")
+    return ok("http", f"{address} is free" if http.port else f"the daemon takes a free port of {http.host}")
 
 
 def _is_ours(config: Config) -> bool:
