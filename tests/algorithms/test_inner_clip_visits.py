@@ -1,11 +1,13 @@
 """Clipped inner steps over several steps and visits, and events that overflow without a clip."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from streammeta.algorithms.base import Loss
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
 from tests.algorithms.learners import head_of
@@ -20,17 +22,20 @@ def _by_differences(
 
     The direction is that of w -> g · (w − αp min(1, c/‖p‖)) at fixed g = ∇l(u;Q), by central differences.
     """
-    gradient = torch.func.grad(PROBLEM.loss)
+    gradient: Loss = torch.func.grad(PROBLEM.loss)
 
     def target(params: Tensor, support: Batch[Tensor]) -> Tensor:
         p = gradient(params, *support)
         return params - ALPHA * p * min(1.0, clip / float(p.norm()))
 
+    def along(g: Tensor, support: Batch[Tensor], params: Tensor) -> Tensor:
+        return g @ target(params, support)
+
     params = start
     for support, query in pieces:
         memory = (1 - beta) * memory + beta * target(params, support)
         g = gradient(memory, *query)
-        params = params - central_difference(lambda w, s=support, g=g: g @ target(w, s), params)
+        params = params - central_difference(partial(along, g, support), params)
     return params, memory
 
 
