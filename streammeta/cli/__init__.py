@@ -33,6 +33,7 @@ VERBS: Final = {
         Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
+        Verb("compile", "compile", "Steps as machine code, ahead of time."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
         Verb("reproduce", "reproduce", "Run the papers' experiments again."),

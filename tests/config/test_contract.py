@@ -66,6 +66,9 @@ cache_tasks = 10
 checkpoint_events = 20
 checkpoint_seconds = 0.5
 
+[engine]
+compile = "require"
+cache_dir = "/var/cache/streammeta"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -125,6 +128,7 @@ MEANING = {
         "checkpoint_events": 20,
         "checkpoint_seconds": 0.5,
     },
+    "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
     "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
     "log": {"level": "debug", "format": "json"},
 }
@@ -179,6 +183,7 @@ DEFAULTS = {
         "checkpoint_events": 1000,
         "checkpoint_seconds": 5.0,
     },
+    "engine": {"compile": "auto", "cache_dir": ""},
     "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
     "log": {"level": "info", "format": "console"},
 }
