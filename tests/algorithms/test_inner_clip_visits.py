@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from streammeta.algorithms.base import Loss
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
 from tests.algorithms.learners import head_of
@@ -22,10 +21,13 @@ def _by_differences(
 
     The direction is that of w -> g · (w − αp min(1, c/‖p‖)) at fixed g = ∇l(u;Q), by central differences.
     """
-    gradient: Loss = torch.func.grad(PROBLEM.loss)
+
+    def gradient(params: Tensor, batch: Batch[Tensor]) -> Tensor:
+        found: Tensor = torch.func.grad(PROBLEM.loss)(params, *batch)
+        return found
 
     def target(params: Tensor, support: Batch[Tensor]) -> Tensor:
-        p = gradient(params, *support)
+        p = gradient(params, support)
         return params - ALPHA * p * min(1.0, clip / float(p.norm()))
 
     def along(g: Tensor, support: Batch[Tensor], params: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ def _by_differences(
     params = start
     for support, query in pieces:
         memory = (1 - beta) * memory + beta * target(params, support)
-        g = gradient(memory, *query)
+        g = gradient(memory, query)
         params = params - central_difference(partial(along, g, support), params)
     return params, memory
 

@@ -69,8 +69,10 @@ def test_all_fits_and_nothing_changes(broker: Broker, tmp_path: Path) -> None:
     config = config_of(tmp_path, f"kafka.topic={topic}")
     state = make_state(config, build_brain(config), positions={0: 3, 1: 1})
     before = bytes_of(state)
-    checks = examined(tmp_path, broker.bootstrap_servers, topic)
+    cache = tmp_path / "cache"
+    checks = examined(tmp_path, broker.bootstrap_servers, topic, f"engine.cache_dir={cache}")
     assert {check.name: check.words for check in checks.values() if check.verdict != "ok"} == {}
+    assert not cache.exists()
     assert [*checks] == [
         "model",
         "http",

@@ -27,6 +27,7 @@ def examine(config: Config, count: int) -> Iterator[Check]:
         config: The configuration.
         count: How many of the newest records are looked at.
     """
+    config = _uncompiled(config)
     brain = yield from of_model(config)
     begun = yield from of_machine(config, brain)
     seen = yield from of_stream(config.kafka, count)
@@ -36,6 +37,11 @@ def examine(config: Config, count: int) -> Iterator[Check]:
         yield of_positions(config.kafka, begun, seen)
     if seen.records:
         yield from of_records(config, brain, begun, seen.records)
+
+
+def _uncompiled(config: Config) -> Config:
+    """The same, computed without machine code: that would take long, and leave files behind."""
+    return config.model_copy(update={"engine": config.engine.model_copy(update={"compile": "off"})})
 
 
 def of_model(config: Config) -> Generator[Check, None, Brain | None]:

@@ -147,7 +147,8 @@ def _advice(config: Config, heard: Heard) -> list[str]:
         clips = [name for name in _CLIPS if _has(config, name)]
         advice.append(f"updates overflow: lower the learning rates, or set {' and '.join(clips)}")
     if counts.total() > counts[Reason.NON_FINITE_UPDATE]:
-        advice.append("the refused ones are dead letters: mend the model, the loss or what is sent")
+        lost = "the refused ones are dead letters: " if heard.losses or heard.waiting else ""
+        advice.append(f"{lost}mend the model, the loss or what is sent")
     if any(not math.isfinite(value) for pair in ends.values() for value in pair):
         advice.append("losses are not finite: lower algorithm.inner_lr, or scale what is sent")
     elif any(last > _GROWTH * first > 0 for first, last in ends.values()):

@@ -89,6 +89,7 @@ def test_a_model_that_takes_nothing(brain: Brain, tmp_path: Path) -> None:
     assert (check.verdict, check.exit_code) == ("fault", 78)
     assert "0 events of 20 records learned from" in check.words
     assert "shape_mismatch 9, as partition 0 offset 0: " in check.words
+    assert "dead letters" not in check.remedy  # the daemon would stop, and set none aside
 
 
 def test_some_records_that_the_model_refuses(brain: Brain, tmp_path: Path) -> None:
