@@ -22,6 +22,7 @@ VERBS: Final = {
     verb.name: verb
     for verb in (
         Verb("quickstart", "quickstart", "A broker, a producer and the learner, on this machine alone."),
+        Verb("doctor", "doctor", "What fits and what does not, before it runs."),
         Verb("run", "run", "The daemon: learn from a topic."),
         Verb("record", "record", "Keep a topic in files."),
         Verb("replay", "replay", "Learn from a recording, or put it back on a topic."),

@@ -7,6 +7,7 @@ from streammeta.config import Config
 from streammeta.config.token import read_token
 from streammeta.errors import ConfigError
 from streammeta.models.initial import begin_at, read_parameters
+from streammeta.models.network import Network
 from streammeta.models.trial import try_at_start
 from streammeta.runtime.assembly import build_brain
 
@@ -18,7 +19,21 @@ def tried(config: Config) -> Iterator[str]:
         ConfigError: names the first that does not serve.
     """
     network = build_brain(config).network
-    shape, model = try_at_start(network), config.model
+    shape = try_at_start(network)
+    yield from model_lines(config, network, shape)
+    yield from file_lines(config)
+    if shape is None:
+        yield "not tried: the model on data, whose shape its first layer does not tell"
+    yield "not tried: the broker"
+
+
+def model_lines(config: Config, network: Network, shape: tuple[int, ...] | None) -> Iterator[str]:
+    """The model, the file that it begins at, and the loss; `shape` is that of the input it was called on.
+
+    Raises:
+        ConfigError: the file does not fit the model.
+    """
+    model = config.model
     yield (
         f"model: {model.factory}, {network.dimension} parameters in {model.dtype} on {model.device}, "
         + ("the same at each start" if shape is None else f"called on an input of shape {[*shape]}")
@@ -28,15 +43,20 @@ def tried(config: Config) -> Iterator[str]:
         yield f"file: model.init = {model.init}, all of the model's values"
     targets = "class numbers" if network.takes_classes else "numbers"
     yield f"loss: {model.loss}, y holds {targets}"
+
+
+def file_lines(config: Config) -> Iterator[str]:
+    """The other files that the configuration names, each opened.
+
+    Raises:
+        ConfigError: names the first that cannot be read.
+    """
     if read_token(config.http.token_file) is not None:
         yield f"file: http.token_file = {config.http.token_file}"
     for key, path in config.kafka.client.items():
         if key.startswith("ssl_") and key.endswith("file") and path:
             _try_file(f"kafka.client.{key}", str(path))
             yield f"file: kafka.client.{key} = {path}"
-    if shape is None:
-        yield "not tried: the model on data, whose shape its first layer does not tell"
-    yield "not tried: the broker"
 
 
 def _try_file(field: str, path: str) -> None:
