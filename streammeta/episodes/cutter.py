@@ -53,6 +53,7 @@ class Tally(NamedTuple):
             self.records + other.records + records,
             self.expired + other.expired,
             self.unmatched + other.unmatched,
+            self.unlearned + other.unlearned,
         )
 
 
