@@ -35,7 +35,7 @@ def tried(config: Config) -> Iterator[str]:
             _try_file(f"kafka.client.{key}", str(path))
             yield f"file: kafka.client.{key} = {path}"
     if shape is None:
-        yield "not tried: the model on data, whose shape its first layer does not tell"
+        yield "not tried: the model on data; it took none of the inputs that its first layer tells of"
     yield "not tried: the broker"
 
 
