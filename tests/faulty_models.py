@@ -263,6 +263,21 @@ def turning(how: str) -> nn.Module:
     return nn.Linear(3, 1)
 
 
+class Printing(nn.Linear):
+    """Says so when it is called."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As a linear layer."""
+        print("hello from forward")
+        return super().forward(x)
+
+
+def printing() -> nn.Module:
+    """Says so."""
+    print("hello from the factory")
+    return Printing(3, 1)
+
+
 def broken() -> nn.Module:
     """A factory with a bug."""
     return nn.Linear(*{"in": 3, "out": 1}["width"])  # type: ignore[misc]  # the mistake

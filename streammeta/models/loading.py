@@ -6,8 +6,9 @@ and is refused; so are kinds of modules and layers that cannot be learned as a f
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final, cast
@@ -128,7 +129,7 @@ def _not_imported(module_name: str, error: ImportError) -> str:
 @contextmanager
 def _users(seed: int) -> Iterator[None]:
     """What the user's code within draws follows from the seed; what it turns, and the program, stay."""
-    with seeded(seed), kept_switches(), kept_running():
+    with seeded(seed), kept_switches(), kept_running(), redirect_stdout(sys.stderr):  # no data
         yield
 
 

@@ -1,7 +1,9 @@
 """Trying a model and its loss before anything is learned: on given shapes, or on those its layers tell."""
 
+import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from typing import Final
 
 import torch
@@ -47,6 +49,11 @@ def try_at_start(network: Network) -> tuple[int, ...] | None:
     Raises:
         ConfigError: the code fails whatever the shape, or a call leaves something behind.
     """
+    with redirect_stdout(sys.stderr):  # what a model prints is no data
+        return _tried(network)
+
+
+def _tried(network: Network) -> tuple[int, ...] | None:
     failures = list[Exception]()
     for x in _inputs(network):
         try:

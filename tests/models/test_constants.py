@@ -19,7 +19,7 @@ from streammeta.models.constants import Constants, constants_of, pack_constants,
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
-from streammeta.state.export import Exported, write
+from streammeta.state.export import LEARNED_ALONE, Exported, write
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import Meta, Store, TaskRow
@@ -130,6 +130,13 @@ def test_a_state_without_them_is_continued(tmp_path: Path) -> None:
     document = json.loads(meta.document)
     del document["constants"], document["given"]
     store.commit(Meta(meta.tensors, json.dumps(document).encode()), dict[str, TaskRow | None]())
+    with closing(LmdbStore(StateDirectory(tmp_path / "old").lmdb_path)) as kept:
+        kept.commit(Meta(meta.tensors, json.dumps(document).encode()), dict[str, TaskRow | None]())
+    done = CliRunner().invoke(
+        main, ["export", "--state", str(tmp_path / "old"), "--output", str(tmp_path / "f")]
+    )
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 'f'}: {LEARNED_ALONE}" in done.stderr.splitlines()
     live(config_of(), store, tmp_path)
     assert store.brought[:2] == [False, True]
     assert store.constants() == old.constants()
@@ -291,6 +298,7 @@ def test_a_state_goes_on_without_the_file(tmp_path: Path) -> None:
         ),
         (lambda d: d.update({"scale": torch.ones(3).int()}), "scale holds int32 in the file, float64"),
         (lambda d: d.update({"head.bias": torch.full((3,), torch.nan)}), "head.bias holds NaN"),
+        (lambda d: d.update({"head.bias": torch.full((3,), 1e300).double()}), "head.bias holds a number too"),
         (lambda d: d.update({"out.weight": torch.ones(3, 3)}), "head.weight and out.weight are one tensor"),
     ],
 )

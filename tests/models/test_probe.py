@@ -95,7 +95,7 @@ def test_a_model_that_fails_on_any_data_is_told_at_start(
     [
         ("cut", "mse", "does not depend on the model's parameters.*detach"),
         ("prediction", "constant", "does not depend on the model's parameters"),
-        ("prediction", "centring", "model.loss: the loss writes to what it is given"),
+        ("prediction", "centring", ".loss: the loss writes to what it is given"),
     ],
 )
 def test_what_could_never_be_learned_is_told_at_start(what: str, loss: str, said: str) -> None:
