@@ -29,7 +29,7 @@ SIGNAL_EFFECTS = {
 
 
 def tell_cause(error: Exception) -> None:
-    """At level debug the traceback of the error behind this one: of a user's code, for those who look for it."""
+    """At level debug the traceback of what caused it: of a user's code, for those who look for it."""
     if error.__cause__ is not None:
         structlog.get_logger().debug("the cause", exc_info=error.__cause__)
 

@@ -28,8 +28,8 @@ from streammeta.models.tensor_file import Form, form_of, pieces
 from streammeta.state.checkpoint import Checkpoint
 
 LEARNED_ALONE: Final = (
-    "learned parameters alone: the state was written by an earlier version, which did not keep buffers, frozen "
-    "and tied parameters; one run of this version on the state adds them"
+    "learned parameters alone: the state was written by an earlier version, which did not keep buffers, "
+    "frozen and tied parameters; one run of this version on the state adds them"
 )
 """Said of an export that is not the whole `state_dict`."""
 

@@ -67,12 +67,8 @@ def test_what_does_not_serve_is_named(settings: list[str], said: str) -> None:
 
 def test_all_that_does_not_serve_is_named_at_once() -> None:
     """A model that fails does not hide a file that is missing; at debug its traceback is there."""
-    done = check(
-        "model.factory=tests.faulty_models:broken",
-        "model.args={}",
-        "http.token_file=/no/such",
-        "log.level=debug",
-    )
+    model = ("model.factory=tests.faulty_models:broken", "model.args={}")
+    done = check(*model, "http.token_file=/no/such", "log.level=debug")
     assert done.exit_code == 78
     assert "KeyError in faulty_models.py" in done.stderr
     assert 'http.token_file = "/no/such": No such file' in done.stderr
