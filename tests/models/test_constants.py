@@ -316,7 +316,7 @@ def test_a_number_too_large_for_the_model_is_refused(tmp_path: Path) -> None:
     values = {name: value.double().clone() for name, value in other_module().state_dict().items()}
     values["head.bias"][0] = 1e300
     save_file(values, tmp_path / "f")
-    with pytest.raises(ConfigError, match="head.bias holds a number too large for float32"):
+    with pytest.raises(ConfigError, match=r"head\.bias holds a number too large for float32"):
         begun_at(tmp_path / "f", dtype="float32")
 
 
