@@ -21,8 +21,7 @@ NON_FINITE_LOSS: Final = (
 def why_discarded(loss_meta: Tensor, loss_adapted: Tensor) -> str:
     """What to change: the loss where it is never finite, the inner step where it is before, else any rate.
 
-    Args:
-        loss_meta, loss_adapted: Of the events of the iteration, shape (B,).
+    The losses are those of an iteration's events, shape (B,).
     """
     if not loss_meta.isfinite().all():
         return NON_FINITE_LOSS

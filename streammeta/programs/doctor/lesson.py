@@ -42,7 +42,7 @@ class Heard:
         """Fold one outcome."""
         match outcome:
             case Learned():
-                self.losses.append((outcome.loss_meta, outcome.loss_adapted, outcome.loss_memory))
+                self.losses += map(tuple, outcome.losses.tolist())
             case Refused():
                 self.refusals.add(outcome.partition, outcome.offset, outcome.reason, outcome.message)
             case Skipped():
