@@ -167,7 +167,13 @@ def assemble(
     engine = _engine(config, brain, begun, store)
     constants = constants_of(brain.network.module)
     clock = clock or Clock()
-    ledger = Ledger(dict(begun.positions), dict(begun.refused), topic_id=begun.topic_id, tally=begun.tally)
+    ledger = Ledger(
+        dict(begun.positions),
+        dict(begun.refused),
+        topic_id=begun.topic_id,
+        tally=begun.tally,
+        learned=begun.progress.events,
+    )
     intake = Intake(
         topic=config.kafka.topic,
         decode=partial(

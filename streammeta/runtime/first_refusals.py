@@ -33,7 +33,7 @@ class FirstRefusals:
         Raises:
             ConfigError: the model has refused all that it was asked to learn from.
         """
-        learned = self._engine.progress.events > 0
+        learned = self._ledger.learned > 0  # not the engine's: it has learned the whole chunk
         suspect = refusal.stage == "step" and refusal.reason != Reason.NON_FINITE_INPUT
         if suspect and not learned:
             self._judge(refusal)

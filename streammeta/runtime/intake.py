@@ -42,6 +42,7 @@ class Ledger:
         since_checkpoint: Records applied since the last checkpoint.
         topic_id: The identity of the topic that the positions belong to; "" while unknown.
         tally: Records taken, and what expired of examples.
+        learned: Events learned from, up to the record that is told of.
     """
 
     positions: dict[int, int] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Ledger:
     since_checkpoint: int = 0
     topic_id: str = ""
     tally: Tally = NOTHING
+    learned: int = 0
 
 
 @dataclass
@@ -214,6 +216,7 @@ class Intake:
             self.tell(self._learned(taken, results, folded, times))
         for one, result in zip(taken, results, strict=True):
             self._settled(one.record, result)
+            self.ledger.learned += result if isinstance(result, int) else 0
 
     def tell(self, outcome: Outcome) -> None:
         """Tell every observer."""
