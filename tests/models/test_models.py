@@ -47,10 +47,10 @@ WAYS = [
 ]
 
 
-def engine_of(name: str, loss: str, order: str) -> tuple[Brain, Engine]:
+def engine_of(name: str, loss: str, order: str, dtype: str = "float64") -> tuple[Brain, Engine]:
     """The engine that the daemon would run."""
     settings = [f"model.factory={FACTORY}", f"model.args.name={name}", f"model.loss={loss}"]
-    settings += ["model.dtype=float64", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
+    settings += [f"model.dtype={dtype}", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
     brain, store = build_brain(load_config(None, settings, {})), MemoryStore()
     begun = restore(brain, store)
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
@@ -117,3 +117,16 @@ def test_the_engine_learns_what_plain_pytorch_learns(
         x = torch.from_numpy(draw(case, draws, 3)[0])
         path = exported(brain, engine, tmp_path)
         assert_predicts_as(brain.network, engine, path, FACTORY, {"name": name}, x)
+
+
+def test_a_recurrent_layer_is_learned_in_float32() -> None:
+    """There PyTorch has a fused LSTM without the derivatives that are needed."""
+    case = case_of("lstm")
+    (_, engine), plain = engine_of("lstm", case.loss, "second", "float32"), plain_of("lstm", "second")
+    first, draws = engine.state.params, np.random.default_rng(3)
+    support, query = draw(case, draws, 4), draw(case, draws, 3)
+    events = [TaskEvent("a", episode_of(*support, *query), 0)]
+    engine.keep(engine.step(events, engine.load(events)))
+    plain.step([("a", tensors(support), tensors(query))])
+    torch.testing.assert_close(engine.state.params.double(), plain.w, rtol=0, atol=1e-6)
+    assert (engine.state.params - first).abs().max() > 1e-3
