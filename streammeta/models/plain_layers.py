@@ -1,11 +1,13 @@
 """Attention and recurrent layers as plain operations: fused kernels lack a second derivative, or any."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+_set_one_dnn: Callable[..., tuple[bool, ...]] = torch.backends.mkldnn.set_flags  # PyTorch leaves it untyped
 
 
 @contextmanager
@@ -19,12 +21,12 @@ def plain_layers(module: nn.Module) -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     # `flags` would set, and warn of, more than this one
-    one_dnn = torch.backends.mkldnn.set_flags()[0]
+    one_dnn = _set_one_dnn()[0]
     if any(isinstance(layer, nn.LSTM) for layer in module.modules()):
-        torch.backends.mkldnn.set_flags(_enabled=False)
+        _set_one_dnn(_enabled=False)
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.mkldnn.set_flags(_enabled=one_dnn)
+        _set_one_dnn(_enabled=one_dnn)
         torch.backends.mha.set_fastpath_enabled(fast)
