@@ -110,13 +110,13 @@ def lives(file: Path) -> Iterator[Life]:
     """All ten; those of the user's file, which is on PYTHONPATH, under a loss of its own."""
     for name, batch in FROM_TABLE.items():
         case = case_of(name)
-        settings = {"model.factory": "tests.models.table:build", "model.args.name": name}
-        yield Life({**settings, "model.loss": case.loss}, batch, case, LOSSES[case.loss])
+        table: dict[str, object] = {"model.factory": "tests.models.table:build", "model.args.name": name}
+        yield Life({**table, "model.loss": case.loss}, batch, case, LOSSES[case.loss])
     file.write_text(USER_FILE)
     module = imported(file)
     for name, (args, batch) in FROM_FILE.items():
-        named = {f"model.args.{key}": value for key, value in args.items()}
-        settings = {"model.factory": f"user_models:{name}", "model.loss": "user_models:careful", **named}
+        named: dict[str, object] = {f"model.args.{key}": value for key, value in args.items()}
+        settings = {**named, "model.factory": f"user_models:{name}", "model.loss": "user_models:careful"}
         case = Case(lambda name=name, args=args: getattr(module, name)(**args), "sequence")  # type: ignore[misc]  # mypy knows no default of a lambda
         yield Life(settings, batch, case, module.careful)
 

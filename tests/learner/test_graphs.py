@@ -52,8 +52,8 @@ BY_SHAPES: dict[str, Code] = {
     "nonzero": lambda w, x: (w * x)[x[:, 0].nonzero()[:, 0]],
     "where": lambda w, x: (w * x)[torch.where(x > 0)],
     "masked select": lambda w, x: (w * x).masked_select(x > 0),
-    "unique": lambda w, x: w * x.unique().sum(),
-    "the number of them alone": lambda w, x: w * x.unique().numel(),
+    "unique": lambda w, x: w * x.unique().sum(),  # type: ignore[no-untyped-call]  # PyTorch's own
+    "the number of them alone": lambda w, x: w * x.unique().numel(),  # type: ignore[no-untyped-call]  # PyTorch's own
     "repeat": lambda w, x: (w * x).repeat_interleave((x[:, 0] > 0).long(), 0),
     "bins": lambda w, x: w.sum() * torch.bincount((x > 0).long().flatten()),
 }
@@ -159,14 +159,14 @@ def slope(w: Tensor, x: Tensor) -> Tensor:
 REMEDIES: dict[str, tuple[Code, str]] = {
     "requires_grad_": (slope, r"torch\.func\.grad"),
     "autograd's Jacobian": (
-        lambda w, x: w * torch.autograd.functional.jacobian(lambda r: r.sum(), x),
+        lambda w, x: w * torch.autograd.functional.jacobian(lambda r: r.sum(), x),  # type: ignore[no-untyped-call]  # PyTorch's own
         r"torch\.func\.grad",
     ),
     "checkpoint": (
         lambda w, x: checkpoint(torch.tanh, w * x, use_reentrant=False),
         r"without torch\.utils\.checkpoint",
     ),
-    "autograd.Function": (lambda w, x: Square.apply(w * x), "setup_context"),
+    "autograd.Function": (lambda w, x: Square.apply(w * x), "setup_context"),  # type: ignore[no-untyped-call]  # PyTorch's own
 }
 
 
@@ -185,7 +185,8 @@ def test_a_missing_second_derivative_names_the_order() -> None:
 
     def twice(w: Tensor, x: Tensor) -> list[Tensor]:
         def gradient(at: Tensor) -> Tensor:
-            return torch.func.grad(lambda at: torch.cdist(at * x, x + 1).sum())(at).sum()
+            total: Tensor = torch.func.grad(lambda at: torch.cdist(at * x, x + 1).sum())(at).sum()
+            return total
 
         return [torch.func.grad(gradient)(w)]
 
@@ -197,7 +198,8 @@ def test_derivatives_by_torch_func_are_learned_from() -> None:
     """The remedy works: tanh' = 1 - tanh²."""
 
     def remedied(w: Tensor, x: Tensor) -> Tensor:
-        return torch.func.grad(lambda at: torch.tanh(w * at).sum())(x)
+        slopes: Tensor = torch.func.grad(lambda at: torch.tanh(w * at).sum())(x)
+        return slopes
 
     def by_hand(w: Tensor, x: Tensor) -> Tensor:
         return w * (1 - torch.tanh(w * x) ** 2)

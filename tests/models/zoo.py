@@ -258,13 +258,15 @@ class Slopes(nn.Module):
 def by_frequency(h: Tensor) -> Tensor:
     """Through complex numbers and back."""
     waves = torch.fft.rfft(h, dim=1)
-    return torch.fft.irfft(waves * torch.exp(1j * waves.abs()), n=4, dim=1)
+    back: Tensor = torch.fft.irfft(waves * torch.exp(1j * waves.abs()), n=4, dim=1)
+    return back
 
 
 def solved(h: Tensor) -> Tensor:
     """A linear system of the hidden numbers."""
     matrix = 3 * torch.eye(4, dtype=h.dtype) + h.T @ h
-    return torch.linalg.solve(matrix, h.T).T
+    solution: Tensor = torch.linalg.solve(matrix, h.T).T
+    return solution
 
 
 def picked(h: Tensor) -> Tensor:
@@ -274,7 +276,8 @@ def picked(h: Tensor) -> Tensor:
 
 def by_index(h: Tensor) -> Tensor:
     """Products over named axes, of each example alone."""
-    return torch.func.vmap(lambda row: torch.einsum("i,j,j->i", row, row, row))(h)
+    products: Tensor = torch.func.vmap(lambda row: torch.einsum("i,j,j->i", row, row, row))(h)
+    return products
 
 
 class Tokens(nn.Module):
