@@ -5,7 +5,7 @@ fresh tensors of zeros that are then filled in place are not one.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,42 +13,42 @@ from torch._functorch.compile_utils import (
     fx_graph_cse,
 )  # the one home of this pass; torch is pinned to a minor
 from torch._ops import OpOverload
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 from torch.func import functionalize
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from streammeta.errors import ConfigError, StreammetaError
+from streammeta.models.trial import advice
 from streammeta.models.user_code import where
 
 FlatStep = Callable[..., list[Tensor]]
 """An update over a flat list of tensors."""
 
+Made = TypeVar("Made", GraphModule, list[Tensor])
+
 _MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
 _NO_MEMORY: Final = "can't allocate memory"
 """What torch's CPU allocator says in a plain RuntimeError."""
 
-_VALUE_TYPES: Final = (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    GuardOnDataDependentSymNode,
-)
 _VALUE_TEXTS: Final = (
     "trying to get value out of a tracing tensor",
-    "data-dependent control flow",
-    "calling .item() on a Tensor",
-    "local_scalar_dense",
-    "data-dependent expression",
     "Cannot access data pointer of Tensor that doesn't have storage",
+    "unallocated storage",
+    "its data is not allocated yet",
 )
-"""What torch says, in plain RuntimeErrors, to code that takes a value out of a tensor."""
+"""What torch says, in plain RuntimeErrors, to code that takes a value out of a tensor: item, numpy, tolist,
+torch.tensor."""
 
-_OUTLIVES: Final = "mutating a non-functional tensor with a functional tensor"
+_OUTLIVES: Final = (
+    "mutating a non-functional tensor with a functional tensor",
+    "would mutate a captured Tensor",
+)
+"""What it says of a write into a tensor that was not made within the call."""
 
 _SHAPED_BY_VALUES: Final = frozenset(
     {torch.ops.aten.nonzero, torch.ops.aten.masked_select, torch.ops.aten.unique_consecutive}
     | {torch.ops.aten._unique2, torch.ops.aten.unique_dim, torch.ops.aten.repeat_interleave}
+    | {torch.ops.aten.bincount}
 )
 
 NO_VALUES: Final = (
@@ -65,15 +65,29 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     Raises:
         ConfigError: the code fails, draws random numbers, or depends on values.
     """
-    try:
-        traced = _functional(step, inputs)
-    except (RuntimeError, TypeError, AttributeError, NameError) as error:
-        raise refusal(error) from error
+    traced = _judged(lambda: _functional(step, inputs))
+    _refuse_shapes(traced.graph)
     traced.graph.eliminate_dead_code()
     _refuse_operations(traced.graph)
     graph = fx_graph_cse(traced.graph)
     graph.eliminate_dead_code()
     return GraphModule(traced, graph)
+
+
+def attempt(step: FlatStep, inputs: list[Tensor]) -> None:
+    """Run the step for its faults alone, on blank data: what fails is no event's fault.
+
+    Raises:
+        ConfigError: the code fails.
+    """
+    _judged(lambda: step(*inputs))
+
+
+def _judged(made: Callable[[], Made]) -> Made:
+    try:
+        return made()
+    except (RuntimeError, TypeError, AttributeError, NameError) as error:
+        raise _refusal(error) from error
 
 
 def _functional(step: FlatStep, inputs: list[Tensor]) -> GraphModule:
@@ -88,7 +102,7 @@ def _functional(step: FlatStep, inputs: list[Tensor]) -> GraphModule:
     return traced
 
 
-def refusal(error: Exception) -> ConfigError:
+def _refusal(error: Exception) -> ConfigError:
     """Why the user's code cannot be learned, in its own words and at its own line.
 
     Raises:
@@ -97,14 +111,14 @@ def refusal(error: Exception) -> ConfigError:
     refuse_machine_fault(error)
     line = where(error)
     at = f" ({line})" if line else ""
-    if isinstance(error, _VALUE_TYPES) or any(text in str(error) for text in _VALUE_TEXTS):
+    if any(text in str(error) for text in _VALUE_TEXTS):
         return ConfigError(
             f"model.factory, model.loss: the step cannot be traced{at}: {first_line(error)}\n{NO_VALUES}"
         )
     said = f"{type(error).__name__}: {first_line(error)}"
-    if _OUTLIVES in said:
+    if any(text in said for text in _OUTLIVES):
         said = "it writes in place into a tensor that outlives the call (a buffer, or what it was given)"
-    return ConfigError(f"model.factory, model.loss: the code fails on any data{at}: {said}")
+    return ConfigError(f"model.factory, model.loss: the code fails on any data{at}: {said}{advice(error)}")
 
 
 def refuse_machine_fault(error: Exception) -> None:
@@ -139,6 +153,11 @@ def _refuse_operations(graph: Graph) -> None:
                 f"model.factory, model.loss: {node.target} writes into a tensor that outlives the call (a "
                 "buffer, or what it was given); use the operation that gives a new tensor, or clone() first"
             )
+
+
+def _refuse_shapes(graph: Graph) -> None:
+    """Refuse shapes that depend on values, also where the code has read the shape alone."""
+    for node in graph.nodes:
         if _shaped_by_values(node):
             raise ConfigError(
                 f"model.factory, model.loss: the shape of what {node.target} gives depends on values\n"

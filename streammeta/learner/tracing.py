@@ -17,13 +17,13 @@ from torch.fx import GraphModule
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
 from streammeta.errors import BadEvent, CodeFault, Reason, StreammetaError
 from streammeta.events import Array, Batch, Episode
-from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
+from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
 from streammeta.learner.verification import Output, verify
 from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.models.probe import refuse_changes
 from streammeta.models.shape_words import shape_words
-from streammeta.models.trial import CODE_FAULTS, advice, try_model
+from streammeta.models.trial import advice, is_code_fault, try_model
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
@@ -185,7 +185,7 @@ class Steps:
         if signature[0][0][0] == 1:
             return True
         if signature not in self._mapped:
-            _alone(step)(*blank)
+            attempt(_alone(step), blank)
             _remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
         return self._mapped[signature]
 
@@ -209,10 +209,10 @@ class Steps:
                 classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
             except (StreammetaError, MemoryError):
                 raise
-            except CODE_FAULTS as error:
-                raise CodeFault(f"the code fails on any data: {told(error)}") from error
-            except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
+            except Exception as error:
                 refuse_machine_fault(error)
+                if is_code_fault(error):
+                    raise CodeFault(f"the code fails on any data: {told(error)}{advice(error)}") from error
                 _remember(self._refused, signature, self._words(state.params, signature, error), MAX_TRACES)
             else:
                 _remember(self._fits, signature, classes, MAX_TRACES)

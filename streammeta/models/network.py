@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode
-from streammeta.models.attention import plain_attention
 from streammeta.models.isolation import kept_running
 from streammeta.models.losses import PredictionLoss, checked
+from streammeta.models.plain_layers import plain_layers
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -85,7 +85,7 @@ class Network:
         values = unflatten(self.layout, params)
         values |= {place: values[name] for place, name in self.ties.items()}
         # tied by name here: PyTorch's own tying does not put a submodule back that has two names
-        with plain_attention(), kept_running():
+        with plain_layers(self.module), kept_running():
             output = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
         if not isinstance(output, Tensor):
             raise TypeError(

@@ -15,8 +15,17 @@ from streammeta.models.network import Network
 from streammeta.models.probe import refuse_changes
 from streammeta.models.randomness import kept_randomness
 
-CODE_FAULTS: Final = (TypeError, AttributeError, NameError)
+_CODE_FAULTS: Final = (TypeError, AttributeError, NameError)
 """Errors that no data is to blame for."""
+_DERIVE: Final = "derivatives within the model or the loss: by torch.func.grad, vjp or jacrev, not autograd's"
+_REMEDIES: Final = {
+    "does not require grad": _DERIVE,
+    "Tensor.requires_grad_()": _DERIVE,
+    "saved tensor hooks": "call the layer without torch.utils.checkpoint",
+    "must override the setup_context": "give the autograd.Function a setup_context, and forward no ctx",
+    "derivative for": 'PyTorch has no second derivative of it; algorithm.order = "first" needs none',
+}
+"""What torch says of code that no step can hold -> what helps."""
 _EXAMPLES: Final = 3
 _STEPS: Final = 5
 _SIZES: Final = (28, 32, 84, 64, 16, 8)
@@ -93,11 +102,25 @@ def _try_loss(network: Network, x: Tensor, prediction: Tensor) -> None:
 
 
 def _is_fault(error: Exception) -> bool:
-    return isinstance(error, CODE_FAULTS) or bool(advice(error))
+    return isinstance(error, _CODE_FAULTS) or bool(advice(error))
+
+
+def is_code_fault(error: BaseException) -> bool:
+    """Whether the code would fail so on any data."""
+    return isinstance(error, _CODE_FAULTS) or _remedy(error) is not None
+
+
+def _remedy(error: BaseException) -> str | None:
+    if not isinstance(error, RuntimeError):
+        return None
+    return next((remedy for text, remedy in _REMEDIES.items() if text in str(error)), None)
 
 
 def advice(error: BaseException) -> str:
     """What helps against it, where that is known."""
+    remedy = _remedy(error)
+    if remedy:
+        return f"; {remedy}"
     words = ("dtype", "scalar type")
     if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
         return (

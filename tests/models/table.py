@@ -7,9 +7,27 @@ from typing import NamedTuple
 
 import pytest
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrizations import orthogonal, weight_norm
 
-from tests.models.zoo import Attends, Cell, Fills, Recurs, Scaled, Tied, Tokens, images, rows
+from tests.models.zoo import (
+    MADE,
+    WRITTEN,
+    Attends,
+    Between,
+    Cell,
+    Fills,
+    Recurs,
+    Scaled,
+    Slopes,
+    Tied,
+    Tokens,
+    by_frequency,
+    by_index,
+    images,
+    picked,
+    rows,
+    solved,
+)
 
 FAILED_ONCE = Path(__file__).parents[3] / "shared" / "cases" / "models.py"
 """Networks that were learned wrongly once; not part of the distribution."""
@@ -29,6 +47,7 @@ INPUTS: dict[str, tuple[int, ...]] = {
     "sequence": (4, 2),
     "line": (2, 6),
     "image": (1, 6, 6),
+    "volume": (1, 3, 3, 3),
     "tokens": (5,),
 }
 
@@ -107,12 +126,24 @@ CASES: dict[str, Case] = {
     "rnn-relu": Case(lambda: Recurs("RNN", nonlinearity="relu"), "sequence"),
     "lstm-cell": Case(lambda: Cell("LSTMCell"), "sequence"),
     "gru-cell": Case(lambda: Cell("GRUCell"), "sequence"),
+    "lstm-two-layers": Case(lambda: Recurs("LSTM", num_layers=2), "sequence"),
+    "slopes": Case(Slopes, "row"),
+    "frequencies": Case(lambda: Between(by_frequency), "row"),
+    "solved": Case(lambda: Between(solved), "row"),
+    "picked": Case(lambda: Between(picked), "row"),
+    "einsum": Case(lambda: Between(by_index), "row"),
+    "orthogonal": Case(
+        lambda: nn.Sequential(nn.Linear(3, 4), orthogonal(nn.Linear(4, 4)), nn.Linear(4, 1)), "row"
+    ),
+    "conv3d": Case(lambda: images(nn.Conv3d(1, 2, 2), nn.Tanh(), flat=16), "volume", C, 3),
+    "instance-norm": Case(lambda: images(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2), flat=32), "image", C, 3),
+    "upsample": Case(lambda: images(nn.Upsample(scale_factor=2, mode="bilinear"), flat=144), "image", C, 3),
+    "conv1d-circular": Case(
+        lambda: images(nn.Conv1d(2, 2, 3, padding=1, padding_mode="circular"), flat=12), "line", C, 3
+    ),
     **{
         f"fills-{way}": Case(lambda way=way: Fills(way), "sequence")  # type: ignore[misc]  # mypy knows no default of a lambda
-        for way in (
-            *("zeros", "like", "clone", "full", "new", "empty", "arange", "tensor", "view", "index", "copy"),
-            *("masked", "out", "scatter", "list", "detached"),
-        )
+        for way in (*MADE, *WRITTEN)
     },
 }
 

@@ -1,46 +1,66 @@
 """Every network of the table: the engine of the daemon learns what plain PyTorch learns, to 1e-9."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from streammeta.config import load_config
+from streammeta.errors import ConfigError
 from streammeta.events import Array, TaskEvent, episode_of
 from streammeta.learner.chunk_step import NUMBERS
 from streammeta.learner.engine import Engine
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.assembly import Brain, build_brain, restore
 from streammeta.state.memories import Memories
 from streammeta.state.memory_store import MemoryStore
 from tests.learning import learn
 from tests.models.plain import LOSSES, Plain, Set
 from tests.models.table import CASES, INPUTS, ONCE_WRONG, Case, build, case_of
+from tests.state.test_exported_models import assert_predicts_as, exported
 
 SETTINGS = ["algorithm.inner_lr=0.05", "algorithm.beta=0.3", "outer.lr=0.02", "outer.momentum=0.5"]
 SEED = 5
+FACTORY = "tests.models.table:build"
+EXPORTED = {"embedding-bag": "first"}
+"""Of every network one way is exported: second order, but for these."""
 VISITS = {1: ["a", "b", "a"], 3: ["abc", "bca"]}
 """The tasks of each iteration, by their number."""
+
+FIRST_TOO = {
+    "linear",
+    "batch-norm",
+    "conv2d",
+    "embedding",
+    "embedding-bag",
+    "tied",
+    "attention",
+    "encoder",
+} | {*("scaled-4d", "lstm", "gru-cell", "slopes", "fills-zeros", "fills-view", "TwoStates", "Recurrent")}
+"""Networks that are also learned in the first order."""
 
 WAYS = [
     (name, order, tasks)
     for name in (*CASES, *ONCE_WRONG)
     for order, tasks in (("second", 1), ("second", 3), ("first", 1))
+    # Functionalised without a map, PyTorch fails at the derivative of irfft: refused, see the last test
+    if not (name == "frequencies" and tasks == 1)
     # PyTorch has no second derivative of it
     if not (name == "embedding-bag" and order == "second")
-    # Writes in place are the same in both orders: one way of them stands for all
-    if not (name.startswith("fills-") and order == "first" and name != "fills-zeros")
+    # What is computed in the first order is a part of the second: some ways of them stand for all
+    if order == "second" or name in FIRST_TOO
 ]
 
 
-def engine_of(name: str, loss: str, order: str) -> Engine:
+def engine_of(name: str, loss: str, order: str, dtype: str = "float64") -> tuple[Brain, Engine]:
     """The engine that the daemon would run."""
-    settings = ["model.factory=tests.models.table:build", f"model.args.name={name}", f"model.loss={loss}"]
-    settings += ["model.dtype=float64", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
+    settings = [f"model.factory={FACTORY}", f"model.args.name={name}", f"model.loss={loss}"]
+    settings += [f"model.dtype={dtype}", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
     brain, store = build_brain(load_config(None, settings, {})), MemoryStore()
     begun = restore(brain, store)
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
-    return Engine(
-        brain.network, brain.steps, begun.state, begun.progress, Memories(store.get_many, empty, 100)
-    )
+    memories = Memories(store.get_many, empty, 100)
+    return brain, Engine(brain.network, brain.steps, begun.state, begun.progress, memories)
 
 
 def plain_of(name: str, order: str) -> Plain:
@@ -75,10 +95,12 @@ def tensors(examples: tuple[Array, Array]) -> Set:
 
 
 @pytest.mark.parametrize(("name", "order", "tasks"), WAYS)
-def test_the_engine_learns_what_plain_pytorch_learns(name: str, order: str, tasks: int) -> None:
-    """Weights, memories, and all that is told of returning tasks, under momentum."""
+def test_the_engine_learns_what_plain_pytorch_learns(
+    name: str, order: str, tasks: int, tmp_path: Path
+) -> None:
+    """Weights, memories, and all that is told of returning tasks, under momentum; and what is exported."""
     case = case_of(name)
-    engine, plain = engine_of(name, case.loss, order), plain_of(name, order)
+    (brain, engine), plain = engine_of(name, case.loss, order), plain_of(name, order)
     first, draws = engine.state.params, np.random.default_rng(3)
     torch.testing.assert_close(plain.w, first, rtol=0, atol=0)
     for visit in VISITS[tasks]:
@@ -94,3 +116,29 @@ def test_the_engine_learns_what_plain_pytorch_learns(name: str, order: str, task
     assert (engine.state.params - first).abs().max() > 1e-4
     for task, memory in plain.memories.items():
         torch.testing.assert_close(engine.memories.get(task).memory, memory, rtol=0, atol=1e-9)
+    if (tasks, order) == (1, EXPORTED.get(name, "second")):
+        x = torch.from_numpy(draw(case, draws, 3)[0])
+        path = exported(brain, engine, tmp_path)
+        assert_predicts_as(brain.network, engine, path, FACTORY, {"name": name}, x)
+
+
+def test_a_recurrent_layer_is_learned_in_float32() -> None:
+    """There PyTorch has a fused LSTM without the derivatives that are needed."""
+    case = case_of("lstm")
+    (_, engine), plain = engine_of("lstm", case.loss, "second", "float32"), plain_of("lstm", "second")
+    first, draws = engine.state.params, np.random.default_rng(3)
+    support, query = draw(case, draws, 4), draw(case, draws, 3)
+    events = [TaskEvent("a", episode_of(*support, *query), 0)]
+    engine.keep(engine.step(events, engine.load(events)))
+    plain.step([("a", tensors(support), tensors(query))])
+    torch.testing.assert_close(engine.state.params.double(), plain.w, rtol=0, atol=1e-6)
+    assert (engine.state.params - first).abs().max() > 1e-3
+
+
+def test_an_inverse_transform_alone_is_refused_not_learned_wrongly() -> None:
+    """A limit: one task's derivative of `irfft` fails in PyTorch's pass; the daemon stops."""
+    case = case_of("frequencies")
+    (_, engine), draws = engine_of("frequencies", case.loss, "second"), np.random.default_rng(3)
+    events = [TaskEvent("a", episode_of(*draw(case, draws, 4), *draw(case, draws, 3)), 0)]
+    with pytest.raises(ConfigError, match="RuntimeError: The size of tensor"):
+        engine.step(events, engine.load(events))

@@ -1,8 +1,12 @@
 """Small networks written by hand, in the ways in which users fill tensors and walk over sequences."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Pair = tuple[Tensor, Tensor]
 
 
 class Calls(nn.Module):
@@ -113,63 +117,167 @@ class Fills(nn.Module):
 
 def fill(way: str, h: Tensor) -> tuple[Tensor, Tensor]:
     """Two different tensors (n, 3) from (n, length, 3)."""
-    shape, kind = (len(h), 3), h.dtype
-    match way:
-        case "zeros":
-            a, b = torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=kind)
-        case "like":
-            a, b = torch.zeros_like(h[:, 0]), torch.ones_like(h[:, 0])
-        case "clone":
-            a, b = h[:, 0].clone(), h[:, 0].clone()
-        case "full":
-            a, b = torch.full(shape, 0.5, dtype=kind), torch.full(shape, 0.5, dtype=kind)
-        case "new":
-            a, b = h.new_zeros(shape), h.new_zeros(shape)
-        case "empty":
-            a, b = torch.empty(shape, dtype=kind), torch.empty(shape, dtype=kind)
-            a.fill_(0.25)
-            b.zero_()
-        case "arange":
-            a = torch.arange(3, dtype=kind).repeat(len(h), 1)
-            b = torch.arange(3, dtype=kind).repeat(len(h), 1)
-        case "tensor":
-            a = torch.tensor([0.1, 0.2, 0.3], dtype=kind).expand(shape).clone()
-            b = torch.tensor([0.1, 0.2, 0.3], dtype=kind).expand(shape).clone()
-        case "view":
-            both = torch.zeros(len(h), 6, dtype=kind)
-            a, b = both[:, :3], both[:, 3:]
-        case "index":
-            a, b = torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=kind)
-            a[:, torch.tensor([2, 0])] = h[:, 0, :2]
-            b[:, 1] = h[:, 1, 0]
-        case "copy":
-            a, b = torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=kind)
-            a.copy_(h[:, 0])
-            b[:, :2].copy_(h[:, 1, 1:])
-        case "masked":
-            a, b = h[:, 0].clone(), h[:, 0].clone()
-            a.masked_fill_(a > 0, 0.5)
-            b[b < 0] = 0.1
-        case "out":
-            a, b = torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=kind)
-            a, b = a + h[:, 0].detach(), b
-            a.cumsum_(1)
-        case "scatter":
-            a, b = torch.zeros(shape, dtype=kind), torch.zeros(shape, dtype=kind)
-            a.scatter_add_(1, torch.tensor([[0, 0, 1]]).expand(len(h), -1), h[:, 0])
-            b.index_add_(1, torch.tensor([2, 2, 0]), h[:, 1])
-        case "list":
-            states = [torch.zeros(shape, dtype=kind) for _ in range(2)]
-            states[0] += h[:, 0]
-            a, b = states
-        case "detached":
-            with torch.no_grad():
-                a = functional.normalize(h[:, 0], dim=1).clone()
-            b = h[:, 0].detach().clone()
+    a, b = {**MADE, **WRITTEN}[way](h)
     for t in range(h.shape[1]):
         a += h[:, t]
         b += 0.1 * h[:, t]
     return a, b
+
+
+def twice(make: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Pair]:
+    """Two tensors that are made alike."""
+    return lambda h: (make(h), make(h))
+
+
+def zeros(h: Tensor) -> Tensor:
+    """A row of zeros an example."""
+    return torch.zeros((len(h), 3), dtype=h.dtype)
+
+
+def emptied(h: Tensor) -> Pair:
+    """Uninitialised tensors, then filled."""
+    a, b = (torch.empty((len(h), 3), dtype=h.dtype) for _ in range(2))
+    return a.fill_(0.25), b.zero_()
+
+
+def viewed(h: Tensor) -> Pair:
+    """Two views of one tensor."""
+    both = torch.cat([h[:, 0], h[:, 1]], 1)
+    return both[:, :3], both[:, 3:]
+
+
+MADE: dict[str, Callable[[Tensor], Pair]] = {
+    "zeros": twice(zeros),
+    "like": lambda h: (torch.zeros_like(h[:, 0]), torch.ones_like(h[:, 0])),
+    "clone": twice(lambda h: h[:, 0].clone()),
+    "full": twice(lambda h: torch.full((len(h), 3), 0.5, dtype=h.dtype)),
+    "new": twice(lambda h: h.new_zeros(len(h), 3)),
+    "empty": emptied,
+    "arange": twice(lambda h: torch.arange(3, dtype=h.dtype).repeat(len(h), 1)),
+    "tensor": twice(lambda h: torch.tensor([0.1, 0.2, 0.3], dtype=h.dtype).expand(len(h), 3).clone()),
+    "view": viewed,
+    "detached": lambda h: (functional.normalize(h[:, 0].detach(), dim=1), h[:, 0].detach().clone()),
+}
+"""How two tensors are made that are then added to."""
+
+
+def indexed(h: Tensor) -> Pair:
+    """Written by index."""
+    a, b = zeros(h), zeros(h)
+    a[:, torch.tensor([2, 0])] = h[:, 0, :2]
+    b[:, 1] = h[:, 1, 0]
+    return a, b
+
+
+def copied(h: Tensor) -> Pair:
+    """Copied into, whole and in part."""
+    a, b = zeros(h), zeros(h)
+    a.copy_(h[:, 0])
+    b[:, :2].copy_(h[:, 1, 1:])
+    return a, b
+
+
+def masked(h: Tensor) -> Pair:
+    """Written where a mask is true."""
+    a, b = h[:, 0].clone(), h[:, 0].clone()
+    a.masked_fill_(a > 0, 0.5)
+    b[b < 0] = 0.1
+    return a, b
+
+
+def given(h: Tensor) -> Pair:
+    """Results written into tensors by `out=`."""
+    a, b = zeros(h), zeros(h)
+    with torch.no_grad():
+        torch.cumsum(h[:, 0], 1, out=a)
+        torch.mul(h[:, 0], 2.0, out=b)
+    return a, b
+
+
+def summed(h: Tensor) -> Pair:
+    """Sums along an axis, in place."""
+    a, b = h[:, 0].clone(), zeros(h)
+    a.cumsum_(1)
+    b.addcmul_(h[:, 0], h[:, 1])
+    return a, b
+
+
+def scattered(h: Tensor) -> Pair:
+    """Scattered over columns."""
+    a, b = zeros(h), zeros(h)
+    a.scatter_add_(1, torch.tensor([[0, 0, 1]]).expand(len(h), -1), h[:, 0])
+    b.index_add_(1, torch.tensor([2, 2, 0]), h[:, 1])
+    return a, b
+
+
+def listed(h: Tensor) -> Pair:
+    """Held in a list."""
+    states = [zeros(h) for _ in range(2)]
+    states[0] += h[:, 0]
+    return states[0], states[1]
+
+
+WRITTEN: dict[str, Callable[[Tensor], Pair]] = {
+    "index": indexed,
+    "copy": copied,
+    "masked": masked,
+    "out": given,
+    "sums": summed,
+    "scatter": scattered,
+    "list": listed,
+}
+"""Ways of writing in place."""
+
+
+class Between(Calls):
+    """A function of the user between two layers."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(3)
+        self.function = function
+
+    def middle(self, h: Tensor) -> Tensor:
+        """(n, 4) -> (n, 4)."""
+        return self.function(h)
+
+
+class Slopes(nn.Module):
+    """A network that also tells its own derivative by its input, as those of differential equations do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3) -> (n, 1)."""
+        slopes = torch.func.grad(lambda at: self.net(at).sum())(x)
+        prediction: Tensor = self.net(x) + slopes.sum(1, keepdim=True)
+        return prediction
+
+
+def by_frequency(h: Tensor) -> Tensor:
+    """Through complex numbers and back."""
+    waves = torch.fft.rfft(h, dim=1)
+    back: Tensor = torch.fft.irfft(waves * torch.exp(1j * waves.abs()), n=4, dim=1)
+    return back
+
+
+def solved(h: Tensor) -> Tensor:
+    """A linear system of the hidden numbers."""
+    matrix = 3 * torch.eye(4, dtype=h.dtype) + h.T @ h
+    solution: Tensor = torch.linalg.solve(matrix, h.T).T
+    return solution
+
+
+def picked(h: Tensor) -> Tensor:
+    """Sorted, and weighed by the largest."""
+    return h.sort(1).values * h.gather(1, h.argmax(1, keepdim=True))
+
+
+def by_index(h: Tensor) -> Tensor:
+    """Products over named axes, of each example alone."""
+    products: Tensor = torch.func.vmap(lambda row: torch.einsum("i,j,j->i", row, row, row))(h)
+    return products
 
 
 class Tokens(nn.Module):

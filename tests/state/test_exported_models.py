@@ -3,7 +3,7 @@
 `CASES` may be any list: factory by import path, its arguments, how x is made, the loss.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from streammeta.models.constants import constants_of, pack_constants, unpack_con
 from streammeta.models.loading import load_callable
 from streammeta.models.network import Network
 from streammeta.models.placement import moved
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.state import export
 from streammeta.state.checkpoint import Checkpoint, pack, unpack
 from streammeta.state.lmdb_store import LmdbStore
@@ -181,8 +181,8 @@ def labels(case: Case, draws: np.random.Generator) -> Array:
     return draws.integers(0, 11, size=5) if case.loss == "cross_entropy" else draws.normal(size=(5, 1))
 
 
-def learned(case: Case, dtype: str, folder: Path) -> tuple[Network, Checkpoint, Engine]:
-    """The real engine after four events of two tasks, and its state in a store on the disk."""
+def learned(case: Case, dtype: str) -> tuple[Brain, Engine]:
+    """The real engine after four events of two tasks."""
     config = Config.model_validate(
         {
             "model": {"factory": case.factory, "args": case.args, "loss": case.loss, "dtype": dtype},
@@ -197,6 +197,12 @@ def learned(case: Case, dtype: str, folder: Path) -> tuple[Network, Checkpoint, 
     for task in ("a", "b", "a", "b"):
         sets = (case.x(draws), labels(case, draws), case.x(draws), labels(case, draws))
         learn(engine, TaskEvent(task, episode_of(*sets), 0))
+    assert engine.progress.events == 4
+    return brain, engine
+
+
+def exported(brain: Brain, engine: Engine, folder: Path) -> Path:
+    """The file that is exported of tasks a and b; written twice, it holds the same bytes."""
     constants = constants_of(brain.network.module)
     checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, {0: 4}, {})
     rows = engine.memories.dirty().rows(engine.params_of)
@@ -207,23 +213,17 @@ def learned(case: Case, dtype: str, folder: Path) -> tuple[Network, Checkpoint, 
         assert meta is not None
         memory = {task: row.memory for task, row in rows.items() if row is not None}
         params_of = brain.learner.task_params
-        exported = export.Exported(unpack(meta), kept, ["a", "b"], memory.__getitem__, params_of)
+        content = export.Exported(unpack(meta), kept, ["a", "b"], memory.__getitem__, params_of)
         for name in ("one.safetensors", "two.safetensors"):
-            export.write(folder / name, exported)
+            export.write(folder / name, content)
     assert (folder / "one.safetensors").read_bytes() == (folder / "two.safetensors").read_bytes()
-    return brain.network, checkpoint, engine
+    return folder / "one.safetensors"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", CASES)
-def test_an_export_is_the_model(name: str, dtype: str, tmp_path: Path) -> None:
-    """Loaded strictly, by plain PyTorch and by `load_export`: the predictions of the state."""
-    case = CASES[name]
-    network, checkpoint, engine = learned(case, dtype, tmp_path)
-    path, x = (
-        tmp_path / "one.safetensors",
-        torch.from_numpy(network.x_numbers(case.x(np.random.default_rng(2)))),
-    )
+def assert_predicts_as(
+    network: Network, engine: Engine, path: Path, factory: str, args: Mapping[str, Any], x: Tensor
+) -> None:
+    """Loaded strictly, by plain PyTorch and by `load_export`: the predictions of the state and both tasks."""
     found = load_file(path)
     own = {
         None: engine.state.params,
@@ -231,20 +231,28 @@ def test_an_export_is_the_model(name: str, dtype: str, tmp_path: Path) -> None:
         "b": engine.memories.get("b").memory,
     }
     assert not torch.equal(own["a"], own["b"])
-    predictions, tight = [], 1e-12 if dtype == "float64" else 1e-5
+    predictions, tight = [], 1e-12 if network.dtype == torch.float64 else 1e-5
     for task, params in own.items():
         wanted = network.predict(params, x)
         prefix = "meta/" if task is None else f"task/{task}/"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            plain = moved(load_callable(case.factory, "")(**case.args), network.dtype, network.device)
+            plain = moved(load_callable(factory, "")(**args), network.dtype, network.device)
         plain.load_state_dict(
             {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)},
             strict=True,
         )
-        loaded = streammeta.load_export(path, case.factory, task)
-        for module in (plain, loaded):
+        for module in (plain, streammeta.load_export(path, factory, task)):
             torch.testing.assert_close(module(x).detach(), wanted.detach(), rtol=tight, atol=tight)
         predictions.append(wanted)
     assert not torch.equal(predictions[0], predictions[1])
-    assert checkpoint.progress.events == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CASES)
+def test_an_export_is_the_model(name: str, dtype: str, tmp_path: Path) -> None:
+    """Loaded strictly, by plain PyTorch and by `load_export`: the predictions of the state."""
+    case = CASES[name]
+    brain, engine = learned(case, dtype)
+    x = torch.from_numpy(brain.network.x_numbers(case.x(np.random.default_rng(2))))
+    assert_predicts_as(brain.network, engine, exported(brain, engine, tmp_path), case.factory, case.args, x)
