@@ -128,8 +128,7 @@ def test_a_recurrent_layer_is_learned_in_float32() -> None:
     (_, engine), plain = engine_of("lstm", case.loss, "second", "float32"), plain_of("lstm", "second")
     first, draws = engine.state.params, np.random.default_rng(3)
     support, query = draw(case, draws, 4), draw(case, draws, 3)
-    events = [TaskEvent("a", episode_of(*support, *query), 0)]
-    engine.keep(engine.step(events, engine.load(events)))
+    learn(engine, TaskEvent("a", episode_of(*support, *query), 0))
     plain.step([("a", tensors(support), tensors(query))])
     torch.testing.assert_close(engine.state.params.double(), plain.w, rtol=0, atol=1e-6)
     assert (engine.state.params - first).abs().max() > 1e-3
@@ -139,6 +138,6 @@ def test_an_inverse_transform_alone_is_refused_not_learned_wrongly() -> None:
     """A limit: one task's derivative of `irfft` fails in PyTorch's pass; the daemon stops."""
     case = case_of("frequencies")
     (_, engine), draws = engine_of("frequencies", case.loss, "second"), np.random.default_rng(3)
-    events = [TaskEvent("a", episode_of(*draw(case, draws, 4), *draw(case, draws, 3)), 0)]
+    event = TaskEvent("a", episode_of(*draw(case, draws, 4), *draw(case, draws, 3)), 0)
     with pytest.raises(ConfigError, match="RuntimeError: The size of tensor"):
-        engine.step(events, engine.load(events))
+        learn(engine, event)
