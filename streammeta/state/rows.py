@@ -4,6 +4,7 @@ Both sides of the format live here; a change of either is a new layout number in
 """
 
 import struct
+from collections.abc import Iterable
 from dataclasses import replace
 
 from streammeta.errors import StateError
@@ -96,6 +97,11 @@ def unpack_stats(packed: bytes) -> TaskStats:
 def _two(window: Blocks) -> Blocks:
     """The window's blocks, those that it does not have with a count of 0."""
     return (*window, *[(0.0, 0)] * (2 - len(window)))
+
+
+def companions(present: Iterable[bool]) -> bytes:
+    """One byte: bit n says whether the task is in the n-th sub-database behind `stats`."""
+    return bytes([sum(there << number for number, there in enumerate(present))])
 
 
 def pack_waiting(waiting: Waiting) -> bytes:

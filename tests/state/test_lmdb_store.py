@@ -191,7 +191,7 @@ def later_layout(directory: Path) -> None:
     with lmdb.open(str(directory), max_dbs=3) as env:
         databases = env.open_db(b"meta")
         with env.begin(write=True) as txn:
-            txn.put(b"layout", b"streammeta 2", db=databases)
+            txn.put(b"layout", b"streammeta 3", db=databases)
 
 
 def cut_short(directory: Path) -> None:
@@ -227,7 +227,7 @@ def test_any_cut_of_a_small_state_is_told(tmp_path: Path) -> None:
     [
         (text_file, r"data\.mdb is damaged .*; restore a copy"),
         (foreign, r"data\.mdb was not written by streammeta .*; name another directory"),
-        (later_layout, r"its layout is b'streammeta 2', this version reads b'streammeta 1'; use the"),
+        (later_layout, r"its layout is b'streammeta 3', this version reads b'streammeta 2'; use the"),
         (cut_short, r"data\.mdb is cut short \([\d,]+ bytes, at least [\d,]+ belong to it\); restore a copy"),
     ],
 )
