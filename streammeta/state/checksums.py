@@ -19,7 +19,7 @@ from streammeta.state.rows import RESTORE
 
 _SEAL = struct.Struct("<I")
 _MARK = struct.Struct("<7Q")
-_MODULUS = 1 << 64
+MODULUS = 1 << 64
 
 
 def seal_of(database: str, key: bytes, value: bytes) -> int:
@@ -93,11 +93,11 @@ class Mark(NamedTuple):
         """
         if len(packed) != _MARK.size:
             raise StateError(
-                f"the state is damaged: a commit mark of {len(packed)} bytes where {_MARK.size} belong; {RESTORE}"
+                f"the state is damaged: a commit mark of {len(packed)} bytes, not {_MARK.size}; {RESTORE}"
             )
         return cls(*_MARK.unpack(packed))
 
 
 def moved(total: int, before: int, after: int) -> int:
     """The sum once a value with the one checksum was replaced by one with the other; 0 stands for none."""
-    return (total - before + after) % _MODULUS
+    return (total - before + after) % MODULUS

@@ -9,9 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from streammeta.errors import StateError
 from streammeta.state.environment import DATA, Databases, explained, failed, open_environment, sync_entries
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.residency import MappedFile
@@ -49,19 +47,25 @@ class LmdbStore:
         Raises:
             StateError: there is no state, or it cannot be copied.
         """
+        store = LmdbStore(origin, readonly=True)
+        try:
+            store.copy_to(target)
+        finally:
+            store.close()
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the last commit to a new directory, while any thread reads or commits; as `copy`."""
         unfinished = target.with_name(target.name + ".new")
-        env, _ = open_environment(origin, readonly=True)
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            with explained(origin):
-                env.copy(str(unfinished))
+            unfinished.mkdir(mode=0o700, parents=True)
+            with explained(self._directory):
+                self._env.copy(str(unfinished))
+            (unfinished / DATA).chmod(0o600)
             unfinished.rename(target)
             sync_entries(target)
         except OSError as error:
             raise failed(target, error) from error
-        finally:
-            env.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:

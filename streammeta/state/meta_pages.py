@@ -1,10 +1,10 @@
 """The two meta pages of LMDB's data file, looked through before LMDB maps it.
 
-Each commit writes one of them, in turn; a reader takes the later. So they are always of two commits in a row: a
-damaged number would make an older commit win in silence. Little-endian, LMDB 0.9, 64 bits:
+Each commit writes one of them, in turn; a reader takes the later. So they are always of two commits in a row:
+a damaged number would make an older commit win in silence. Little-endian, LMDB 0.9, 64 bits:
 
-    meta  u64 number, u16 -, u16 flags, u32 -, u32 magic, u32 version, u64 -, u64 map size, tree of free pages,
-          main tree, u64 last page, u64 transaction
+    meta  u64 number, u16 -, u16 flags, u32 -, u32 magic, u32 version, u64 -, u64 map size, tree of free
+          pages, main tree, u64 last page, u64 transaction
     tree  u32 page size or 0, u16 flags, u16 depth, u64 branches, leaves, overflow pages, entries, root
 """
 
@@ -97,7 +97,7 @@ def read_metas(path: Path) -> list[MetaPage]:
                 raise Damage(f"pages of {page_bytes:,} bytes")
             pages = [begin, os.pread(file.fileno(), _META_BYTES, page_bytes)]
         try:
-            return _agreeing(pages, page_bytes)
+            return _agreeing(pages)
         except Damage:
             if not left:
                 raise
@@ -109,7 +109,7 @@ def _second_is_meta(file: int) -> bool:
     return any(len(page) == _META.size and _META.unpack(page)[0] == MAGIC for page in seconds)
 
 
-def _agreeing(pages: list[bytes], page_bytes: int) -> list[MetaPage]:
+def _agreeing(pages: list[bytes]) -> list[MetaPage]:
     metas = []
     for number, page in enumerate(pages):
         if len(page) < _META_BYTES:
@@ -118,8 +118,8 @@ def _agreeing(pages: list[bytes], page_bytes: int) -> list[MetaPage]:
         own, _, flags = struct.unpack_from("<QHH", page)
         if (magic, version, own, flags) != (MAGIC, 1, number, 8):
             raise Damage(f"meta page {number} is not one")
-        trees = [Tree(*TREE.unpack_from(page, _META.size + n * TREE.size)) for n in (0, 1)]
-        metas.append(MetaPage(*trees, *_TAIL.unpack_from(page, _META.size + 2 * TREE.size)))
+        free, main = (Tree(*TREE.unpack_from(page, _META.size + n * TREE.size)) for n in (0, 1))
+        metas.append(MetaPage(free, main, *_TAIL.unpack_from(page, _META.size + 2 * TREE.size)))
     first, second = metas
     shape = (first.free.page_bytes, first.free.flags, first.main.flags)
     if shape != (second.free.page_bytes, second.free.flags, second.main.flags) or first.main.flags:

@@ -1,12 +1,12 @@
 """The pages of LMDB's data file, looked through before LMDB follows them.
 
 LMDB trusts its pages: a damaged pointer, offset or size ends in a bus error, or reads what was never written.
-Looked through is every branch and leaf page of a commit: each says its own number and kind, its nodes lie within
-it, its children within the file, no page is met twice or listed as free, and trees have the depth and the entries
-that they are said to have. Values are the checksums' matter. Little-endian, LMDB 0.9, 64 bits:
+Looked through is every branch and leaf page of a commit: each says its own number and kind, its nodes lie
+within it, its children within the file, no page is met twice or listed as free, and trees have the depth and
+the entries that they are said to have. Values are the checksums' matter. Little-endian, LMDB 0.9, 64 bits:
 
     page  u64 number, u16 -, u16 flags, u16 lower, u16 upper (overflow: u32 pages), u16 offset per node
-    node  u32 size of value, u16 flags, u16 size of key, key, value; of a branch: u48 child, u16 size of key, key
+    node  u32 size of value, u16 flags, u16 size of key, key, value; of a branch: u48 child, u16 size, key
 """
 
 import mmap
@@ -43,13 +43,14 @@ def check_pages(path: Path, transaction: int, *, values: bool = False) -> None:
     try:
         meta = next((meta for meta in read_metas(path) if meta.transaction == transaction), None)
         if meta is None:
-            raise Damage(f"no meta page of commit {transaction}")
+            raise damaged(path, f"no meta page of commit {transaction}")
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         _Look(mapped, meta, values=values).through()
     except Foreign as damage:
         raise StateError(
-            f"state {path.parent}: {path.name} was not written by streammeta ({damage}); name another directory"
+            f"state {path.parent}: {path.name} was not written by streammeta ({damage}); "
+            "name another directory"
         ) from None
     except Damage as damage:
         raise damaged(path, damage) from None
@@ -184,7 +185,7 @@ class _Look:
         return trees
 
     def _free_pages(self, nodes: "_Nodes") -> Numbers:
-        """The pages that may be written over: a count and so many numbers, falling, by the commit that freed them."""
+        """The pages that may be written over: a count and so many numbers, falling, per commit that freed."""
         lists = []
         for number in range(len(nodes.at)):
             key, value = nodes.key_and_value(number)
@@ -230,7 +231,8 @@ class _Nodes(NamedTuple):
         """The first bytes of the chosen values as one u64 each."""
         begin = (self.at + 8 + self.key_bytes)[chosen]
         columns = begin[:, None] + np.arange(size)
-        return self.pages[self.page[chosen][:, None], columns].copy().view("<i8")
+        first: Numbers = self.pages[self.page[chosen][:, None], columns].copy().view("<i8")
+        return first
 
     def key_and_value(self, number: int) -> tuple[bytes, bytes]:
         """One leaf node."""

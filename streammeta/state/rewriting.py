@@ -35,7 +35,7 @@ class SealedWriter:
         self._sums = [mark.whole, mark.rows]
 
     def put(self, number: int, key: bytes, value: bytes | None, *, replaced: bool = True) -> None:
-        """Put a value into the sub-database of this number; None deletes. `replaced`: the former is sealed."""
+        """Put a value into the sub-database of this number, None to delete; `replaced`: it has seals."""
         database = self._databases[number]
         before = seal_in(self._txn.get(key, db=database)) if replaced else 0
         after = 0
@@ -49,9 +49,11 @@ class SealedWriter:
 
     def finish(self) -> None:
         """Write the mark."""
-        counts = (self._txn.stat(database)["entries"] for database in self._databases[1:])
+        stats, memories, buffers, waiting = (
+            self._txn.stat(database)["entries"] for database in self._databases[1:]
+        )
         whole, rows = self._sums
-        mark = Mark(self._txn.id(), *counts, rows=rows, whole=whole)
+        mark = Mark(self._txn.id(), stats, memories, buffers, waiting, rows, whole)
         self._txn.put(_MARK, sealed("meta", _MARK, mark.pack()), db=self._databases.meta)
 
 
@@ -73,7 +75,7 @@ def rewrite(env: lmdb.Environment, data: Path, databases: "Databases", layout: b
 
 
 def _new_value(txn: "lmdb.Transaction[memoryview]", databases: "Databases", number: int, key: bytes) -> bytes:
-    value = bytes(txn.get(key, db=databases[number]))
+    value = bytes(txn.get(key, b"", db=databases[number]))
     if number != 1:
         return value
     return value + companions(txn.get(key, db=database) is not None for database in databases[2:])

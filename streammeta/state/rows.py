@@ -13,7 +13,7 @@ from streammeta.state.store import Blocks, TaskStats, Waiting
 MAX_TASK_ID_BYTES = 256
 """Longest task id in UTF-8, as the codec admits it."""
 
-RESTORE = "restore a copy, or start a new state in an empty directory"
+RESTORE = "restore a copy (`streammeta checkpoint restore`), or start a new state in an empty directory"
 """The remedy for a damaged state."""
 
 _WAITING = struct.Struct("<QQ")  # task, half

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
-from streammeta.state.checksums import Mark, seal_in, unsealed
+from streammeta.state.checksums import MODULUS, Mark, seal_in, unsealed
 from streammeta.state.environment import LAYOUT, Databases, entries_of
 from streammeta.state.rewriting import NAMES
 from streammeta.state.rows import RESTORE, companions, task_key, unpack_stats, unpack_waiting
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import lmdb
 
 _STATS = 1
-_MODULUS = 1 << 64
 
 
 class LmdbSnapshot:
@@ -86,10 +85,8 @@ class LmdbSnapshot:
                     unsealed(name, key, stored)
                     sums[number > 0] += seal_in(stored)
                     entries += 1
-        here = Mark(
-            self._txn.id(), *entries_of(self._txn, self._databases), sums[1] % _MODULUS, sums[0] % _MODULUS
-        )
-        if here != mark:
+        here = (self._txn.id(), *entries_of(self._txn, self._databases), sums[1] % MODULUS, sums[0] % MODULUS)
+        if here != tuple(mark):
             raise StateError(
                 f"the state is damaged: values of another commit are in commit {mark.transaction:,} "
                 f"({entries:,} are there, each sound by itself); {RESTORE}"

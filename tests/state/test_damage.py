@@ -20,7 +20,7 @@ import pytest
 from streammeta.cli.state import opened
 from streammeta.errors import StateError
 from streammeta.state.checkpoint import pack, unpack
-from streammeta.state.checksums import sealed
+from streammeta.state.checksums import Mark, sealed
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.rows import pack_stats
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
@@ -114,8 +114,8 @@ def in_child(work: Callable[[], Content]) -> Content | str:
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
         return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    outcome = pickle.loads(packed)  # noqa: S301 (what our child wrote)
-    return outcome  # type: ignore[no-any-return]  # either of the two, as the child made it
+    found: Content | str = pickle.loads(packed)  # noqa: S301 (what our child wrote)
+    return found
 
 
 def flip(data: bytearray, draws: random.Random) -> None:
@@ -191,3 +191,104 @@ def test_no_damage_is_silent(sound: Path, tmp_path: Path) -> None:
                 )
     assert not wrong
     assert len(told) == len(set(DAMAGES))
+
+
+def rewritten(directory: Path, change: Callable[[Any, dict[str, Any]], None]) -> None:
+    """Change what is stored behind the store's back, and the number in the mark, as lost writes would."""
+    with lmdb.open(str(directory / "lmdb"), max_dbs=5) as env:
+        named = {name: env.open_db(name.encode()) for name in ("meta", "stats", "memories", "waiting")}
+        with env.begin(write=True) as txn:
+            change(txn, named)
+            mark = Mark.unpack(txn.get(b"commit", db=named["meta"])[:-4])
+            again = mark._replace(transaction=txn.id())
+            txn.put(b"commit", sealed("meta", b"commit", again.pack()), db=named["meta"])
+
+
+def test_swapped_values_are_told(sound: Path, tmp_path: Path) -> None:
+    """Each value is sound by itself, but not in the place of another task's or of another kind."""
+    copy = Path(shutil.copytree(sound, tmp_path / "copy"))
+
+    def swap_tasks(txn: Any, named: dict[str, Any]) -> None:
+        one, other = (txn.get(task.encode(), db=named["memories"]) for task in TASKS[3:9:3])
+        txn.put(TASKS[3].encode(), other, db=named["memories"])
+        txn.put(TASKS[6].encode(), one, db=named["memories"])
+
+    rewritten(copy, swap_tasks)
+    with closing(LmdbStore(copy / "lmdb", readonly=True)) as store:
+        for task in (TASKS[3], TASKS[6]):
+            with pytest.raises(StateError, match=f"memories of task '{task}' fails its checksum"):
+                store.get(task)
+        assert store.get(TASKS[9]) is not None
+
+
+def test_a_row_of_an_older_commit_is_told(sound: Path, tmp_path: Path) -> None:
+    """A disk that lost a write gives a sound older value: the sums of the commit's checksums tell it."""
+    copy = Path(shutil.copytree(sound, tmp_path / "copy"))
+    stale = sealed("memories", TASKS[0].encode(), b"older")
+    rewritten(copy, lambda txn, named: txn.put(TASKS[0].encode(), stale, db=named["memories"]))
+    with (
+        closing(LmdbStore(copy / "lmdb", readonly=True)) as store,
+        store.snapshot() as snapshot,
+        pytest.raises(StateError, match="values of another commit"),
+    ):
+        snapshot.verify()
+
+
+@pytest.mark.parametrize("part", ["memories", "waiting", "stats"])
+def test_a_lost_part_of_a_task_is_told(part: str, sound: Path, tmp_path: Path) -> None:
+    """A task whose memory or expiry is gone is no task without one; one that is gone is no unknown task."""
+    copy = Path(shutil.copytree(sound, tmp_path / "copy"))
+    rewritten(copy, lambda txn, named: txn.delete(TASKS[5].encode(), db=named[part]))
+    with pytest.raises(StateError, match="entries at commit"):
+        LmdbStore(copy / "lmdb", readonly=True)
+
+
+def test_an_older_meta_page_does_not_win(sound: Path, tmp_path: Path) -> None:
+    """With the number of the last commit damaged, LMDB would take the one before it, in silence."""
+    copy = Path(shutil.copytree(sound, tmp_path / "copy"))
+    data = copy / "lmdb" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    at = [page * PAGE + 16 + 4 + 4 + 8 + 8 + 96 + 8 for page in (0, 1)]
+    numbers = [struct.unpack_from("<Q", content, place)[0] for place in at]
+    last = at[numbers.index(max(numbers))]
+    struct.pack_into("<Q", content, last, max(numbers) - 4)
+    data.write_bytes(content)
+    with pytest.raises(StateError, match="meta pages are of commits"):
+        LmdbStore(copy / "lmdb", readonly=True)
+
+
+def as_layout_1(sound: Path, target: Path) -> None:
+    """The same state as the former version wrote it."""
+    with closing(LmdbStore(sound / "lmdb", readonly=True)) as store:
+        target.mkdir()
+        names = ("meta", "stats", "memories", "buffers", "waiting")
+        with lmdb.open(str(target), map_size=1 << 30, max_dbs=5) as env:
+            named = {name: env.open_db(name.encode()) for name in names}
+            with store.snapshot() as snapshot, env.begin(write=True) as txn:
+                meta = snapshot.load()
+                assert meta is not None
+                whole = {"layout": b"streammeta 1", "constants": snapshot.constants()}
+                whole |= {"tensors": meta.tensors, "document": meta.document, "history": meta.history}
+                for name, value in whole.items():
+                    txn.put(name.encode(), value, db=named["meta"])
+                for task in TASKS:
+                    found, key = snapshot.get(task), task.encode()
+                    assert found is not None
+                    txn.put(key, pack_stats(found.stats), db=named["stats"])
+                    txn.put(key, found.memory, db=named["memories"])
+                    if found.buffer:
+                        txn.put(key, found.buffer, db=named["buffers"])
+                    if found.waiting:
+                        txn.put(key, struct.pack("<QQ", *found.waiting), db=named["waiting"])
+
+
+def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
+    """Readers read it as it is; the first writer seals it; what it then holds is the same."""
+    expected = read(sound, readonly=True)
+    (tmp_path / "old").mkdir()
+    as_layout_1(sound, tmp_path / "old" / "lmdb")
+    before = (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes()
+    assert read(tmp_path / "old", readonly=True) == expected
+    assert (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes() == before
+    assert in_child(lambda: read(tmp_path / "old", readonly=False)) == expected
+    assert read_and_write(tmp_path / "old") == read_and_write(Path(shutil.copytree(sound, tmp_path / "new")))

@@ -241,22 +241,6 @@ def test_unusable(tmp_path: Path, make: Callable[[Path], None], message: str, re
     assert (directory / "data.mdb").read_bytes() == before
 
 
-@pytest.mark.parametrize(("name", "message"), [("memories", "no memory"), ("stats", "of 3 bytes")])
-def test_damaged_row(tmp_path: Path, name: str, message: str) -> None:
-    """A task whose row is not whole is damage, not an unknown task."""
-    with closing(LmdbStore(tmp_path)) as store:
-        store.commit(META, {"a": TaskRow(TaskStats(), b"m")})
-    with lmdb.open(str(tmp_path), max_dbs=3) as env:
-        database = env.open_db(name.encode())
-        with env.begin(write=True, db=database) as txn:
-            txn.put(b"a", b"abc") if name == "stats" else txn.delete(b"a")
-    with (
-        closing(LmdbStore(tmp_path, readonly=True)) as store,
-        pytest.raises(StateError, match=message),
-    ):
-        store.get("a")
-
-
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     """A directory that cannot be made is named, with the remedy."""
     (tmp_path / "file").touch()
