@@ -58,8 +58,7 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(self.path / "lock", "state.dir")
-            if self._whole:
-                self._refuse_remains()
+            self._refuse_remains()
         except OSError as error:
             raise StateError(
                 f"state.dir = {str(self.path)!r}: {error.strerror}; name a directory on a local disk "
@@ -69,8 +68,11 @@ class StateDirectory:
 
     def _refuse_remains(self) -> None:
         """The order log is made after the store: without its store it tells of a state that was lost."""
+        if not self._whole:
+            return
         data = self.lmdb_path / "data.mdb"
         if self.order_log_path.exists() and not (data.exists() and data.stat().st_size):
+            self.__exit__(None, None, None)
             raise StateError(
                 f"state.dir = {str(self.path)!r}: {data} is gone or empty, and what is left belongs to it; "
                 "restore a copy (`streammeta checkpoint restore`), or begin anew in another one"
