@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 
 import lmdb
 
-from streammeta.state.checksums import Mark, moved, seal_in, sealed, unsealed
+from streammeta.state.checksums import NAMES, Mark, moved, seal_in, sealed, unsealed
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.rows import companions
 
 if TYPE_CHECKING:
     from streammeta.state.environment import Databases
 
-NAMES = ("meta", "stats", "memories", "buffers", "waiting")
 _MARK = b"commit"
 
 

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
-from streammeta.state.checksums import MODULUS, Mark, seal_in, unsealed
+from streammeta.state.checksums import MODULUS, NAMES, Mark, seal_in, unsealed
 from streammeta.state.environment import LAYOUT, Databases, entries_of
-from streammeta.state.rewriting import NAMES
 from streammeta.state.rows import RESTORE, companions, task_key, unpack_stats, unpack_waiting
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 

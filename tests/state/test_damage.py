@@ -199,7 +199,7 @@ def rewritten(directory: Path, change: Callable[[Any, dict[str, Any]], None]) ->
         named = {name: env.open_db(name.encode()) for name in ("meta", "stats", "memories", "waiting")}
         with env.begin(write=True) as txn:
             change(txn, named)
-            mark = Mark.unpack(txn.get(b"commit", db=named["meta"])[:-4])
+            mark = Mark.unpack(txn.get(b"commit", b"", db=named["meta"])[:-4])
             again = mark._replace(transaction=txn.id())
             txn.put(b"commit", sealed("meta", b"commit", again.pack()), db=named["meta"])
 
