@@ -1,6 +1,6 @@
 """Checksums of what the state holds: one per value, and a mark per commit.
 
-    sealed value = value, u32 CRC-32C of the sub-database's name, the key's length (by xor), the key and the value
+    sealed value = value, u32 CRC-32C of the name (xor the key's length), the key and the value
 
 The key belongs to it, so values that changed places are found too. CRC-32C finds every flipped bit and every
 burst of up to 32; of other damage one in 4 billion passes. 1 µs for 1 KB.

@@ -65,6 +65,7 @@ dir = "/var/lib/streammeta"
 cache_tasks = 10
 checkpoint_events = 20
 checkpoint_seconds = 0.5
+keep_checkpoints = 3
 
 [http]
 host = "0.0.0.0"
@@ -124,6 +125,7 @@ MEANING = {
         "cache_tasks": 10,
         "checkpoint_events": 20,
         "checkpoint_seconds": 0.5,
+        "keep_checkpoints": 3,
     },
     "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
     "log": {"level": "debug", "format": "json"},
@@ -178,6 +180,7 @@ DEFAULTS = {
         "cache_tasks": 100000,
         "checkpoint_events": 1000,
         "checkpoint_seconds": 5.0,
+        "keep_checkpoints": 0,
     },
     "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
     "log": {"level": "info", "format": "console"},
