@@ -47,6 +47,27 @@ class Cut:
     """An iteration was closed here although nothing in its records says so: by the clock, or at the end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From here on a step is computed by another executor, whose bits may differ in the last digits.
+
+    Attributes:
+        compiled: The name of the compiled step that takes over for the shapes that it was compiled for, 32
+            hexadecimal digits; empty: from here on all shapes are computed by the traced step again.
+    """
+
+    compiled: str = ""
+
+    @property
+    def executor(self) -> str:
+        """The executor that takes over, as people and recordings name it."""
+        return f"compiled:{self.compiled}" if self.compiled else "traced"
+
+
+OrderEntry = Run | Cut | Switch
+"""What the order log holds."""
+
+
 class Batch(NamedTuple, Generic[T]):
     """Labelled examples; the first axis of `x` and `y` counts them."""
 

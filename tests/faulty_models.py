@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import time
 from typing import Any
 
@@ -108,6 +109,16 @@ class Keeping(nn.Module):
             self.first = x.abs().max()
         scaled: Tensor = x / self.first
         return scaled
+
+    def own_input(self, x: Tensor) -> Tensor:
+        """Centred in place."""
+        x -= x.mean(0)
+        return x
+
+    def own_parameter(self, x: Tensor) -> Tensor:
+        """Another in its place."""
+        self.out.weight = nn.Parameter(self.out.weight.clamp(-0.01, 0.01))
+        return x
 
     def cached(self, x: Tensor) -> Tensor:
         """What follows from shapes alone may be kept."""
@@ -219,6 +230,54 @@ def all_frozen() -> nn.Module:
     return nn.Linear(3, 1).requires_grad_(False)
 
 
+def scattered() -> nn.Module:
+    """A call is spread over devices."""
+    return nn.DataParallel(nn.Linear(3, 1))
+
+
+def compiled_in_place() -> nn.Module:
+    """Wrapped without a wrapper."""
+    model = nn.Linear(3, 1)
+    model.compile()
+    return model
+
+
+def a_class() -> type[nn.Module]:
+    """The class, not a module of it."""
+    return nn.Linear
+
+
+def leaving() -> nn.Module:
+    """Ends the program."""
+    sys.exit("no weights")
+
+
+def turning(how: str) -> nn.Module:
+    """Turns a switch of the process."""
+    if how == "threads":
+        torch.set_num_threads(torch.get_num_threads() + 1)
+    elif how == "gradients":
+        torch.set_grad_enabled(False)
+    else:
+        torch.autograd.set_detect_anomaly(True)
+    return nn.Linear(3, 1)
+
+
+class Printing(nn.Linear):
+    """Says so when it is called."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As a linear layer."""
+        print("hello from forward")
+        return super().forward(x)
+
+
+def printing() -> nn.Module:
+    """Says so."""
+    print("hello from the factory")
+    return Printing(3, 1)
+
+
 def broken() -> nn.Module:
     """A factory with a bug."""
     return nn.Linear(*{"in": 3, "out": 1}["width"])  # type: ignore[misc]  # the mistake
@@ -234,7 +293,11 @@ class Returning(nn.Module):
     def forward(self, x: Tensor) -> Any:
         """As `what` says."""
         y = self.out(x)
-        return {"tuple": (y, y), "dict": {"y": y}, "none": None, "mean": y.mean(0)}.get(self.what, y)
+        if self.what == "exit":
+            sys.exit(3)
+        kinds: dict[str, Any] = {"tuple": (y, y), "dict": {"y": y}, "none": None, "mean": y.mean(0)}
+        kinds |= {"sign": y > 0, "whole": y.long(), "meta": y.to("meta"), "cut": y.detach()}
+        return kinds.get(self.what, y)
 
 
 class Constant(nn.Module):
@@ -272,6 +335,17 @@ def probabilities(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 probabilities.targets = "values"  # type: ignore[attr-defined]  # as a user says it
+
+
+def constant(_prediction: Tensor, _target: Tensor) -> Tensor:
+    """Whatever was predicted."""
+    return torch.tensor(3.0)
+
+
+def centring(prediction: Tensor, target: Tensor) -> Tensor:
+    """Writes to the target."""
+    target -= target.mean() - 1
+    return functional.mse_loss(prediction, target)
 
 
 class Learning(nn.Module):

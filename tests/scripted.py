@@ -12,7 +12,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Cut, Positions, Record, Run, episode_of
+from streammeta.events import OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, Store, TaskRow, TaskStats
 from streammeta.state.store import Waiting as Expiring
@@ -255,7 +255,7 @@ class FusedOrderLog(OrderLog):
 
     fuse = Fuse()
 
-    def append(self, entries: Sequence[Run | Cut]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """As the log, between two moments of danger."""
         self.fuse.passed()
         super().append(entries)

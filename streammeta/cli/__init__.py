@@ -22,6 +22,7 @@ VERBS: Final = {
     verb.name: verb
     for verb in (
         Verb("quickstart", "quickstart", "A broker, a producer and the learner, on this machine alone."),
+        Verb("doctor", "doctor", "What fits and what does not, before it runs."),
         Verb("run", "run", "The daemon: learn from a topic."),
         Verb("record", "record", "Keep a topic in files."),
         Verb("replay", "replay", "Learn from a recording, or put it back on a topic."),
@@ -33,6 +34,7 @@ VERBS: Final = {
         Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
         Verb("evaluate", "evaluate", "Score a state on unseen tasks."),
         Verb("config", "config", "Write, check and show configuration."),
+        Verb("compile", "compile", "Steps as machine code, ahead of time."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
         Verb("reproduce", "reproduce", "Run the papers' experiments again."),

@@ -68,12 +68,17 @@ def init(output: Path | None, force: bool) -> None:
 def check(path: Path | None, overrides: tuple[str, ...]) -> None:
     """Say what was tried, then "ok"; or name every wrong setting and exit 78.
 
+    With log.level = "debug" the traceback of an error in the model's code is shown.
     The model is built and called, its loss and device are tried, and each file that is named is opened. The
     broker is not asked: `streammeta run` does, when it starts.
     """
-    from streammeta.programs.tried import tried  # imported here: the other commands do not wait for torch
+    # imported here: the other commands do not wait for torch
+    from streammeta.observe.logs import configure_logging
+    from streammeta.programs.tried import tried
 
-    for line in tried(load_config(path, overrides)):
+    config = load_config(path, overrides)
+    configure_logging(config.log.level, config.log.format)
+    for line in tried(config):
         click.echo(line)
     click.echo("ok")
 

@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from streammeta.cli.reading_options import WARM_UP, gap, reading_of, told
+from streammeta.cli.reading_options import WARM_UP, counts_of, gap, reading_of, told
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
 from streammeta.datasets.table import Example, Rows, Tally, series
 from streammeta.datasets.table import table as examples_of
 from streammeta.datasets.table_data import Missing, Reading, Roles, load_rows, load_wide
 from streammeta.datasets.table_gaps import usual_gaps
 from streammeta.datasets.table_scaling import Scaling
+from streammeta.datasets.table_times import TimeUnit
 from streammeta.sending.messages import Format, table_messages
 
 
@@ -46,7 +48,12 @@ from streammeta.sending.messages import Format, table_messages
         "--decimal", type=click.Choice([",", "."]), help="Decimal mark; the other one divides thousands [.]."
     ),
     option("--encoding", default="utf-8", help="Of a CSV: latin-1, cp1252, utf-16, …"),
-    option("--timezone", default="UTC", help="Of times that name none, such as Europe/Berlin."),
+    option("--timezone", metavar="ZONE", help="Of times that name none, such as Europe/Berlin [UTC]."),
+    option(
+        "--time-unit",
+        type=click.Choice(["s", "ms", "us", "ns"]),
+        help="Numbers of --time are so many of these since 1970: event times [numbers of any kind].",
+    ),
     option(
         "--ambiguous",
         type=click.Choice(["fail", "order"]),
@@ -94,8 +101,9 @@ def table(
     delimiter: str | None,
     decimal: str | None,
     encoding: str,
-    timezone: str,
+    timezone: str | None,
     ambiguous: Literal["fail", "order"],
+    time_unit: TimeUnit | None,
     **where: Any,
 ) -> None:
     """Examples from a table: CSV, CSV.gz or Parquet; to be read with events.kind = "examples".
@@ -108,12 +116,15 @@ def table(
     _check_time(time, wide=wide, speed=speed, rate=where["rate"])
     if gap is not None and (time is None or window is None):
         raise click.UsageError("--gap is for series with --time: it breaks their windows")
-    reading = reading_of(missing, na, delimiter, decimal, encoding, timezone, ambiguous)
+    if time_unit is not None and time is None:
+        raise click.UsageError("--time-unit is of the numbers in --time; give --time too")
+    reading = reading_of(missing, na, delimiter, decimal, encoding, timezone, ambiguous, time_unit)
     rows, tally = _rows(file, task, features, target, time, reading, wide=wide), Tally()
     cold = (0 if scaling == "none" else WARM_UP) if warm_up is None else warm_up
     stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes)
     messages = table_messages(stream, form, dated=rows.dated, speed=speed or math.inf)
-    send(messages, by_schedule=speed is not None, **where)
+    left_out = partial(counts_of, reading.skipped, tally)
+    send(messages, by_schedule=speed is not None, left_out=left_out, **where)
     for line in told(reading.skipped, tally):
         click.echo(line, err=True)
 

@@ -4,7 +4,7 @@ import codecs
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
@@ -13,6 +13,7 @@ from streammeta.datasets.table import Tally
 from streammeta.datasets.table_cells import Notation
 from streammeta.datasets.table_data import Missing, Reading
 from streammeta.datasets.table_files import Dialect
+from streammeta.datasets.table_times import TimeUnit
 
 WARM_UP: Final = 5
 
@@ -34,8 +35,9 @@ def reading_of(
     delimiter: str | None,
     decimal: str | None,
     encoding: str,
-    timezone: str,
+    timezone: str | None,
     ambiguous: Literal["fail", "order"],
+    time_unit: TimeUnit | None,
 ) -> Reading:
     """The options as one; a usage error names the one that is wrong."""
     delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter or "", delimiter)
@@ -43,7 +45,7 @@ def reading_of(
         raise click.BadParameter(f"{delimiter!r} is not one character", param_hint="--delimiter")
     try:
         codecs.lookup(encoding)
-        zone = ZoneInfo(timezone)
+        zone = None if timezone is None else ZoneInfo(timezone)
     except LookupError as error:
         if isinstance(error, ZoneInfoNotFoundError):
             raise click.BadParameter(
@@ -53,7 +55,7 @@ def reading_of(
     except ValueError as error:
         raise click.BadParameter(f"{timezone!r} is no time zone", param_hint="--timezone") from error
     notation = Notation(frozenset(text.strip() for text in na), decimal)
-    return Reading(missing, Dialect(delimiter, encoding), notation, zone, ambiguous)
+    return Reading(missing, Dialect(delimiter, encoding), notation, zone, time_unit, ambiguous)
 
 
 def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
@@ -70,3 +72,12 @@ def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
             f"warm-up: {tally.warm_up.total()} first rows of {len(tally.warm_up)} tasks only scaled "
             "later ones and were not sent (--warm-up)"
         )
+
+
+def counts_of(skipped: Counter[str], tally: Tally) -> dict[str, Any]:
+    """The same for `--output json`."""
+    return {
+        "rows_skipped": dict(skipped),
+        "time_jumps": tally.jumps.total(),
+        "rows_of_warm_up": tally.warm_up.total(),
+    }

@@ -5,7 +5,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
@@ -81,8 +81,12 @@ def send(
     rate: float | None,
     output: str,
     by_schedule: bool = False,
+    left_out: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
-    """Publish the first `events` messages with the options of `TARGET`, and tell what was sent."""
+    """Publish the first `events` messages with the options of `TARGET`, and tell what was sent.
+
+    `left_out` is asked at the end: more counts for `--output json`.
+    """
     # Imported here, so that --help does not wait for kafka-python.
     from streammeta.sending.publish import Pace, Schedule, open_producer, publish
 
@@ -96,7 +100,7 @@ def send(
             pace = Pace(rate, time.monotonic, interrupt.wait)
         with _progress(stream, events) as shown:
             published = publish(shown, producer, kafka, pace, time.monotonic, interrupt.keep_going)
-    click.echo(_told(published, interrupt.stopped, output))
+    click.echo(_told(published, interrupt.stopped, left_out(), output))
 
 
 def _overrides(**settings: str | None) -> list[str]:
@@ -104,9 +108,9 @@ def _overrides(**settings: str | None) -> list[str]:
     return [f"kafka.{name}={json.dumps(value)}" for name, value in settings.items() if value is not None]
 
 
-def _told(published: "Published", interrupted: bool, output: str) -> str:
+def _told(published: "Published", interrupted: bool, left_out: Mapping[str, Any], output: str) -> str:
     if output == "json":
-        return json.dumps({**asdict(published), "interrupted": interrupted})
+        return json.dumps({**asdict(published), "interrupted": interrupted, **left_out})
     return (
         f"{published.events} events ({published.bytes / 1e6:.1f} MB) to {published.topic} "
         f"in {published.seconds:.1f} s, {published.events_per_second:.0f} events/s"

@@ -160,6 +160,8 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
         )
         tensors = exporting.write(output, exported)
     click.echo(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
+    if not checkpoint.origin.constants:
+        click.echo(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 
 
 def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:

@@ -1,7 +1,8 @@
 """What a state depends on: the settings that must stay the same for it to be continued.
 
-Each setting is marked where it is defined: learning rates, cache, device, threads, HTTP, logs and addresses
-may change between runs. One without a mark is part of the state, so none is left out by oversight.
+Each setting is marked where it is defined: learning rates, cache, device, threads, compiled steps (the state
+names those that ran), HTTP, logs and addresses may change between runs. One without a mark is part of the
+state, so none is left out by oversight.
 """
 
 import hashlib

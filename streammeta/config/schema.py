@@ -202,6 +202,21 @@ class StateSection(Section):
     )
 
 
+class EngineSection(Section):
+    """How the learning step is computed. What ran is written in the state; this may change between runs."""
+
+    compile: Free[Literal["auto", "off", "require"]] = Field(
+        "auto",
+        description="Steps as machine code: compiled beside the learning, from the cache where it has them "
+        "(auto); never (off); before the first event, or not at all without a C++ compiler (require).",
+    )
+    cache_dir: Free[str] = Field(
+        "",
+        description="Where compiled steps are kept, for this user alone; empty: "
+        "$XDG_CACHE_HOME/streammeta, else ~/.cache/streammeta.",
+    )
+
+
 class HttpSection(Section):
     """The page, the metrics and the health checks: one port."""
 
@@ -239,6 +254,7 @@ class Config(Section):
     )
     events: EventsSection = Field(EventsSection(), validate_default=True)
     state: StateSection = StateSection()
+    engine: EngineSection = EngineSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
 

@@ -18,7 +18,7 @@ from streammeta.config.suggest import did_you_mean
 from streammeta.datasets.table import Rows
 from streammeta.datasets.table_cells import Cells, Notation, numbers, rounding, task_ids
 from streammeta.datasets.table_files import Dialect, Piece, TableFile, open_table
-from streammeta.datasets.table_times import Times
+from streammeta.datasets.table_times import Times, TimeUnit
 from streammeta.errors import ConfigError
 from streammeta.events import Array
 
@@ -40,7 +40,8 @@ class Reading:
 
     Attributes:
         missing: "skip" leaves out rows without a value in a used column, and counts them in `skipped`.
-        zone: Of times that name none.
+        zone: Of times that name none; None: UTC, unless their order tells that it is not.
+        time_unit: Of times that are numbers since 1970; None: numbers are no dates.
         ambiguous: Of an hour that comes twice, "order" takes the file's order within the task.
         skipped: By column; a row counts once, under its first such column.
     """
@@ -48,7 +49,8 @@ class Reading:
     missing: Missing = "fail"
     dialect: Dialect = field(default_factory=Dialect)
     notation: Notation = field(default_factory=Notation)
-    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
+    zone: ZoneInfo | None = None
+    time_unit: TimeUnit | None = None
     ambiguous: Literal["fail", "order"] = "fail"
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -60,33 +62,56 @@ def load_rows(path: Path, roles: Roles, reading: Reading | None = None) -> Rows:
         ConfigError: no such file, no such column, a value that is no number.
     """
     reading = reading or Reading()
+    _refuse_twice(path, roles)
     columns = (roles.task, *roles.features, roles.target, *filter(None, [roles.time]))
-    times = Times(reading.zone, reading.notation, in_order=reading.ambiguous == "order")
-    known: dict[str, str] = {}
-    tasks: list[str] = []
-    blocks, roundings = [np.zeros((0, len(columns) - 1))], np.full(len(roles.features) + 1, 1e-12)
+    times = Times(
+        reading.zone, reading.notation, in_order=reading.ambiguous == "order", unit=reading.time_unit
+    )
+    found = _Found(len(roles.features) + 1, timed=roles.time is not None)
     with open_table(path, reading.dialect) as table:
         for piece in table.pieces([_place(path, table, column) for column in columns]):
-            cells = _cells(path, columns, piece)
-            ids = task_ids(cells[0], reading.notation.markers, known)
-            values = [numbers(each, reading.notation) for each in cells[1 : len(roles.features) + 2]]
-            roundings = np.maximum(roundings, [rounding(each) for each in cells[1 : len(values) + 1]])
-            if roles.time is not None:
-                values.append(times.read(cells[-1], ids))
-            good = _complete(
-                cells, [np.array([each is None for each in ids]), *map(np.isnan, values)], reading
-            )
-            tasks += [task for task, kept in zip(ids, good, strict=True) if kept and task is not None]
-            blocks.append(np.column_stack(values)[good])
-    block, width = np.concatenate(blocks), len(roles.features)
-    return Rows(
-        tasks,
-        block[:, :width],
-        block[:, width],
-        None if roles.time is None else block[:, -1],
-        bool(times.dated),
-        roundings,
-    )
+            found.add(_cells(path, columns, piece), reading, times)
+    if not found.tasks and reading.skipped:
+        counts = ", ".join(f"{column!r} {rows}" for column, rows in reading.skipped.items())
+        raise ConfigError(f"{path}: no row has a value in every used column; without one: {counts} rows")
+    return found.rows(times)
+
+
+class _Found:
+    """What was read so far, `numbers` columns of it besides task and time."""
+
+    def __init__(self, numbers: int, *, timed: bool) -> None:
+        self.tasks: list[str] = []
+        self._known: dict[str, str] = {}
+        self._timed = timed
+        self._blocks = [np.zeros((0, numbers + timed))]
+        self._roundings = np.full(numbers, 1e-12)
+
+    def add(self, cells: Sequence[Cells], reading: Reading, times: Times) -> None:
+        """A piece: its task, its numbers, its time."""
+        ids = task_ids(cells[0], reading.notation.markers, self._known)
+        numeric = cells[1 : len(self._roundings) + 1]
+        values = [numbers(each, reading.notation) for each in numeric]
+        self._roundings = np.maximum(self._roundings, [rounding(each) for each in numeric])
+        if self._timed:
+            values.append(times.read(cells[-1], ids))
+        lacks = [np.array([each is None for each in ids]), *map(np.isnan, values)]
+        good = _complete(cells, lacks, reading)
+        self.tasks += [task for task, kept in zip(ids, good, strict=True) if kept and task is not None]
+        self._blocks.append(np.column_stack(values)[good])
+
+    def rows(self, times: Times) -> Rows:
+        """All of it."""
+        block, width = np.concatenate(self._blocks), len(self._roundings) - 1
+        moments = block[:, -1] if self._timed else None
+        return Rows(
+            self.tasks,
+            block[:, :width],
+            block[:, width],
+            moments,
+            self._timed and times.dated,
+            self._roundings,
+        )
 
 
 def load_wide(path: Path, task: str | None, reading: Reading | None = None) -> Rows:
@@ -105,26 +130,43 @@ def load_wide(path: Path, task: str | None, reading: Reading | None = None) -> R
     reading = reading or Reading()
     known: dict[str, str] = {}
     tasks: list[str] = []
-    blocks = []
+    blocks: list[Array] = []
     with open_table(path, reading.dialect) as table:
         first = 0 if task is None else _place(path, table, task)
         order = [first, *(place for place in range(len(table.names)) if place != first)]
-        names = [table.names[place] for place in order]
         for piece in table.pieces(order):
-            name, *others = _cells(path, names, piece)
-            ids = task_ids(name, reading.notation.markers, known)
-            if None in ids:
-                raise name.no_value(ids.index(None))
-            tasks += [each for each in ids if each is not None]
-            values = [numbers(each, reading.notation) for each in others]
-            blocks.append(
-                _without_holes(others, np.column_stack(values) if values else np.zeros((len(ids), 0)))
-            )
+            cells = _cells(path, [table.names[place] for place in order], piece)
+            names = _names(cells[0], reading, known)
+            blocks.append(_values(cells[1:], len(names), reading))
+            tasks += names
     block = np.concatenate(blocks) if blocks else np.zeros((0, 0))
     rows, places = np.nonzero(~np.isnan(block))
     return Rows(
         [tasks[row] for row in rows], np.zeros((len(rows), 0)), block[rows, places], places.astype(np.float64)
     )
+
+
+def _names(cells: Cells, reading: Reading, known: dict[str, str]) -> list[str]:
+    ids = task_ids(cells, reading.notation.markers, known)
+    if None in ids:
+        raise cells.no_value(ids.index(None))
+    return [each for each in ids if each is not None]
+
+
+def _values(cells: Sequence[Cells], rows: int, reading: Reading) -> Array:
+    """(rows, columns), NaN behind the end of each series."""
+    if not cells:
+        return np.zeros((rows, 0))
+    return _without_holes(cells, np.column_stack([numbers(each, reading.notation) for each in cells]))
+
+
+def _refuse_twice(path: Path, roles: Roles) -> None:
+    """A feature that is the target would tell the answer; one named twice is a slip."""
+    twice = [name for name, times in Counter((*roles.features, roles.target)).items() if times > 1]
+    if twice:
+        raise ConfigError(
+            f"{path}: column {twice[0]!r} is used twice; name each feature once, and not the target"
+        )
 
 
 def _without_holes(cells: Sequence[Cells], block: Array) -> Array:

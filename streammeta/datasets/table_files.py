@@ -6,12 +6,14 @@ import csv
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol, cast
+from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TextIO, cast
 
 from streammeta.errors import ConfigError
 
@@ -19,11 +21,13 @@ PIECE_ROWS: Final = 1 << 16
 _LARGEST_CELL_BYTES: Final = 64 << 20
 """A quote that nobody closes makes one cell of the rest of the file; it must not fill the memory."""
 _KINDS: Final = "a .csv (or .csv.gz, .bz2, .xz, .zst) or a .parquet"
+_SEP_LINE: Final = re.compile(r'"?sep=(?P<mark>[^"\r\n])"?\r?\n?', re.IGNORECASE)
+"""A first line of Excel: what divides the columns."""
 _TAB_SUFFIXES: Final = frozenset({".tsv", ".tab"})
 
 
 class Dialect(NamedTuple):
-    """How a CSV file is written; None: as its name says, a tab for .tsv, else a comma."""
+    """How a CSV file is written; None: as a first line `sep=;` says, else a tab for .tsv and a comma."""
 
     delimiter: str | None = None
     encoding: str = "utf-8"
@@ -60,8 +64,12 @@ def open_table(path: Path, dialect: Dialect) -> Iterator[TableFile]:
             with _parquet(path) as table:
                 yield table
         else:
-            with closing(_decompressed(path)) as stream:
-                yield _Csv(path, stream, dialect)
+            encoding = _with_mark(dialect.encoding)
+            with (
+                closing(_decompressed(path)) as stream,
+                io.TextIOWrapper(stream, encoding=encoding, newline="") as text,
+            ):
+                yield _Csv(path, text, dialect)
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; name {_KINDS}") from error
     except UnicodeDecodeError as error:
@@ -76,13 +84,16 @@ def open_table(path: Path, dialect: Dialect) -> Iterator[TableFile]:
 class _Csv:
     """Every row is parsed, and only the used cells are kept."""
 
-    def __init__(self, path: Path, stream: BinaryIO, dialect: Dialect) -> None:
+    def __init__(self, path: Path, text: TextIO, dialect: Dialect) -> None:
         self._path = path
-        text = io.TextIOWrapper(stream, encoding=_with_mark(dialect.encoding), newline="")
-        self._delimiter = dialect.delimiter or _delimiter_of(path)
+        first = text.readline()
+        named = _SEP_LINE.fullmatch(first)
+        self._delimiter = dialect.delimiter or (named["mark"] if named else _delimiter_of(path))
         csv.field_size_limit(_LARGEST_CELL_BYTES)
         # Strict: a quote that is not closed would else end the table without a word.
-        self._rows = csv.reader(text, delimiter=self._delimiter, strict=True)
+        self._rows = csv.reader(
+            text if named else chain([first], text), delimiter=self._delimiter, strict=True
+        )
         self._row = 0
         self.names = self._next() or []
         if not self.names:

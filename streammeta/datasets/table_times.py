@@ -2,41 +2,39 @@
 
 import re
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from streammeta.datasets.table_cells import Cells, Notation, is_text, numbers
+from streammeta.datasets.table_clocks import FIRST, LAST, Backsteps, Local, in_zone
+from streammeta.errors import ConfigError
 from streammeta.events import Array
 
 _EPOCH: Final = datetime(1970, 1, 1)
 _MONTH: Final = re.compile(r"\d{4}-\d{2}")
+_UTC: Final = ZoneInfo("UTC")
 _UNITS: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_QUARTER_SECONDS: Final = 900
-_FIRST, _LAST = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
-
-
-class _Local(NamedTuple):
-    """Seconds of clocks since 1970; which have no zone of their own; which are days without an hour."""
-
-    seconds: Array
-    naive: Array
-    day: Array
+TimeUnit = Literal["s", "ms", "us", "ns"]
 
 
 class Times:
     """Reads a column, piece by piece.
 
     Args:
-        zone: Of times that name none.
+        zone: Of times that name none; None: UTC, refused where their own order tells that it is not.
         notation: Of numbers and missing values.
         in_order: An hour that comes twice is read so that a task's times rise; else it is refused.
+        unit: Numbers are so many of it since 1970; None: they are no dates.
     """
 
-    def __init__(self, zone: ZoneInfo, notation: Notation, *, in_order: bool) -> None:
-        self._zone, self._notation, self._in_order = zone, notation, in_order
-        self.dated: bool | None = None
+    def __init__(
+        self, zone: ZoneInfo | None, notation: Notation, *, in_order: bool, unit: TimeUnit | None = None
+    ) -> None:
+        self._zone, self._notation, self._in_order, self._unit = zone or _UTC, notation, in_order, unit
+        self._backsteps = Backsteps() if zone is None else None
+        self._numbers: bool | None = None
         self._last: dict[str | None, float] = {}
 
     def read(self, cells: Cells, tasks: list[str | None]) -> Array:
@@ -47,33 +45,60 @@ class Times:
         """
         values = cells.plain()
         texts = cells.texts() if is_text(values) else None
-        if texts is not None and self._numeric(texts):
-            return numbers(cells, self._notation)
-        if texts is None and not str(values.type).startswith(("date", "timestamp")):
-            self.dated = False if self.dated is None else self.dated
-            return numbers(cells, self._notation)
-        self.dated = True
+        self._look_at_kind(values, texts)
+        if self._numbers is not False:
+            return self._counted(cells)
+        if self._unit is not None:
+            raise ConfigError(
+                f"{cells.path}: column {cells.column!r} holds dates; --time-unit is for numbers"
+            )
         local = _arrow(values) if texts is None else self._parsed(cells, texts)
-        early, late = _in_zone(local, self._zone)
-        wild = np.flatnonzero((early < _FIRST) | (early > _LAST))
-        if len(wild):
-            raise cells.wrong(wild[0], early[wild[0]], "is outside the years 1 to 9999")
+        self._refuse_backsteps(cells, local, tasks)
+        early, late = in_zone(local, self._zone)
+        _refuse_wild(cells, early)
         return self._settled(cells, early, late, tasks)
 
-    def _numeric(self, texts: list[str | None]) -> bool:
-        """Whether the column holds plain numbers: its first value says."""
-        if self.dated is None:
-            first = next((text for text in texts if text and not self._notation.missing(text)), None)
-            if first is None:
-                return True
+    @property
+    def dated(self) -> bool:
+        """Whether the times are seconds since 1970."""
+        return self._numbers is False or self._unit is not None
+
+    def _look_at_kind(self, values: Any, texts: list[str | None] | None) -> None:
+        """Find out once whether the column holds numbers or dates: of text its first value says."""
+        if self._numbers is not None:
+            return
+        if texts is None:
+            self._numbers = not str(values.type).startswith(("date", "timestamp"))
+            return
+        first = next((text for text in texts if text and not self._notation.missing(text)), None)
+        if first is not None:
             try:
                 self._notation.number(first)
-                self.dated = False
+                self._numbers = True
             except ValueError:
-                self.dated = True
-        return not self.dated
+                self._numbers = False
 
-    def _parsed(self, cells: Cells, texts: list[str | None]) -> _Local:
+    def _counted(self, cells: Cells) -> Array:
+        """Of a column of plain numbers."""
+        counts = numbers(cells, self._notation)
+        if self._unit is None:
+            return counts
+        seconds = counts / _UNITS[self._unit]
+        _refuse_wild(cells, seconds)
+        return seconds
+
+    def _refuse_backsteps(self, cells: Cells, local: Local, tasks: list[str | None]) -> None:
+        found = self._backsteps and self._backsteps.look(tasks, local)
+        if found:
+            place, zone = found
+            raise cells.wrong(
+                place,
+                cells.plain()[place],
+                f"comes after a later time of task {tasks[place]!r}, as where clocks go back",
+                f"name the zone, such as --timezone {zone} --ambiguous order; if it is UTC: --timezone UTC",
+            )
+
+    def _parsed(self, cells: Cells, texts: list[str | None]) -> Local:
         seconds = np.full(len(texts), np.nan)
         naive, day = np.zeros(len(texts), bool), np.zeros(len(texts), bool)
         for place, text in enumerate(texts):
@@ -89,7 +114,7 @@ class Times:
             naive[place], day[place] = offset is None, len(text.strip()) <= 10
             if offset is not None:
                 seconds[place] -= offset.total_seconds()
-        return _Local(seconds, naive, day)
+        return Local(seconds, naive, day)
 
     def _settled(self, cells: Cells, early: Array, late: Array, tasks: list[str | None]) -> Array:
         never = np.flatnonzero(early > late)
@@ -115,6 +140,12 @@ class Times:
         return early
 
 
+def _refuse_wild(cells: Cells, seconds: Array) -> None:
+    wild = np.flatnonzero((seconds < FIRST) | (seconds > LAST))
+    if len(wild):
+        raise cells.wrong(wild[0], cells.plain()[int(wild[0])], "is outside the years 1 to 9999")
+
+
 def _moment(text: str) -> datetime:
     if text.endswith(" UTC"):
         text = text.removesuffix(" UTC") + "Z"
@@ -122,30 +153,13 @@ def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text + "-01" if _MONTH.fullmatch(text) else text)
 
 
-def _arrow(values: Any) -> _Local:
+def _arrow(values: Any) -> Local:
     """Of dates and timestamps of any unit."""
     import pyarrow as pa  # its arrays are here, so it is imported
 
     kind, size = values.type, len(values)
     if pa.types.is_date(kind):
         days = values.cast(pa.date32()).cast(pa.int32()).to_numpy(zero_copy_only=False)
-        return _Local(np.asarray(days, np.float64) * 86_400, np.ones(size, bool), np.ones(size, bool))
+        return Local(np.asarray(days, np.float64) * 86_400, np.ones(size, bool), np.ones(size, bool))
     counts = np.asarray(values.cast(pa.int64()).to_numpy(zero_copy_only=False), np.float64)
-    return _Local(counts / _UNITS[kind.unit], np.full(size, kind.tz is None), np.zeros(size, bool))
-
-
-def _in_zone(local: _Local, zone: ZoneInfo) -> tuple[Array, Array]:
-    """Seconds since 1970 by the first and by the second reading; those differ where clocks change."""
-    early, late = local.seconds.copy(), local.seconds.copy()
-    if zone.key == "UTC":
-        return early, late
-    chosen = local.naive & (local.seconds >= _FIRST) & (local.seconds <= _LAST)
-    quarters, places = np.unique(local.seconds[chosen] // _QUARTER_SECONDS, return_inverse=True)
-    clocks = [datetime.fromtimestamp(quarter * _QUARTER_SECONDS, ZoneInfo("UTC")) for quarter in quarters]
-    for fold, seconds in enumerate((early, late)):
-        offsets = [clock.replace(tzinfo=zone, fold=fold).utcoffset() for clock in clocks]
-        seconds[chosen] -= np.array([offset.total_seconds() for offset in offsets if offset is not None])[
-            places
-        ]
-    late[local.day] = early[local.day]  # a day begins once
-    return early, late
+    return Local(counts / _UNITS[kind.unit], np.full(size, kind.tz is None), np.zeros(size, bool))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functionalize
+from torch.fx import GraphModule
 
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
 from streammeta.errors import BadEvent, CodeFault, Reason, StreammetaError
@@ -139,6 +140,25 @@ class Steps:
         if classes:
             _check_classes(examples.y.min(), examples.y.max(), classes)
 
+    def traced(self, state: State, episode: Episode[Tensor]) -> tuple[GraphModule, list[Tensor]] | None:
+        """The step for these shapes as a graph, with inputs of these shapes; None beyond `MAX_TRACES`.
+
+        Raises:
+            BadEvent, ConfigError: as `step`.
+        """
+        tasks = len(episode.query.x)
+        memory = state.params.new_zeros(tasks, self._learner.memory_size)
+        arrays = (*episode.support, *episode.query)
+        inputs = [*state_tensors(state), memory, state.params.new_zeros(tasks), *arrays]
+        with torch.no_grad():
+            run = self._prepare(state, episode, inputs).run
+        return (run, inputs) if isinstance(run, GraphModule) else None
+
+    @property
+    def predicts(self) -> bool:
+        """Whether a step gives predictions."""
+        return self._predicts
+
     def _prepare(self, state: State, episode: Episode[Tensor], inputs: list[Tensor]) -> Prepared:
         """The step for these shapes, made at their first visit."""
         signature = signature_of(episode)
@@ -226,6 +246,7 @@ class Steps:
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
             kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
+            # Asked outright: a compiler takes 0 · x for 0.
             finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)

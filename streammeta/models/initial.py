@@ -101,6 +101,8 @@ def _misshapen(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Ite
             yield f"{name} holds {_kind(there)} in the file, {_kind(here)} in the model"
         elif not there.isfinite().all() and here.isfinite().all():
             yield f"{name} holds NaN or infinity"
+        elif not there.to(here.dtype).isfinite().all() and here.isfinite().all():
+            yield f"{name} holds a number too large for {_kind(here)}"
 
 
 def _untied(given: Mapping[str, Tensor], constants: Constants) -> Iterator[str]:

@@ -31,7 +31,9 @@ def refuse_kinds(module: nn.Module) -> None:
 def _layer_reason(layer: nn.Module) -> str:
     if isinstance(layer, ScriptModule):
         return "is scripted or traced, and cannot be differentiated as a function; give the module itself"
-    if type(layer).__name__ == "OptimizedModule":
+    if isinstance(layer, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return "spreads each call over devices, and the state lies on one; give the module itself"
+    if type(layer).__name__ == "OptimizedModule" or layer._compiled_call_impl is not None:
         return "is wrapped by torch.compile; give the module itself"
     if any(is_lazy(value) for value in (*layer.parameters(False), *layer.buffers(False))):
         return (
@@ -51,6 +53,7 @@ def _layer_reason(layer: nn.Module) -> str:
         return (
             "is a spectral_norm, whose power iteration changes its buffers at each call, and no "
             "checkpoint could replay that; leave spectral_norm out, or make its weight plain: "
-            'torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")'
+            'torch.nn.utils.parametrize.remove_parametrizations(layer, "weight") '
+            "(remove_spectral_norm(layer) where torch.nn.utils.spectral_norm made it)"
         )
     return ""

@@ -5,10 +5,13 @@ and is refused; so are kinds of modules and layers that cannot be learned as a f
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +19,22 @@ from torch import Tensor, nn
 from streammeta.config.secret import masked
 from streammeta.errors import ConfigError
 from streammeta.models.faults import told
+from streammeta.models.isolation import kept_running, kept_switches
 from streammeta.models.kinds import refuse_kinds
 from streammeta.models.losses import LOSSES
 from streammeta.models.network import DTYPES, Network, Parameter
 from streammeta.models.placement import moved, ties_of
 from streammeta.models.randomness import seeded
+from streammeta.models.user_code import where
 from streammeta.models.user_loss import Loss, user_loss
 
 _REMEDY = (
     "it must follow from the arguments, the seed and files alone: torch, NumPy and random are seeded from "
     "model.seed, so draw from them, not from a generator of your own, the clock or the system"
 )
+
+_CODE_FAULTS: Final = (LookupError, OSError, ImportError, AttributeError, NameError)
+"""Errors of a factory that are not about its arguments."""
 
 
 def load_network(
@@ -92,12 +100,10 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
         known = f", or one of {', '.join(LOSSES)}" if field == "model.loss" else ""
         raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
     try:
-        with seeded(0):  # what a module draws as it is imported is the same at each start too
+        with _users(0):  # what a module draws as it is imported is the same at each start too
             found = attrgetter(name)(importlib.import_module(module_name))
     except ImportError as error:
-        raise ConfigError(
-            f'{field} = "{path}": cannot import {module_name} ({error}); is it installed beside streammeta?'
-        ) from error
+        raise ConfigError(f'{field} = "{path}": {_not_imported(module_name, error)}') from error
     except AttributeError as error:
         raise ConfigError(f'{field} = "{path}": {module_name} has no {name}') from error
     except Exception as error:
@@ -107,25 +113,62 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", found)
 
 
+def _not_imported(module_name: str, error: ImportError) -> str:
+    """Whether the module is missing, or what it imports in turn."""
+    if not where(error):
+        return (
+            f"cannot import {module_name} ({error}); is it installed beside streammeta, or a file in the "
+            "working directory?"
+        )
+    remedy = (
+        f"install {error.name} beside streammeta" if isinstance(error, ModuleNotFoundError) else "mend it"
+    )
+    return f"cannot import {module_name}: {told(error)}; {remedy}"
+
+
+@contextmanager
+def _users(seed: int) -> Iterator[None]:
+    """What the user's code within draws follows from the seed; what it turns, and the program, stay."""
+    with seeded(seed), kept_switches(), kept_running(), redirect_stdout(sys.stderr):  # no data
+        yield
+
+
 def _built(
     build: Callable[..., Any], factory: str, args: Mapping[str, Any], seed: int, dtype: str, device: str
 ) -> nn.Module:
     """The factory's module, checked, in these numbers and on this device."""
-    with seeded(seed):
+    with _users(seed):
         module = _call_factory(build, factory, args)
     refuse_kinds(module)
     return moved(module, DTYPES[dtype], _device(device))
 
 
 def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, Any]) -> nn.Module:
+    if isinstance(build, nn.Module):
+        raise ConfigError(
+            f"model.factory: {factory} is a module, not what builds one; name a function, or the class"
+        )
     try:
-        module = build(**args)
+        with kept_running():
+            module = build(**args)
     except Exception as error:
+        if _binds(build, args) and (not args or isinstance(error, _CODE_FAULTS)):
+            raise ConfigError(f"model.factory: {factory} fails: {told(error)}") from error
         shown = masked(("model", "args"), dict(args))
         raise ConfigError(f"model.args = {shown}: {factory} refuses them: {told(error)}") from error
     if not isinstance(module, nn.Module):
-        raise ConfigError(f"model.factory: {factory} returned {type(module).__name__}, not a torch.nn.Module")
+        what = f"the class {module.__name__}" if inspect.isclass(module) else type(module).__name__
+        raise ConfigError(f"model.factory: {factory} returned {what}, not a torch.nn.Module")
     return module
+
+
+def _binds(build: Callable[..., Any], args: Mapping[str, Any]) -> bool:
+    """Whether the factory takes arguments of these names."""
+    try:
+        inspect.signature(build).bind(**args)
+    except (TypeError, ValueError):  # ValueError: in C, and does not tell
+        return False
+    return True
 
 
 def _refuse_differences(one: nn.Module, other: nn.Module, factory: str) -> None:

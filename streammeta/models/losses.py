@@ -3,6 +3,7 @@
 Shapes must agree exactly where they could silently broadcast.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -31,7 +32,11 @@ def bce(prediction: Tensor, target: Tensor) -> Tensor:
 def cross_entropy(prediction: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy of logits (examples, classes, …) against class numbers (examples, …), from 0."""
     if target.shape != prediction.shape[:1] + prediction.shape[2:]:
-        raise ValueError(f"class numbers of shape {[*target.shape]} do not fit logits {[*prediction.shape]}")
+        raise ValueError(
+            f"class numbers of shape {[*target.shape]} do not fit logits {[*prediction.shape]}; "
+            f"y of these {len(prediction)} examples must have shape "
+            f"{[*prediction.shape[:1], *prediction.shape[2:]]}"
+        )
     return functional.cross_entropy(prediction, target)
 
 
@@ -75,5 +80,9 @@ def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _same_shape(prediction: Tensor, target: Tensor) -> Tensor:
     if prediction.shape != target.shape:
-        raise ValueError(f"y has shape {[*target.shape]}, the model predicts {[*prediction.shape]}")
+        shapes = f"y has shape {[*target.shape]}, the model predicts {[*prediction.shape]}"
+        has, predicts = (math.prod(tensor.shape[1:]) for tensor in (target, prediction))
+        if has != predicts:
+            shapes += f": y has {has} values an example, the model predicts {predicts}"
+        raise ValueError(shapes)
     return target

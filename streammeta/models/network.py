@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode
 from streammeta.models.attention import plain_attention
+from streammeta.models.isolation import kept_running
 from streammeta.models.losses import PredictionLoss, checked
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -78,18 +79,24 @@ class Network:
         """The model's output at flat parameters (d,).
 
         Raises:
-            TypeError: the model returns something else than one tensor.
+            TypeError: the model returns something else than one tensor of real numbers, where x is.
             ValueError: the first axis of what it returns is not that of the examples.
         """
         values = unflatten(self.layout, params)
         values |= {place: values[name] for place, name in self.ties.items()}
         # tied by name here: PyTorch's own tying does not put a submodule back that has two names
-        with plain_attention():
+        with plain_attention(), kept_running():
             output = torch.func.functional_call(self.module, values, (x,), tie_weights=False)
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"the model returns {type(output).__name__}, not one tensor; "
                 "let forward return the prediction alone"
+            )
+        if output.device != x.device or not output.is_floating_point():
+            kind = str(output.dtype).removeprefix("torch.")
+            raise TypeError(
+                f"the model predicts {kind} on {output.device} for x on {x.device}; nothing can be learned "
+                "through that: let forward return real numbers on the device of x"
             )
         if output.shape[:1] != x.shape[:1]:
             raise ValueError(
@@ -104,7 +111,9 @@ class Network:
         Raises:
             TypeError: the loss is no single real number.
         """
-        return checked(self.loss_of(self.predict(params, x), y))
+        prediction = self.predict(params, x)
+        with kept_running():
+            return checked(self.loss_of(prediction, y))
 
     def tensors(self, episode: Episode[Array]) -> Episode[Tensor]:
         """The episode in the model's numbers and on its device.

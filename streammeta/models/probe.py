@@ -5,6 +5,7 @@ What is computed once and then kept (a cache) is welcome, as long as the answers
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
@@ -35,7 +36,7 @@ def refuse_changes(network: Network, params: Tensor, x: Tensor, y: Tensor) -> No
     first, second = (_like(network, x, _SEED + n) for n in (0, 1))
     with torch.no_grad(), kept_randomness():
         given, params = params, params.clone()
-        network.predict(params, first)
+        _refuse_writing(network, params, first, y)
         before, at = _kept(network), drawn()
         prediction, loss = _answers(network, params, first, y)
         moved = [name for name, place in drawn().items() if place != at[name]]
@@ -55,6 +56,55 @@ def refuse_changes(network: Network, params: Tensor, x: Tensor, y: Tensor) -> No
                 f"(a counter, the clock, a generator of its own?); {_REMEDY}"
             )
         _refuse_memory(network, params, second)
+        _refuse_unlearnable(network, params, first, y)
+
+
+def _refuse_writing(network: Network, params: Tensor, x: Tensor, y: Tensor) -> None:
+    """Refuse a call that writes to what it is given, or puts another tensor in place of a parameter."""
+    given, target = x.clone(), y.clone()
+    with _watched(network.module) as replaced:
+        network.loss_of(network.predict(params, given), target)
+    for name, now, before in (("model", given, x), ("loss", target, y)):
+        if not _equal(now, before):
+            raise ConfigError(
+                f"model.{'factory' if name == 'model' else name}: the {name} writes to what it is given, and "
+                "each call would get it changed; begin with a copy (x = x.clone()), or leave out what works "
+                "in place (x = 2 * x, not x *= 2)"
+            )
+    if replaced:
+        raise ConfigError(
+            f"model.factory: forward puts another tensor in place of its parameter {replaced[0]}, through "
+            "which nothing is learned; compute with a local variable instead"
+        )
+
+
+@contextmanager
+def _watched(module: nn.Module) -> Iterator[list[str]]:
+    """The parameters that a call within replaces."""
+    before, replaced = dict[str, Tensor](), list[str]()
+
+    def enter(layer: nn.Module, _inputs: object) -> None:
+        before.update(layer.named_parameters())
+
+    def leave(layer: nn.Module, _inputs: object, _output: object) -> None:
+        now = dict(layer.named_parameters())
+        replaced.extend(name for name, value in before.items() if now.get(name) is not value)
+
+    with ExitStack() as hooks:
+        hooks.callback(module.register_forward_pre_hook(enter).remove)
+        hooks.callback(module.register_forward_hook(leave).remove)
+        yield replaced
+
+
+def _refuse_unlearnable(network: Network, params: Tensor, x: Tensor, y: Tensor) -> None:
+    """Refuse a loss that no parameter can change."""
+    with torch.enable_grad():
+        loss = network.loss(params.detach().clone().requires_grad_(), x, y)
+    if not loss.requires_grad:
+        raise ConfigError(
+            "model.factory, model.loss: the loss does not depend on the model's parameters, so nothing would "
+            "be learned; leave out what cuts it off (detach(), torch.no_grad(), .item(), .data)"
+        )
 
 
 def _refuse_memory(network: Network, params: Tensor, x: Tensor) -> None:

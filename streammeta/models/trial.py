@@ -1,7 +1,9 @@
 """Trying a model and its loss before anything is learned: on given shapes, or on those its layers tell."""
 
+import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from typing import Final
 
 import torch
@@ -27,7 +29,7 @@ def try_model(network: Network, params: Tensor, x: Tensor, y: Tensor) -> int:
     Raises:
         TypeError, ValueError, RuntimeError, …: whatever the user's code, or PyTorch, says.
     """
-    params = params.clone()  # a model may write to them, which is found out later
+    params, x, y = params.clone(), x.clone(), y.clone()  # code may write to them: found out later
     with torch.no_grad(), kept_randomness(), warnings.catch_warnings():
         warnings.filterwarnings("error", "Using a target size", UserWarning)  # it would broadcast
         prediction = network.predict(params, x)
@@ -47,6 +49,11 @@ def try_at_start(network: Network) -> tuple[int, ...] | None:
     Raises:
         ConfigError: the code fails whatever the shape, or a call leaves something behind.
     """
+    with redirect_stdout(sys.stderr):  # what a model prints is no data
+        return _tried(network)
+
+
+def _tried(network: Network) -> tuple[int, ...] | None:
     failures = list[Exception]()
     for x in _inputs(network):
         try:
@@ -77,7 +84,12 @@ def _try_loss(network: Network, x: Tensor, prediction: Tensor) -> None:
         if network.takes_classes or _is_fault(error):
             raise ConfigError(f"model.loss: the loss fails: {told(error)}{advice(error)}") from error
         return
-    refuse_changes(network, network.initial, x, y)
+    try:
+        refuse_changes(network, network.initial, x, y)
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 (numbers made up do not suit it; the first event tells)
+        return
 
 
 def _is_fault(error: Exception) -> bool:
@@ -92,6 +104,8 @@ def advice(error: BaseException) -> str:
             "; model.dtype converts parameters and buffers alone: register_buffer other tensors, or make "
             "them with dtype=x.dtype, device=x.device"
         )
+    if "dynamo-optimized" in str(error):
+        return "; leave torch.compile out of the model and the loss: whole steps are traced instead"
     return ""
 
 

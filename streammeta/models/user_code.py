@@ -11,8 +11,7 @@ import torch
 _PATHS: Final = sysconfig.get_paths()
 _THIRD_PARTY: Final = (Path(_PATHS["purelib"]), Path(_PATHS["platlib"]))
 _LIBRARIES: Final = (Path(torch.__file__).parent, Path(np.__file__).parent, Path(_PATHS["stdlib"]))
-_OURS: Final = Path(__file__).parent
-_OWN: Final = (_OURS, _OURS.parent / "consumers")
+_PACKAGE: Final = Path(__file__).parents[1]
 
 
 def where(error: BaseException) -> str:
@@ -28,7 +27,7 @@ def where(error: BaseException) -> str:
 
 
 def _is_library(file: Path) -> bool:
-    if any(file.is_relative_to(folder) for folder in (*_OWN, *_LIBRARIES[:2])):
+    if any(file.is_relative_to(folder) for folder in (_PACKAGE, *_LIBRARIES[:2])):
         return True
     # The folder of installed packages lies inside that of the standard library.
     installed = any(file.is_relative_to(folder) for folder in _THIRD_PARTY)

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple, cast
 
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from streammeta.errors import ConfigError
 from streammeta.models.faults import told
+from streammeta.models.isolation import kept_running
 from streammeta.models.losses import CLASS_LOSSES, PredictionLoss, checked
 from streammeta.models.randomness import kept_randomness
 
@@ -56,7 +58,8 @@ def user_loss(found: Callable[..., Any], path: str, dtype: torch.dtype, device: 
     if said not in (None, "classes", "values"):
         raise ConfigError(f'model.loss = "{path}": targets = {said!r}; write "classes" or "values"')
     of = cast("PredictionLoss", loss)
-    with kept_randomness(), torch.no_grad():
+    with kept_randomness(), torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Using a target size", UserWarning)  # the trials are to find out
         return Loss(of, _takes_classes(of, said, path, dtype, device))
 
 
@@ -67,7 +70,8 @@ def _made(found: Callable[..., Any], path: str) -> Callable[..., Any]:
     ):
         return found
     try:
-        made = found()
+        with kept_running():
+            made = found()
     except Exception as error:
         raise ConfigError(
             f'model.loss = "{path}": {told(error)}; a class is made without arguments: where it needs some, '
@@ -126,7 +130,8 @@ def _outcomes(of: PredictionLoss, trials: Iterable[Trial]) -> list[Exception | N
     outcomes = list[Exception | None]()
     for prediction, target in trials:
         try:
-            checked(of(prediction, target))
+            with kept_running():
+                checked(of(prediction, target))
         except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
             outcomes.append(error)
         else:

@@ -28,6 +28,12 @@ SIGNAL_EFFECTS = {
 }
 
 
+def tell_cause(error: Exception) -> None:
+    """At level debug the traceback of what caused it: of a user's code, for those who look for it."""
+    if error.__cause__ is not None:
+        structlog.get_logger().debug("the cause", exc_info=error.__cause__)
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Writes to the given stream; with none, to what `sys.stderr` is at that moment.
 

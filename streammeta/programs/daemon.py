@@ -1,9 +1,10 @@
 """The consumer daemon as a process: state directory, connections, HTTP, signals, and then the loop."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext, redirect_stdout
 from typing import Any, NamedTuple
 
 import structlog
@@ -21,7 +22,7 @@ from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.observe.history_file import unpack as unpack_history
-from streammeta.observe.logs import LogLines, configure_logging
+from streammeta.observe.logs import LogLines, configure_logging, tell_cause
 from streammeta.observe.machine import machine
 from streammeta.observe.metrics import Metrics, Registry
 from streammeta.observe.status import Snapshot, Status
@@ -146,9 +147,10 @@ def run_daemon(
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
             )
-            loop.run(until_end=until_end)
+            with redirect_stdout(sys.stderr):  # what a model prints is no data
+                loop.run(until_end=until_end)
         except ConfigError as error:
-            _tell_cause(error)
+            tell_cause(error)
             raise
         except (BrokerUnavailable, DeadLetterFailed):
             # Stopped while it waited for the broker: the last commit stands, what came after is read again.
@@ -166,14 +168,8 @@ def _brain(config: Config) -> Brain:
     try:
         return build_brain(config)
     except ConfigError as error:
-        _tell_cause(error)
+        tell_cause(error)
         raise
-
-
-def _tell_cause(error: ConfigError) -> None:
-    """The traceback of the user's code, for those who look for it."""
-    if error.__cause__ is not None:
-        structlog.get_logger().debug("the cause", exc_info=error.__cause__)
 
 
 def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, clock: Clock) -> Watchers:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record, Run
+from streammeta.events import Cut, OrderEntry, Positions, Record, Run
 from streammeta.outcomes import Checkpointed, Turned
 from streammeta.runtime.intake import Intake
 from streammeta.state.checkpoint import Checkpoint, Origin, RecordingMark, pack
@@ -37,10 +37,10 @@ SHORTEST_POLL_SECONDS = 0.001
 class OrderLog(Protocol):
     """Remembers in which order runs are applied, and cut, until a checkpoint contains them."""
 
-    def append(self, entries: Sequence[Run | Cut]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system."""
 
-    def pending(self, positions: Positions) -> list[Run | Cut]:
+    def pending(self, positions: Positions) -> list[OrderEntry]:
         """What was logged and `positions` does not contain, in order."""
 
     def forget(self, positions: Positions) -> None:
@@ -169,7 +169,7 @@ class Loop:
                 return
             if isinstance(entry, Cut):
                 self._close()
-            elif entry.partition not in ended and not self._repeat(entry):
+            elif isinstance(entry, Run) and entry.partition not in ended and not self._repeat(entry):
                 ended.add(entry.partition)
                 self._drop_runs(ended)
         self._restoring = self.controls.stop

@@ -58,7 +58,7 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(self.path / "lock", "state.dir")
-            self._refuse_remains()
+            self.refuse_remains()
         except OSError as error:
             raise StateError(
                 f"state.dir = {str(self.path)!r}: {error.strerror}; name a directory on a local disk "
@@ -66,8 +66,31 @@ class StateDirectory:
             ) from error
         return self
 
-    def _refuse_remains(self) -> None:
-        """The order log is made after the store: without its store it tells of a state that was lost."""
+    def writer(self) -> str | None:
+        """The process that writes here now, as it named itself; None for none. Changes nothing.
+
+        The lock is tried for a moment, shared, where a name was left: of a process that was killed, too.
+        """
+        try:
+            lock = os.open(self.path / "lock", os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            name = os.pread(lock, 32, 0).decode(errors="replace").strip()
+            if name:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return name
+        finally:
+            os.close(lock)
+        return None
+
+    def refuse_remains(self) -> None:
+        """The order log is made after the store: without its store it tells of a state that was lost.
+
+        Raises:
+            StateError: it does.
+        """
         if not self._whole:
             return
         data = self.lmdb_path / "data.mdb"

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,6 +27,12 @@ from streammeta.models.network import unflatten
 from streammeta.models.tensor_file import Form, form_of, pieces
 from streammeta.state.checkpoint import Checkpoint
 
+LEARNED_ALONE: Final = (
+    "learned parameters alone: the state was written by an earlier version, which did not keep buffers, "
+    "frozen and tied parameters; one run of this version on the state adds them"
+)
+"""Said of an export that is not the whole `state_dict`."""
+
 TaskParams = Callable[[State, Tensor], Tensor]
 """(state, memory (M,)) -> the task's parameters (d,)."""
 
@@ -35,9 +41,10 @@ def metadata(checkpoint: Checkpoint, constants: Constants) -> dict[str, str]:
     """What the file says of itself; all but numbers and names is JSON.
 
     `offsets` maps a partition to its next offset; `buffers` holds the SHA-256 of those buffers that are in
-    no `state_dict`.
+    no `state_dict`; `note` stands there alone where the state knows learned parameters only.
     """
     fit = checkpoint.origin.fit
+    note = {} if checkpoint.origin.constants else {"note": LEARNED_ALONE}
     model = {key: value for key, value in fit.get("model", {}).items() if key in ("factory", "args", "seed")}
     rate = str(checkpoint.state.inner_lr.numpy()[()])  # the shortest text that means this number
     return {
@@ -53,6 +60,7 @@ def metadata(checkpoint: Checkpoint, constants: Constants) -> dict[str, str]:
         "offsets": json.dumps({str(p): offset for p, offset in sorted(checkpoint.positions.items())}),
         "streammeta": __version__,
         "torch": str(torch.__version__),
+        **note,
     }
 
 

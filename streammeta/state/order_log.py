@@ -1,11 +1,12 @@
-"""The order log: in which order runs of the partitions were applied since the last commit, and what was cut.
+"""The order log: what was applied since the last commit, in which order, what was cut, who computed it.
 
     file   = header, entries
     header = 16 bytes of magic, u32 format version
     entry  = u8 kind, i32 partition, i64 first, i64 end, u32 crc32 of what precedes it
 
 All little-endian; every kind of entry has this size and three numbers. Kind 1 is a run; kind 2 is a cut, its
-numbers are 0: the iteration that was open after the entries before it was closed there.
+numbers are 0: the iteration that was open after the entries before it was closed there. Kind 3 is a switch to
+the compiled step whose 128 bits of name are the two i64 (partition 1), or to traced steps (partition 0).
 
 Invariant: what `append` was given is with the operating system when it returns, so a killed process loses
 nothing. There is no fsync: a power cut may lose the end of the log, which then is dropped on open. Events are
@@ -22,7 +23,7 @@ from typing import Final
 import structlog
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, Positions, Run
+from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
 
 log = structlog.get_logger(__name__)
 
@@ -32,14 +33,16 @@ HEADER: Final = MAGIC + struct.pack("<I", VERSION)
 
 _BODY = struct.Struct("<Biqq")
 _CRC = struct.Struct("<I")
+_HALVES = struct.Struct("<qq")
 _ENTRY_BYTES = _BODY.size + _CRC.size
 _RUN = 1
 _CUT = 2
+_SWITCH = 3
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class OrderLog:
-    """An append-only file of runs and cuts. One process opens it, under the lock of the state directory."""
+    """An append-only file of entries. One process opens it, under the lock of the state directory."""
 
     def __init__(self, path: Path, *, expected: bool = False) -> None:
         """Open the log, make it where absent, and drop a tail that a crash has torn.
@@ -75,7 +78,7 @@ class OrderLog:
         new.chmod(0o600)
         new.replace(path)
 
-    def append(self, entries: Sequence[Run | Cut]) -> None:
+    def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system, in one write, before what they name is applied.
 
         Raises:
@@ -91,19 +94,26 @@ class OrderLog:
             raise self._failed(error) from error
         self._entries.extend(entries)
 
-    def pending(self, positions: Positions) -> list[Run | Cut]:
+    def pending(self, positions: Positions) -> list[OrderEntry]:
         """The logged runs that a state at `positions` does not contain, trimmed, and the cuts after each.
 
-        In logged order. A cut that no such run precedes closed what the state contains: it is left out.
+        In logged order. A cut that no such run precedes closed what the state contains: it is left out. So is
+        a switch that precedes a run which the state contains, or after which nothing was applied.
         """
-        pending: list[Run | Cut] = []
+        pending, switches, open_run = list[OrderEntry](), list[Switch](), False
         for entry in self._entries:
-            if isinstance(entry, Run):
+            if isinstance(entry, Switch):
+                switches.append(entry)
+            elif isinstance(entry, Run):
                 run = entry._replace(first=max(entry.first, positions.get(entry.partition, 0)))
+                if run.first > entry.first:  # what was applied before it, and under what, is in the state
+                    switches.clear()
                 if run.first < run.end:
-                    pending.append(run)
-            elif pending and isinstance(pending[-1], Run):
-                pending.append(entry)
+                    pending += [*switches, run]
+                    switches, open_run = [], True
+            elif open_run:
+                pending += [*switches, entry]
+                switches, open_run = [], False
         return pending
 
     def forget(self, positions: Positions) -> None:
@@ -130,7 +140,7 @@ class OrderLog:
             os.close(self._file)
             self._file = -1
 
-    def _cut_to(self, entries: Sequence[Run | Cut], content: bytes) -> None:
+    def _cut_to(self, entries: Sequence[OrderEntry], content: bytes) -> None:
         """Make the file what was understood of its content."""
         if content.startswith(HEADER):
             os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
@@ -138,7 +148,7 @@ class OrderLog:
             os.ftruncate(self._file, 0)
             _write(self._file, HEADER)
 
-    def _replace_with(self, entries: Sequence[Run | Cut]) -> None:
+    def _replace_with(self, entries: Sequence[OrderEntry]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
         new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o600)
         try:
@@ -183,31 +193,45 @@ def _write(file: int, content: bytes) -> None:
         raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
 
 
-def _packed(entries: Iterable[Run | Cut]) -> bytes:
-    bodies = (
-        _BODY.pack(_RUN, *entry) if isinstance(entry, Run) else _BODY.pack(_CUT, 0, 0, 0) for entry in entries
-    )
-    return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in bodies)
+def _packed(entries: Iterable[OrderEntry]) -> bytes:
+    return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in map(_body, entries))
 
 
-def _parse(content: bytes, path: Path) -> list[Run | Cut]:
+def _body(entry: OrderEntry) -> bytes:
+    if isinstance(entry, Run):
+        return _BODY.pack(_RUN, *entry)
+    if isinstance(entry, Cut):
+        return _BODY.pack(_CUT, 0, 0, 0)
+    halves = _HALVES.unpack(bytes.fromhex(entry.compiled)) if entry.compiled else (0, 0)
+    return _BODY.pack(_SWITCH, int(bool(entry.compiled)), *halves)
+
+
+def _entry(kind: int, partition: int, first: int, end: int) -> OrderEntry:
+    if kind == _RUN:
+        return Run(partition, first, end)
+    if kind == _CUT:
+        return Cut()
+    return Switch(_HALVES.pack(first, end).hex() if partition else "")
+
+
+def _parse(content: bytes, path: Path) -> list[OrderEntry]:
     """The entries up to the first one that is torn or damaged."""
     # A killed first write leaves part of a header; a power cut can leave zeros.
     if HEADER.startswith(content) or not content.strip(b"\0"):
         return []
     if not content.startswith(HEADER):
         raise _foreign(content, path)
-    entries: list[Run | Cut] = []
+    entries: list[OrderEntry] = []
     for start in range(len(HEADER), len(content) - _ENTRY_BYTES + 1, _ENTRY_BYTES):
         body = content[start : start + _BODY.size]
         if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):
             break
         kind, *numbers = _BODY.unpack(body)
-        if kind not in (_RUN, _CUT):
+        if kind not in (_RUN, _CUT, _SWITCH):
             raise StateError(
                 f"order log {path}: entry of unknown kind {kind}; a newer streammeta wrote it, use that one"
             )
-        entries.append(Run(*numbers) if kind == _RUN else Cut())
+        entries.append(_entry(kind, *numbers))
     return entries
 
 

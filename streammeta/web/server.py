@@ -53,7 +53,7 @@ class HttpServer:
         Raises:
             ConfigError: the address cannot be had; names the setting and the remedy.
         """
-        self._socket = _listen(self._host, self._port)
+        self._socket = listen(self._host, self._port)
         self._port = self._socket.getsockname()[1]
         self._thread.start()
         self._server.serving.wait(_PATIENCE_SECONDS)
@@ -145,7 +145,12 @@ class _Server(uvicorn.Server):
         self.serving.set()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        ConfigError: the address cannot be had; names the setting and the remedy.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=128)

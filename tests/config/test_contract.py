@@ -67,6 +67,9 @@ checkpoint_events = 20
 checkpoint_seconds = 0.5
 keep_checkpoints = 3
 
+[engine]
+compile = "require"
+cache_dir = "/var/cache/streammeta"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -127,6 +130,7 @@ MEANING = {
         "checkpoint_seconds": 0.5,
         "keep_checkpoints": 3,
     },
+    "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
     "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
     "log": {"level": "debug", "format": "json"},
 }
@@ -182,6 +186,7 @@ DEFAULTS = {
         "checkpoint_seconds": 5.0,
         "keep_checkpoints": 0,
     },
+    "engine": {"compile": "auto", "cache_dir": ""},
     "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
     "log": {"level": "info", "format": "console"},
 }

@@ -23,7 +23,7 @@ def refusal(overrides: list[str], environ: dict[str, str] | None = None) -> str:
         ("kafak.topic=a", "unknown section 'kafak'; did you mean 'kafka'?"),
         (
             "zzz.topic=a",
-            "unknown section 'zzz'; the sections are kafka, model, algorithm, outer, events, state, http,",
+            "unknown section 'zzz'; the sections are kafka, model, algorithm, outer, events, state, engine,",
         ),
         ("http.level=info", "unknown key 'http.level'; did you mean 'log.level'?"),
         ("log.zzz=1", "unknown key 'log.zzz'; the keys are level, format"),

@@ -19,7 +19,7 @@ from streammeta.models.constants import Constants, constants_of, pack_constants,
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
-from streammeta.state.export import Exported, write
+from streammeta.state.export import LEARNED_ALONE, Exported, write
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import Meta, Store, TaskRow
@@ -130,6 +130,13 @@ def test_a_state_without_them_is_continued(tmp_path: Path) -> None:
     document = json.loads(meta.document)
     del document["constants"], document["given"]
     store.commit(Meta(meta.tensors, json.dumps(document).encode()), dict[str, TaskRow | None]())
+    with closing(LmdbStore(StateDirectory(tmp_path / "old").lmdb_path)) as kept:
+        kept.commit(Meta(meta.tensors, json.dumps(document).encode()), dict[str, TaskRow | None]())
+    done = CliRunner().invoke(
+        main, ["export", "--state", str(tmp_path / "old"), "--output", str(tmp_path / "f")]
+    )
+    assert done.exit_code == 0, done.output
+    assert f"{tmp_path / 'f'}: {LEARNED_ALONE}" in done.stderr.splitlines()
     live(config_of(), store, tmp_path)
     assert store.brought[:2] == [False, True]
     assert store.constants() == old.constants()
@@ -302,6 +309,15 @@ def test_a_file_that_does_not_fit_is_refused(change: Any, said: str, tmp_path: P
     with pytest.raises(ConfigError, match=said) as refused:
         begun_at(tmp_path / "f")
     assert str(refused.value).startswith(f'model.init = "{tmp_path / "f"}"')
+
+
+def test_a_number_too_large_for_the_model_is_refused(tmp_path: Path) -> None:
+    """Finite in the file's float64, infinite in the model's float32."""
+    values = {name: value.double().clone() for name, value in other_module().state_dict().items()}
+    values["head.bias"][0] = 1e300
+    save_file(values, tmp_path / "f")
+    with pytest.raises(ConfigError, match=r"head\.bias holds a number too large for float32"):
+        begun_at(tmp_path / "f", dtype="float32")
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

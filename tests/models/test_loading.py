@@ -2,6 +2,7 @@
 
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,16 @@ def test_what_differs_at_each_start_is_refused(source: str) -> None:
         ("scripted", {"trace": True}, "is scripted or traced"),
         ("all_frozen", {}, "without parameters that may be learned: all 2 have requires_grad = False"),
         ("spectral", {}, r"layer 0\.parametrizations\.weight\.0 .*spectral_norm.*remove_parametrizations"),
-        ("broken", {}, r"KeyError in faulty_models\.py, line \d+, in broken: 'width'"),
+        ("scattered", {}, r"layer model \(DataParallel\) spreads each call over devices.*give the module"),
+        ("compiled_in_place", {}, "is wrapped by torch.compile"),
+        ("SINGLETON", {}, "SINGLETON is a module, not what builds one"),
+        ("a_class", {}, "returned the class Linear, not a torch.nn.Module"),
+        (
+            "leaving",
+            {},
+            r"leaving fails: .*faulty_models\.py, line \d+, in leaving: .*sys\.exit\('no weights'\)",
+        ),
+        ("broken", {}, r"broken fails: KeyError in faulty_models\.py, line \d+, in broken: 'width'"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
@@ -72,6 +82,46 @@ def test_the_older_spectral_norm_is_refused_too() -> None:
 def test_a_lazy_module_that_the_factory_has_called_serves() -> None:
     """As the remedy says."""
     assert network(f"{FAULTY}:lazy_called").dimension == 3 * 4 + 4 + 4 + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import no_such_package",
+            r"ModuleNotFoundError in (\w+)\.py, line 1, in <module>.*install no_such_package",
+        ),
+        (
+            "from torch.nn import Linaer",
+            r"ImportError in \w+\.py, line 1, in <module>: cannot import name 'Linaer'",
+        ),
+        ("import sys; sys.exit(2)", r"RuntimeError in \w+\.py, line 1, in <module>: .*sys\.exit\(2\)"),
+        ("def build(:", r"SyntaxError: invalid syntax \(\w+\.py, line 1\)"),
+    ],
+)
+def test_a_file_of_the_users_that_fails_is_named_with_its_line(
+    text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the user's own file is missing, but what it asks for."""
+    name = f"own_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=f'^model.factory = "{name}:build": .*{said}'):
+        network(f"{name}:build")
+
+
+@pytest.mark.parametrize("how", ["threads", "gradients", "anomalies"])
+def test_switches_of_the_process_stay_as_they_were(how: str) -> None:
+    """The bits of a sum depend on model.threads, whatever the factory would like."""
+    before = torch.get_num_threads(), torch.is_grad_enabled(), torch.is_anomaly_enabled()
+    network(f"{FAULTY}:turning", {"how": how})
+    assert (torch.get_num_threads(), torch.is_grad_enabled(), torch.is_anomaly_enabled()) == before
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loss_is_tried_in_silence() -> None:
+    """That a trial's shapes broadcast is what it finds out, not what a user must read."""
+    assert not network(loss="torch.nn:L1Loss").takes_classes
 
 
 @pytest.mark.parametrize(

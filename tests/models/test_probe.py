@@ -5,6 +5,7 @@ import torch
 
 from streammeta.errors import ConfigError
 from streammeta.models.trial import try_at_start
+from streammeta.models.user_code import where
 from tests.networks import network
 
 FAULTY = "tests.faulty_models"
@@ -28,6 +29,8 @@ FAULTY = "tests.faulty_models"
         ("own_numpy", "changes the attribute draws"),
         ("own_torch", "changes the attribute own"),
         ("weight_clipped", "writes to its parameter out.weight"),
+        ("own_input", "the model writes to what it is given.*begin with a copy"),
+        ("own_parameter", "another tensor in place of its parameter out.weight"),
         ("first_input", "after it has seen another input"),
     ],
 )
@@ -36,7 +39,9 @@ def test_what_a_call_leaves_behind_is_refused(how: str, said: str, dtype: str) -
     """The buffer, the attribute, the generator or the parameter is named; nothing was drawn or written."""
     made = network(f"{FAULTY}:keeping", {"how": how}, dtype=dtype)
     before, at = made.initial.clone(), torch.get_rng_state()
-    with pytest.raises(ConfigError, match=f"^model.factory: .*{said}.*(remove|leave it out)"):
+    with pytest.raises(
+        ConfigError, match=f"^model.factory: .*{said}.*(remove|leave it out|leave out|local variable)"
+    ):
         try_at_start(made)
     assert torch.equal(made.initial, before)
     assert torch.equal(torch.get_rng_state(), at)
@@ -66,6 +71,9 @@ def test_the_first_layer_tells_the_input(factory: str, args: dict[str, object], 
         ("Returning", {"what": "tuple"}, "the model returns tuple, not one tensor"),
         ("Returning", {"what": "dict"}, "the model returns dict"),
         ("Returning", {"what": "none"}, "the model returns NoneType"),
+        ("Returning", {"what": "sign"}, "the model predicts bool on cpu"),
+        ("Returning", {"what": "whole"}, "the model predicts int64"),
+        ("Returning", {"what": "meta"}, "float32 on meta for x on cpu|float64 on meta for x on cpu"),
         (
             "Constant",
             {"bug": "name"},
@@ -80,3 +88,26 @@ def test_a_model_that_fails_on_any_data_is_told_at_start(
     """With the user's line where there is one, and what to do."""
     with pytest.raises(ConfigError, match=f"(?s)^model.factory: the model fails: .*{said}"):
         try_at_start(network(f"{FAULTY}:{factory}", args))
+
+
+@pytest.mark.parametrize(
+    ("what", "loss", "said"),
+    [
+        ("cut", "mse", "does not depend on the model's parameters.*detach"),
+        ("prediction", "constant", "does not depend on the model's parameters"),
+        ("prediction", "centring", ".loss: the loss writes to what it is given"),
+    ],
+)
+def test_what_could_never_be_learned_is_told_at_start(what: str, loss: str, said: str) -> None:
+    """A prediction that is cut off, a loss that is always the same, a target that changes."""
+    made = network(f"{FAULTY}:Returning", {"what": what}, loss=loss if loss == "mse" else f"{FAULTY}:{loss}")
+    with pytest.raises(ConfigError, match=f"^model.*{said}"):
+        try_at_start(made)
+
+
+def test_a_call_cannot_end_the_program() -> None:
+    """It fails like any other, at the user's line."""
+    made = network(f"{FAULTY}:Returning", {"what": "exit"})
+    with pytest.raises(RuntimeError, match=r"it would end the program: sys\.exit\(3\)") as caught:
+        made.predict(made.initial, made.initial.new_ones(2, 3))
+    assert where(caught.value).startswith("faulty_models.py, line ")

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from streammeta.config import load_config
+from streammeta.errors import ConfigError
 from streammeta.models.user_code import where
 from tests.networks import network
 
@@ -42,3 +44,11 @@ def test_the_standard_library_is_nobodys_line() -> None:
 def test_nothing_is_said_where_no_line_is_the_users() -> None:
     """An error that was never raised has no line."""
     assert where(ValueError("never raised")) == ""
+
+
+def test_no_line_of_this_program_is_the_users() -> None:
+    """An error that streammeta raises itself, in whatever package, has no line of the user's."""
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, ["kafka.topc=x"], {})
+    own = where(caught.value)
+    assert own.startswith("test_user_code.py"), own

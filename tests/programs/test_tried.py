@@ -62,3 +62,23 @@ def test_what_does_not_serve_is_named(settings: list[str], said: str) -> None:
     assert done.exit_code == 78
     assert said in done.stderr
     assert "ok" not in done.stdout.splitlines()
+    assert "Traceback" not in done.stderr
+
+
+def test_all_that_does_not_serve_is_named_at_once() -> None:
+    """A model that fails does not hide a file that is missing; at debug its traceback is there."""
+    model = ("model.factory=tests.faulty_models:broken", "model.args={}")
+    done = check(*model, "http.token_file=/no/such", "log.level=debug")
+    assert done.exit_code == 78
+    assert "KeyError in faulty_models.py" in done.stderr
+    assert 'http.token_file = "/no/such": No such file' in done.stderr
+    assert "Traceback" in done.stderr
+
+
+def test_what_a_model_prints_is_no_data() -> None:
+    """It goes to standard error: from the import, the factory and the calls."""
+    done = check("model.factory=tests.faulty_models:printing", "model.args={}")
+    assert done.exit_code == 0, done.output
+    assert "hello" not in done.stdout
+    assert done.stderr.count("hello from the factory") >= 1
+    assert "hello from forward" in done.stderr

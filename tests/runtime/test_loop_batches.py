@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from streammeta.codec import decode
 from streammeta.errors import BadEvent, StateError
-from streammeta.events import Array, Cut, Record, Run, TaskEvent
+from streammeta.events import Array, Cut, OrderEntry, Record, Run, TaskEvent
 from streammeta.learner.engine import Engine, Progress
 from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
 from streammeta.runtime.assembly import build_brain, restore
@@ -165,10 +165,10 @@ def told_by(world: World, controls: Controls | None = None) -> list[Outcome]:
 
 def test_only_what_the_records_do_not_say_is_logged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One cut for the pause and one for the end; none for full iterations and repeated tasks."""
-    logged: list[Run | Cut] = []
+    logged: list[OrderEntry] = []
     append = OrderLog.append
 
-    def remembering(log: OrderLog, entries: Sequence[Run | Cut]) -> None:
+    def remembering(log: OrderLog, entries: Sequence[OrderEntry]) -> None:
         logged.extend(entries)
         append(log, entries)
 

@@ -192,11 +192,23 @@ class TestTable:
             "\n".join(["who,at,y", *(f"a,{hour},{hour if hour != 5 else 'NA'}" for hour in hours)])
         )
         columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at", "--missing", "skip")
-        done = run("table", str(path), *columns, "--bootstrap-servers", broker, "--topic", "cli.told")
+        done = run(
+            "table",
+            str(path),
+            *columns,
+            "--bootstrap-servers",
+            broker,
+            "--topic",
+            "cli.told",
+            "--output",
+            "json",
+        )
         assert done.exit_code == 0, done.output
         assert "skipped: 1 rows without a value in column 'y'" in done.stderr
         assert "time jumps: 2 in 1 tasks" in done.stderr
         assert "warm-up: 4 first rows of 1 tasks" in done.stderr
+        told = json.loads(done.stdout)
+        assert (told["rows_skipped"], told["time_jumps"], told["rows_of_warm_up"]) == ({"y": 1}, 2, 4)
 
     def test_speed_follows_the_time_column(self, path: str, broker: str) -> None:
         """Two hours at three hours a second take two thirds of a second."""
@@ -221,6 +233,7 @@ class TestTable:
             ("--task who --target y --window 2 --gap -1 --time at", "no step of time above 0"),
             ("--task who --target y --window 2 --timezone Berlin/Spree", "no time zone"),
             ("--task who --target y --window 2 --timezone ../x", "no time zone"),
+            ("--task who --target y --window 2 --time-unit ms", "give --time too"),
             ("--task who --target y --window 2 --encoding klingon", "no encoding"),
             ("--task who --target y --window 2 --delimiter ;;", "not one character"),
             ("--task who --target y --window 2 --speed 1", "--speed needs --time"),

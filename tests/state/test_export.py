@@ -254,7 +254,10 @@ def test_metadata_is_that_of_the_contract() -> None:
         "offsets": '{"0": 5, "2": 7, "10": 1}',
         "streammeta": __version__,
         "torch": torch.__version__,
+        "note": export.LEARNED_ALONE,
     }
+    whole = replace(origin, constants=Constants().hash)
+    assert "note" not in export.metadata(checkpoint_of(origin=whole), Constants())
     assert json.loads(about["offsets"]) == {"0": 5, "2": 7, "10": 1}
 
 

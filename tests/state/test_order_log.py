@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, Positions, Run
+from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
 from streammeta.state.order_log import HEADER, MAGIC, OrderLog
 from tests.scripted import FusedOrderLog
 from tests.state.processes import next_line, python
@@ -29,7 +29,7 @@ run_values = st.builds(
     OFFSETS,
     st.integers(1, 20),
 )
-Entries = Sequence[Run | Cut]
+Entries = Sequence[OrderEntry]
 entries = st.one_of(run_values, run_values, st.just(Cut()))
 batches = st.lists(st.lists(entries, max_size=4), max_size=6)
 positions_maps = st.dictionaries(st.integers(0, 4), st.integers(0, 30), max_size=5)
@@ -42,7 +42,7 @@ def fresh_path() -> Iterator[Path]:
         yield Path(directory) / "order.log"
 
 
-def written(path: Path, logged: Sequence[Entries]) -> list[Run | Cut]:
+def written(path: Path, logged: Sequence[Entries]) -> list[OrderEntry]:
     """Log batches and close; the entries in order."""
     with closing(OrderLog(path)) as log:
         for batch in logged:
@@ -50,13 +50,13 @@ def written(path: Path, logged: Sequence[Entries]) -> list[Run | Cut]:
     return [entry for batch in logged for entry in batch]
 
 
-def reopened(path: Path, positions: Positions | None = None) -> list[Run | Cut]:
+def reopened(path: Path, positions: Positions | None = None) -> list[OrderEntry]:
     """What a new process finds pending."""
     with closing(OrderLog(path)) as log:
         return log.pending(positions or {})
 
 
-def reasonable(logged: Entries) -> list[Run | Cut]:
+def reasonable(logged: Entries) -> list[OrderEntry]:
     """Without cuts that close nothing: at the front, or right after another."""
     return [
         entry
@@ -78,7 +78,7 @@ def offsets(logged: Entries, positions: Positions) -> list[tuple[int, int, int]]
 
 @unhurried
 @given(logged=batches)
-def test_round_trip(logged: list[list[Run | Cut]]) -> None:
+def test_round_trip(logged: list[list[OrderEntry]]) -> None:
     """What was appended is pending, in order, in this process and the next; but for cuts of nothing."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -88,7 +88,7 @@ def test_round_trip(logged: list[list[Run | Cut]]) -> None:
 
 @unhurried
 @given(logged=batches, data=st.data())
-def test_any_tear(logged: list[list[Run | Cut]], data: st.DataObject) -> None:
+def test_any_tear(logged: list[list[OrderEntry]], data: st.DataObject) -> None:
     """A file that ends at any byte gives its whole entries; the torn one is gone, and appending goes on."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -97,7 +97,7 @@ def test_any_tear(logged: list[list[Run | Cut]], data: st.DataObject) -> None:
         kept = whole[: max(0, size_bytes - len(HEADER)) // ENTRY_BYTES]
         assert reopened(path) == reasonable(kept)
         assert path.stat().st_size == len(HEADER) + ENTRY_BYTES * len(kept)
-        later: list[Run | Cut] = [Run(0, 5, 6), Cut()]
+        later: list[OrderEntry] = [Run(0, 5, 6), Cut()]
         written(path, [later])
         assert reopened(path) == reasonable([*kept, *later])
 
@@ -109,7 +109,7 @@ def test_any_tear(logged: list[list[Run | Cut]], data: st.DataObject) -> None:
     flipped=st.integers(1, 255),
     filler=st.sampled_from([b"\0", b"x"]),
 )
-def test_any_damage(logged: list[list[Run | Cut]], data: st.DataObject, flipped: int, filler: bytes) -> None:
+def test_any_damage(logged: list[list[OrderEntry]], data: st.DataObject, flipped: int, filler: bytes) -> None:
     """A changed byte drops its entry and all later ones; so does anything that stands after the end."""
     with fresh_path() as path:
         whole = written(path, logged)
@@ -125,7 +125,7 @@ def test_any_damage(logged: list[list[Run | Cut]], data: st.DataObject, flipped:
 @unhurried
 @given(logged=batches, positions=positions_maps)
 def test_pending_is_what_positions_do_not_contain(
-    logged: list[list[Run | Cut]], positions: dict[int, int]
+    logged: list[list[OrderEntry]], positions: dict[int, int]
 ) -> None:
     """Exactly the offsets not contained are pending, run by run in logged order, none of them empty."""
     with fresh_path() as path:
@@ -141,7 +141,7 @@ def test_pending_is_what_positions_do_not_contain(
 @unhurried
 @given(logged=batches, positions=positions_maps)
 def test_cuts_stay_where_they_closed_something(
-    logged: list[list[Run | Cut]], positions: dict[int, int]
+    logged: list[list[OrderEntry]], positions: dict[int, int]
 ) -> None:
     """Between two pending runs, and after the last, there is a cut exactly if one was logged there."""
     with fresh_path() as path:
@@ -157,9 +157,40 @@ def test_cuts_stay_where_they_closed_something(
         assert pending == reasonable(pending)
 
 
+A, B = Switch("0123456789abcdef" * 2), Switch("f" * 32)
+
+
+def test_switches_round_trip(tmp_path: Path) -> None:
+    """Every bit of a name comes back, and so does the switch to traced steps, each at its place."""
+    logged: list[OrderEntry] = [A, Run(0, 0, 5), B, Run(1, 0, 2), Switch(), Cut(), Run(0, 5, 6)]
+    assert written(tmp_path / "order.log", [logged]) == reopened(tmp_path / "order.log")
+
+
+@pytest.mark.parametrize(
+    ("contained", "pending"),
+    [
+        (0, [A, Run(0, 0, 5), B, Run(0, 5, 9), Cut()]),
+        (2, [Run(0, 2, 5), B, Run(0, 5, 9), Cut()]),
+        (5, [B, Run(0, 5, 9), Cut()]),
+        (6, [Run(0, 6, 9), Cut()]),
+        (9, []),
+    ],
+)
+def test_a_switch_is_pending_while_nothing_after_it_is_contained(
+    tmp_path: Path, contained: int, pending: list[OrderEntry]
+) -> None:
+    """A state that contains an event knows who applied it; one after which nothing was applied is none."""
+    path = tmp_path / "order.log"
+    written(path, [[A, Run(0, 0, 5), B, Run(0, 5, 9), Cut(), A]])
+    assert reopened(path, {0: contained}) == pending
+    with closing(OrderLog(path)) as log:
+        log.forget({0: contained})
+    assert reopened(path, {0: contained}) == pending
+
+
 @unhurried
 @given(logged=batches, positions=positions_maps, later=st.lists(entries, max_size=3))
-def test_forget(logged: list[list[Run | Cut]], positions: dict[int, int], later: list[Run | Cut]) -> None:
+def test_forget(logged: list[list[OrderEntry]], positions: dict[int, int], later: list[OrderEntry]) -> None:
     """What positions contain is forgotten, the rest stays and is appended to, now and after reopening."""
     with fresh_path() as path:
         with closing(OrderLog(path)) as log:
@@ -201,7 +232,7 @@ def test_nothing_but_a_torn_header(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == HEADER
 
 
-FUTURE_KIND = HEADER + bytes.fromhex("03 00000000 0000000000000000 0000000000000000 68471a3a")
+FUTURE_KIND = HEADER + bytes.fromhex("04 00000000 0000000000000000 0000000000000000 30c1fd53")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +240,7 @@ FUTURE_KIND = HEADER + bytes.fromhex("03 00000000 0000000000000000 0000000000000
     [
         (b"some text\n", "is not an order log; move it away"),
         (MAGIC + b"\2\0\0\0", r"another version of streammeta \(this one reads format 1\); use the version"),
-        (FUTURE_KIND, "entry of unknown kind 3; a newer streammeta wrote it"),
+        (FUTURE_KIND, "entry of unknown kind 4; a newer streammeta wrote it"),
     ],
 )
 def test_foreign(tmp_path: Path, content: bytes, message: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Record
+from streammeta.programs.doctor.sample import Sample
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
 from streammeta.recording.source import ReplaySource
@@ -68,6 +69,16 @@ class TestReplayed(AnySourceContract):
         assert isinstance(source, ReplaySource)
         source.resume(checkpoint_of(positions=positions))
         return source
+
+
+class TestSample(AnySourceContract):
+    """The newest records, that the doctor learns from."""
+
+    @pytest.fixture
+    def make(self) -> Make:
+        """Three partitions, offsets with gaps; more than one poll."""
+        script = make_script(3, partitions=3, tasks=5, events=600)
+        return lambda: Sample(script)
 
 
 class TestCollected(DeadLettersContract):

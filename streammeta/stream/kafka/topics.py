@@ -5,7 +5,8 @@ only means "not yet" (no leader, no coordinator) is asked for again until the co
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,7 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from streammeta.errors import BrokerRefused, BrokerUnavailable, TopicMissing
 from streammeta.stream.kafka.access import KafkaSettings, always, connected
-from streammeta.stream.kafka.refusals import missing_right, named
+from streammeta.stream.kafka.refusals import missing_right, named, words
 
 T = TypeVar("T")
 
@@ -205,6 +206,24 @@ class Administration:
         )
 
 
+@contextmanager
+def administered(
+    settings: KafkaSettings, keep_going: Callable[[], bool] = always
+) -> Iterator[Administration]:
+    """An `Administration` over a connection of its own.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, ConfigError: as `connect`; also what kafka-python raises meanwhile.
+    """
+    with connected(KafkaAdminClient, settings, keep_going) as admin:
+        try:
+            yield Administration(admin, settings, keep_going)
+        except errors.KafkaError as error:
+            raise named(error, settings) or BrokerUnavailable(
+                f"{settings.bootstrap_servers} does not do what it is asked: {words(error)}"
+            ) from error
+
+
 def ensure_topic(
     settings: KafkaSettings,
     name: str,
@@ -212,18 +231,9 @@ def ensure_topic(
     configs: Mapping[str, str] | None = None,
     keep_going: Callable[[], bool] = always,
 ) -> Topic:
-    """`Administration.ensure` over a connection of its own.
-
-    Raises:
-        BrokerUnavailable, BrokerRefused, ConfigError: as `connect`.
-    """
-    with connected(KafkaAdminClient, settings, keep_going) as admin:
-        try:
-            return Administration(admin, settings, keep_going).ensure(name, partitions, configs)
-        except errors.KafkaError as error:
-            raise named(error, settings) or BrokerUnavailable(
-                f"cannot create topic {name!r}: {error}"
-            ) from error
+    """`Administration.ensure` over a connection of its own. Raises as `administered`."""
+    with administered(settings, keep_going) as administration:
+        return administration.ensure(name, partitions, configs)
 
 
 def ensure_dead_letter_topic(settings: KafkaSettings, keep_going: Callable[[], bool] = always) -> Topic:

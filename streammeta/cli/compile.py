@@ -1,0 +1,111 @@
+"""`streammeta compile`: compiled steps ahead of time, so that the daemon begins with them."""
+
+import json
+from pathlib import Path
+
+import click
+import torch
+
+from streammeta.cli.config import config_sources
+from streammeta.config import Config, load_config
+from streammeta.errors import BadEvent, ConfigError
+from streammeta.events import Batch, Episode
+from streammeta.learner.executors.cache import Cache, default_directory
+from streammeta.learner.executors.compiled import Compiled, CompiledSteps
+from streammeta.learner.executors.process import TracedStep
+from streammeta.learner.tracing import state_tensors
+from streammeta.runtime.assembly import Brain, build_brain
+
+Shape = tuple[int, ...]
+
+
+class ShapeOption(click.ParamType[Shape]):
+    """The shape of one example: `1`, `3,28,28`, or nothing for a single number."""
+
+    name = "shape"
+
+    def convert(self, value: str | Shape, param: click.Parameter | None, ctx: click.Context | None) -> Shape:
+        """Read it."""
+        if isinstance(value, tuple):
+            return value
+        sizes = [size.strip() for size in value.split(",") if size.strip()]
+        if not all(size.isdecimal() and int(size) > 0 for size in sizes):
+            self.fail(f"{value!r}: sizes above 0, separated by commas", param, ctx)
+        return tuple(map(int, sizes))
+
+
+@click.command()
+@config_sources
+@click.option("--x", type=ShapeOption(), required=True, help="Shape of one input: 1, or 3,28,28.")
+@click.option("--y", type=ShapeOption(), help="Shape of one label; default: none for classes, else 1.")
+@click.option("--support", type=click.IntRange(1), help="Examples in a support set; default: events.support.")
+@click.option("--query", type=click.IntRange(1), help="Examples in a query set; default: events.query.")
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def compile(  # noqa: A001 (the verb)
+    path: Path | None,
+    overrides: tuple[str, ...],
+    x: Shape,
+    y: Shape | None,
+    support: int | None,
+    query: int | None,
+    output: str,
+) -> None:
+    """Compile the step for episodes of one shape, and keep it in engine.cache_dir.
+
+    Takes 30 to 120 s; nothing where it is kept already. The daemon finds it on every machine with the same
+    processor, the same torch and the same model.threads, and needs no compiler there.
+    """
+    config = load_config(path, overrides)
+    brain = build_brain(config)
+    labels = (() if brain.network.takes_classes else (1,)) if y is None else y
+    counts = (support or config.events.support, query or config.events.query)
+    step = _step(brain, config.events.batch, counts, x, labels)
+    steps = CompiledSteps(compiled_steps_cache(config))
+    try:
+        _tell(steps.require(step), output)
+    finally:
+        steps.close()
+
+
+def compiled_steps_cache(config: Config) -> Cache:
+    """The cache that the configuration names.
+
+    Raises:
+        ConfigError: it cannot be used, or the model is not on the CPU.
+    """
+    if torch.device(config.model.device).type != "cpu":
+        raise ConfigError(f'model.device = "{config.model.device}": steps are compiled for the CPU alone')
+    directory = config.engine.cache_dir
+    return Cache(Path(directory) if directory else default_directory())
+
+
+def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
+    network = brain.network
+    numbers = torch.int64 if network.keeps_integers else network.dtype
+    classes = torch.int64 if network.takes_classes else network.dtype
+    episode = Episode(
+        *(
+            Batch(torch.zeros(batch, count, *x, dtype=numbers), torch.zeros(batch, count, *y, dtype=classes))
+            for count in counts
+        )
+    )
+    state = brain.learner.init(network.initial)
+    try:
+        traced = brain.steps.traced(state, episode)
+    except BadEvent as error:
+        raise ConfigError(f"--x, --y: {error}") from error
+    if traced is None:
+        raise ConfigError("the step of these shapes is not traced, so it cannot be compiled")
+    return TracedStep(*traced, len(state_tensors(state)), brain.steps.predicts)
+
+
+def _tell(compiled: Compiled, output: str) -> None:
+    library = compiled.library
+    cost = library.microseconds[library.form]
+    if output == "json":
+        about = library._asdict() | {"path": str(library.path)}
+        click.echo(json.dumps(about))
+    else:
+        click.echo(f"compiled:{compiled.name}")
+        click.echo(f"{cost:.1f} µs an iteration, form {library.form}; compiled in {library.seconds:.0f} s")
+        click.echo(str(library.path))
