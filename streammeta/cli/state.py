@@ -19,7 +19,8 @@ from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
-from streammeta.state.lmdb_store import LmdbSnapshot, LmdbStore
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import TaskStats
 
 STATE = click.option(

@@ -194,6 +194,12 @@ class StateSection(Section):
     checkpoint_seconds: Free[float] = Field(
         5.0, gt=0, description="A checkpoint is due after this many seconds with an event."
     )
+    keep_checkpoints: Free[int] = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Copies of the state kept in dir/checkpoints, one a minute, newest first; 0: none.",
+    )
 
 
 class EngineSection(Section):

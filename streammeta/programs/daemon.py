@@ -29,6 +29,7 @@ from streammeta.observe.status import Snapshot, Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
+from streammeta.programs.copying import CopyKeeper
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.loop import Controls, Rates
 from streammeta.runtime.signals import signals_to
@@ -110,7 +111,9 @@ def run_daemon(
         stack.enter_context(signals_to(controls, received.append))
         directory = stack.enter_context(StateDirectory(config.state.dir))
         store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
-        order_log = stack.enter_context(closing(OrderLog(directory.order_log_path)))
+        order_log = stack.enter_context(
+            closing(OrderLog(directory.order_log_path, expected=store.load() is not None))
+        )
         brain = _brain(config)
         begun = restore(brain, store)
         if config.model.init and begun.positions:
@@ -119,6 +122,7 @@ def run_daemon(
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
+        keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         address = _serve(config, stack, watchers, settings, store)
         on_serving(address)
         if console is not None:
@@ -136,7 +140,7 @@ def run_daemon(
                 dead_letters=dead_letters,
                 store=store,
                 order_log=order_log,
-                observers=watchers.observers,
+                observers=(*watchers.observers, keeper),
                 controls=controls,
                 reload=lambda: _reloaded(config, read_config),
                 clock=clock,

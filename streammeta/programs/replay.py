@@ -18,6 +18,7 @@ from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters
 
 
@@ -98,6 +99,7 @@ def _copy(origin: Path, target: Path, recording: Recording) -> None:
     with StateDirectory(target) as directory:
         if not directory.lmdb_path.exists():
             LmdbStore.copy(StateDirectory(origin).lmdb_path, directory.lmdb_path)
+            OrderLog.renew(directory.order_log_path)
             return
         store = LmdbStore(directory.lmdb_path, readonly=True)
         try:

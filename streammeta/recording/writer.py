@@ -73,7 +73,7 @@ class Writer:
         self._waiting_bytes = 0
         self._cuts: list[int] = []
         with self._explained():
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(directory / "lock", "recording")
             try:
                 self.manifest = self._opened(kind, topic)

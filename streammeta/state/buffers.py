@@ -14,6 +14,7 @@ import numpy as np
 from streammeta.errors import StateError
 from streammeta.evaluation.forgetting import Sample, Samples
 from streammeta.events import Array, Batch, Part
+from streammeta.state.rows import RESTORE
 from streammeta.state.store import Waiting
 
 
@@ -98,8 +99,7 @@ def unpack_buffer(packed: bytes) -> tuple[Buffer, Samples]:
         return buffer, tuple(Sample(Batch(_array(x), _array(y)), loss) for x, y, loss in earlier)
     except (msgspec.DecodeError, ValueError, TypeError, AttributeError) as error:
         raise StateError(
-            f"the state is damaged: a task's buffered examples cannot be read ({error}); "
-            "restore a copy, or start a new state in an empty directory"
+            f"the state is damaged: a task's buffered examples cannot be read ({error}); {RESTORE}"
         ) from error
 
 

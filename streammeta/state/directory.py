@@ -3,6 +3,10 @@
     state/lock        the writer's process id, under an exclusive flock
     state/lmdb/       `LmdbStore`
     state/order.log   `OrderLog`
+    state/checkpoints/EVENTS/lmdb/  copies (`copies.py`)
+    state/damaged-N/  what `checkpoint restore` has put aside
+
+Directories are the user's alone (0700), and so are files (0600).
 
 Readers use the paths without entering the directory; they never meet the lock.
 """
@@ -23,8 +27,10 @@ class StateDirectory:
     inherit it (a plain fork does).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole: bool = True) -> None:
+        """`whole`: refuse to enter what remains of a lost state; a copy may be put there otherwise."""
         self.path = path
+        self._whole = whole
         self._lock: int | None = None
 
     @property
@@ -37,6 +43,11 @@ class StateDirectory:
         """The file of the order log."""
         return self.path / "order.log"
 
+    @property
+    def copies_path(self) -> Path:
+        """The directory of the kept copies."""
+        return self.path / "checkpoints"
+
     def __enter__(self) -> Self:
         """Create and lock.
 
@@ -45,7 +56,7 @@ class StateDirectory:
             StateError: the directory cannot be created or locked.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(self.path / "lock", "state.dir")
             self.refuse_remains()
         except OSError as error:
@@ -80,11 +91,14 @@ class StateDirectory:
         Raises:
             StateError: it does.
         """
+        if not self._whole:
+            return
         data = self.lmdb_path / "data.mdb"
         if self.order_log_path.exists() and not (data.exists() and data.stat().st_size):
+            self.__exit__(None, None, None)
             raise StateError(
                 f"state.dir = {str(self.path)!r}: {data} is gone or empty, and what is left belongs to it; "
-                "restore a copy of the whole directory, or begin anew in another one"
+                "restore a copy (`streammeta checkpoint restore`), or begin anew in another one"
             )
 
     def __exit__(
@@ -110,7 +124,7 @@ def locked(path: Path, called: str) -> int:
     Raises:
         StateLocked: another process holds it; `called` is what a user calls the directory.
     """
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _acquire(lock, path, called)
         os.ftruncate(lock, 0)

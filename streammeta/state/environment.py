@@ -1,16 +1,19 @@
 """The LMDB environment of a state: made, opened, recognised; its failures put into words.
 
-Layout 1, five sub-databases, so that listing tasks reads no memories:
+Layout 2, five sub-databases, so that listing tasks reads no memories:
 
-    meta      b"layout" -> b"streammeta 1"; b"tensors", b"document" and b"history" of `Meta`;
-              b"constants" (`pack_constants`), written once, which older states may lack
-    stats     task id -> 192 bytes (`rows.pack_stats`)
+    meta      b"layout" -> b"streammeta 2"; b"tensors", b"document" and b"history" of `Meta`;
+              b"constants" (`pack_constants`), written once, which older states may lack;
+              b"commit" (`checksums.Mark`)
+    stats     task id -> 192 bytes (`rows.pack_stats`), u8: which of the sub-databases below hold the task
     memories  task id -> the memory's raw numbers
     buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
     waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire
 
-Invariant: the sub-databases and the layout mark come into being in one transaction. The last two are missing
-in a state that was made before there were any; the first writer adds them.
+Every value but the layout is sealed (`checksums.sealed`). Layout 1 had no seals, no mark and not that u8, at
+first not the last two sub-databases: readers read it as it is, the first writer rewrites it.
+
+Invariant: the sub-databases and the layout come into being in one transaction, and so does a rewritten state.
 """
 
 import errno
@@ -24,10 +27,15 @@ from typing import NamedTuple
 import lmdb
 
 from streammeta.errors import StateError
-from streammeta.state.extent import fit, lengthen, used_bytes
+from streammeta.state.checksums import Mark, sealed, unsealed
+from streammeta.state.extent import fit, lengthen
+from streammeta.state.meta_pages import check_metas
+from streammeta.state.pages import check_pages
+from streammeta.state.rewriting import rewrite
 from streammeta.state.rows import RESTORE
 
-LAYOUT = b"streammeta 1"
+LAYOUT = b"streammeta 2"
+OLD_LAYOUT = b"streammeta 1"
 DATA = "data.mdb"
 """Name of LMDB's data file in the state's directory."""
 
@@ -58,6 +66,8 @@ def open_environment(directory: Path, *, readonly: bool) -> tuple[lmdb.Environme
                 _require_data(directory)
             else:
                 _make(directory)
+            if (directory / DATA).exists():
+                check_metas(directory / DATA)
             return _recognised(_mapped(directory, readonly), directory, readonly)
     except OSError as error:
         raise failed(directory, error) from error
@@ -84,9 +94,9 @@ def explained(directory: Path) -> Iterator[None]:
 
 
 def _make(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # LMDB maps this file: without blocks of its own, a full disk would be a bus error instead of a message.
-    lock = os.open(directory / "lock.mdb", os.O_RDWR | os.O_CREAT, 0o644)
+    lock = os.open(directory / "lock.mdb", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(lock, 0, _LOCK_FILE_BYTES)
@@ -111,7 +121,7 @@ def _mapped(directory: Path, readonly: bool) -> lmdb.Environment:
                 map_size=map_size_bytes,
                 readonly=readonly,
                 max_dbs=len(Databases._fields),
-                mode=0o644,
+                mode=0o600,
                 readahead=False,  # tasks come in any order: reading ahead would only evict what is needed
             )
         except lmdb.MemoryError:
@@ -124,43 +134,57 @@ def _mapped(directory: Path, readonly: bool) -> lmdb.Environment:
 
 def _recognised(env: lmdb.Environment, directory: Path, readonly: bool) -> tuple[lmdb.Environment, Databases]:
     try:
-        _refuse_truncated(env, directory)
         return env, _attached(env, directory, readonly)
     except BaseException:
         env.close()
         raise
 
 
-def _refuse_truncated(env: lmdb.Environment, directory: Path) -> None:
-    """Reading past the end of a cut file would kill the process instead of raising."""
-    needed_bytes = used_bytes(env)
-    size_bytes = (directory / DATA).stat().st_size
-    if size_bytes < needed_bytes:
-        raise StateError(
-            f"state {directory}: {DATA} is cut short ({size_bytes:,} bytes, at least {needed_bytes:,} "
-            f"belong to it); {RESTORE}"
-        )
-
-
 def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databases:
     """Find the sub-databases, or make them."""
+    data = directory / DATA
     if env.stat()["entries"] == 0:
         if readonly:
             raise _no_state(directory)
-        lengthen(directory / DATA, env)
+        lengthen(data, env)
         _make_databases(env)
-        fit(directory / DATA, env)
+        fit(data, env)
         sync_entries(directory)
+    with env.begin() as txn:
+        check_pages(data, txn.id(), values=not readonly)
     meta, stats, memories = (env.open_db(name.encode(), create=False) for name in Databases._fields[:3])
     with env.begin(db=meta) as txn:
         layout = txn.get(b"layout")
-    if layout != LAYOUT:
+    if layout not in (LAYOUT, OLD_LAYOUT):
         raise StateError(
             f"state {directory}: its layout is {layout!r}, this version reads {LAYOUT!r}; "
             "use the streammeta version that made it, or start a new state in an empty directory"
         )
-    later = (_later(env, directory / DATA, name, readonly) for name in Databases._fields[3:])
-    return Databases(meta, stats, memories, *later)
+    later = (_later(env, data, name, readonly) for name in Databases._fields[3:])
+    databases = Databases(meta, stats, memories, *later)
+    if layout == OLD_LAYOUT and not readonly:
+        rewrite(env, data, databases, LAYOUT)
+    _check_mark(env, databases, directory)
+    return databases
+
+
+def _check_mark(env: lmdb.Environment, databases: Databases, directory: Path) -> None:
+    """See that what is read is the last commit, with all its entries."""
+    with env.begin() as txn:
+        if txn.get(b"layout", db=databases.meta) == OLD_LAYOUT:
+            return
+        mark = Mark.unpack(unsealed("meta", b"commit", txn.get(b"commit", b"", db=databases.meta)))
+        number, counts = txn.id(), entries_of(txn, databases)
+    if (mark.transaction, *mark.counts) != (number, *counts):
+        raise StateError(
+            f"state {directory}: {DATA} is damaged (it holds {counts} entries at commit {number:,}, "
+            f"{mark.counts} at commit {mark.transaction:,} belong to it); {RESTORE}"
+        )
+
+
+def entries_of(txn: "lmdb.Transaction[bytes]", databases: Databases) -> tuple[int, ...]:
+    """Entries of the sub-databases of tasks."""
+    return tuple(0 if each is None else txn.stat(each)["entries"] for each in databases[1:])
 
 
 def _later(env: lmdb.Environment, data: Path, name: str, readonly: bool) -> lmdb._Database | None:
@@ -180,6 +204,7 @@ def _make_databases(env: lmdb.Environment) -> None:
     with env.begin(write=True) as txn:
         databases = Databases(*(env.open_db(name.encode(), txn) for name in Databases._fields))
         txn.put(b"layout", LAYOUT, db=databases.meta)
+        txn.put(b"commit", sealed("meta", b"commit", Mark(txn.id()).pack()), db=databases.meta)
 
 
 def sync_entries(directory: Path) -> None:

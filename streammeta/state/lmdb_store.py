@@ -9,77 +9,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from streammeta.errors import StateError
 from streammeta.state.environment import DATA, Databases, explained, failed, open_environment, sync_entries
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.residency import MappedFile
-from streammeta.state.rows import (
-    RESTORE,
-    checked_key,
-    pack_stats,
-    pack_waiting,
-    task_key,
-    unpack_stats,
-    unpack_waiting,
-)
+from streammeta.state.rewriting import SealedWriter
+from streammeta.state.rows import checked_key, companions, pack_stats, pack_waiting
+from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
-
-if TYPE_CHECKING:
-    import lmdb
-
-
-class LmdbSnapshot:
-    """One commit, as a reader sees it until the snapshot ends, whatever is committed meanwhile."""
-
-    def __init__(self, txn: "lmdb.Transaction[bytes]", databases: Databases) -> None:
-        self._txn = txn
-        self._databases = databases
-
-    def load(self) -> Meta | None:
-        """The meta state; None when nothing was ever committed."""
-        tensors = self._txn.get(b"tensors", db=self._databases.meta)
-        document = self._txn.get(b"document", db=self._databases.meta)
-        if tensors is None or document is None:
-            return None
-        return Meta(tensors, document, self._txn.get(b"history", b"", db=self._databases.meta))
-
-    def constants(self) -> bytes:
-        """What of the model no event changes; nothing before it was ever committed."""
-        return self._txn.get(b"constants", b"", db=self._databases.meta)
-
-    def get(self, task: str) -> TaskRow | None:
-        """One task; None when unknown."""
-        key = task_key(task)
-        stats = self._txn.get(key, db=self._databases.stats) if key is not None else None
-        if key is None or stats is None:
-            return None
-        memory = self._txn.get(key, db=self._databases.memories)
-        if memory is None:
-            raise StateError(f"the state is damaged: task {task!r} has no memory; {RESTORE}")
-        buffer = waiting = None
-        if self._databases.buffers is not None and self._databases.waiting is not None:
-            buffer = self._txn.get(key, db=self._databases.buffers)
-            waiting = self._txn.get(key, db=self._databases.waiting)
-        return TaskRow(
-            unpack_stats(stats), memory, buffer or b"", None if waiting is None else unpack_waiting(waiting)
-        )
-
-    def stats(self) -> Iterator[tuple[str, TaskStats]]:
-        """All tasks with their statistics, by id in byte order, without reading memories."""
-        for key, stats in self._txn.cursor(db=self._databases.stats):
-            yield key.decode(), unpack_stats(stats)
-
-    def waiting(self) -> Iterator[tuple[str, Waiting]]:
-        """The tasks of which something may expire, without reading their buffers."""
-        if self._databases.waiting is not None:
-            for key, waiting in self._txn.cursor(db=self._databases.waiting):
-                yield key.decode(), unpack_waiting(waiting)
-
-    def count(self) -> int:
-        """How many tasks are stored."""
-        return self._txn.stat(self._databases.stats)["entries"]
 
 
 class LmdbStore:
@@ -110,19 +47,25 @@ class LmdbStore:
         Raises:
             StateError: there is no state, or it cannot be copied.
         """
+        store = LmdbStore(origin, readonly=True)
+        try:
+            store.copy_to(target)
+        finally:
+            store.close()
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the last commit to a new directory, while any thread reads or commits; as `copy`."""
         unfinished = target.with_name(target.name + ".new")
-        env, _ = open_environment(origin, readonly=True)
         try:
             shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
-            with explained(origin):
-                env.copy(str(unfinished))
+            unfinished.mkdir(mode=0o700, parents=True)
+            with explained(self._directory):
+                self._env.copy(str(unfinished))
+            (unfinished / DATA).chmod(0o600)
             unfinished.rename(target)
             sync_entries(target)
         except OSError as error:
             raise failed(target, error) from error
-        finally:
-            env.close()
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:
@@ -194,15 +137,14 @@ class LmdbStore:
         """One transaction."""
         with explained(self._directory):
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
-            with self._env.begin(write=True) as txn:
+            with self._env.begin(write=True, buffers=True) as txn:
+                writer = SealedWriter(txn, self._databases)
                 for name, content in whole.items():
-                    txn.put(name, content, db=self._databases.meta)
+                    writer.put(0, name, content)
                 for key, entry in entries.items():
-                    for value, database in zip(entry, self._databases[1:], strict=True):
-                        if value is not None:
-                            txn.put(key, value, db=database)
-                        else:
-                            txn.delete(key, db=database)
+                    for number, value in enumerate(entry, start=1):
+                        writer.put(number, key, value)
+                writer.finish()
 
     def close(self) -> None:
         """Release the files. May be called twice."""
@@ -220,4 +162,5 @@ def _values(row: TaskRow | None) -> tuple[bytes | None, ...]:
     if row is None:
         return (None,) * (len(Databases._fields) - 1)
     waiting = None if row.waiting is None else pack_waiting(row.waiting)
-    return pack_stats(row.stats), row.memory, row.buffer or None, waiting
+    others = row.memory, row.buffer or None, waiting
+    return pack_stats(row.stats) + companions(value is not None for value in others), *others

@@ -44,8 +44,12 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 class OrderLog:
     """An append-only file of entries. One process opens it, under the lock of the state directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, expected: bool = False) -> None:
         """Open the log, make it where absent, and drop a tail that a crash has torn.
+
+        Args:
+            path: The file.
+            expected: There is a state that has committed, so that there was a log: an absent one is told.
 
         Raises:
             StateError: the file is not an order log, is of another version, or cannot be opened.
@@ -54,11 +58,25 @@ class OrderLog:
         try:
             content = path.read_bytes() if path.exists() else b""
             self._entries = _parse(content, path)
+            if expected and len(content) < len(HEADER):
+                _tell_lost(path)
             _tell_dropped(path, (len(content) - len(HEADER)) // _ENTRY_BYTES - len(self._entries))
-            self._file = os.open(path, _FLAGS, 0o644)
+            self._file = os.open(path, _FLAGS, 0o600)
             self._cut_to(self._entries, content)
         except OSError as error:
             raise self._failed(error) from error
+
+    @staticmethod
+    def renew(path: Path) -> None:
+        """Put an empty log there, in one step: for a state that was brought from elsewhere.
+
+        Raises:
+            OSError: the disk is full or fails.
+        """
+        new = path.with_name(path.name + ".new")
+        new.write_bytes(HEADER)
+        new.chmod(0o600)
+        new.replace(path)
 
     def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system, in one write, before what they name is applied.
@@ -132,7 +150,7 @@ class OrderLog:
 
     def _replace_with(self, entries: Sequence[OrderEntry]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
-        new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o644)
+        new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o600)
         try:
             _write(new_file, HEADER + _packed(entries))
             new_path.replace(self._path)
@@ -158,6 +176,15 @@ def _tell_dropped(path: Path, entries: int) -> None:
             entries_dropped=entries,
             consequence="events stay exactly once; their interleaving since the last checkpoint may differ",
         )
+
+
+def _tell_lost(path: Path) -> None:
+    log.warning(
+        "order log absent or cut short",
+        path=str(path),
+        consequence="events stay exactly once; what was learned after the last checkpoint, if anything, is "
+        "learned again from the topic, but partitions may interleave in another order",
+    )
 
 
 def _write(file: int, content: bytes) -> None:

@@ -4,6 +4,7 @@ Both sides of the format live here; a change of either is a new layout number in
 """
 
 import struct
+from collections.abc import Iterable
 
 from streammeta.errors import StateError
 from streammeta.state.store import Blocks, TaskStats, Waiting
@@ -11,7 +12,7 @@ from streammeta.state.store import Blocks, TaskStats, Waiting
 MAX_TASK_ID_BYTES = 256
 """Longest task id in UTF-8, as the codec admits it."""
 
-RESTORE = "restore a copy, or start a new state in an empty directory"
+RESTORE = "restore a copy (`streammeta checkpoint restore`), or start a new state in an empty directory"
 """The remedy for a damaged state."""
 
 _WAITING = struct.Struct("<QQ")  # task, half
@@ -94,6 +95,11 @@ def unpack_stats(packed: bytes) -> TaskStats:
 def _two(window: Blocks) -> Blocks:
     """The window's blocks, those that it does not have with a count of 0."""
     return (*window, *[(0.0, 0)] * (2 - len(window)))
+
+
+def companions(present: Iterable[bool]) -> bytes:
+    """One byte: bit n says whether the task is in the n-th sub-database behind `stats`."""
+    return bytes([sum(there << number for number, there in enumerate(present))])
 
 
 def pack_waiting(waiting: Waiting) -> bytes:

@@ -65,6 +65,7 @@ dir = "/var/lib/streammeta"
 cache_tasks = 10
 checkpoint_events = 20
 checkpoint_seconds = 0.5
+keep_checkpoints = 3
 
 [engine]
 compile = "require"
@@ -127,6 +128,7 @@ MEANING = {
         "cache_tasks": 10,
         "checkpoint_events": 20,
         "checkpoint_seconds": 0.5,
+        "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
     "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
@@ -182,6 +184,7 @@ DEFAULTS = {
         "cache_tasks": 100000,
         "checkpoint_events": 1000,
         "checkpoint_seconds": 5.0,
+        "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
     "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},

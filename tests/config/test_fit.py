@@ -92,6 +92,7 @@ FREE = [
     "state.cache_tasks=1",
     "state.checkpoint_events=1",
     "state.checkpoint_seconds=1",
+    "state.keep_checkpoints=3",
     "engine.compile=off",
     "engine.cache_dir=elsewhere",
     "http.host=::1",

@@ -11,7 +11,8 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 
-from streammeta.state.lmdb_store import LmdbSnapshot, LmdbStore
+from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import Meta, TaskRow, TaskStats
 
 TASKS = [f"task-{index}" for index in range(40)]

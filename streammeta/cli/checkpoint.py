@@ -1,0 +1,128 @@
+"""`streammeta checkpoint`: kept copies of a state, and whether a state is sound."""
+
+import json
+import shlex
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streammeta.cli.state import OUTPUT, STATE
+from streammeta.errors import StateError
+from streammeta.state import copies as keeping
+from streammeta.state.directory import StateDirectory
+from streammeta.state.lmdb_store import LmdbStore
+
+
+@click.group()
+def checkpoint() -> None:
+    """Kept copies of the state: list, make, verify, put back.
+
+    The daemon keeps the newest N, one a minute, with state.keep_checkpoints = N.
+    """
+
+
+@checkpoint.command("list")
+@STATE
+@OUTPUT
+def list_copies(directory: Path, output: str) -> None:
+    """List the kept copies, newest first, each verified as a whole.
+
+    Example: streammeta checkpoint list --state state
+    """
+    rows = [_row(copy) for copy in keeping.copies(_existing(directory))]
+    if output == "json":
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        words = f"{row['tasks']} tasks, {row['bytes']:,} bytes, sound" if row["sound"] else row["damage"]
+        click.echo(f"{row['events']} events: {words}")
+    if not rows:
+        click.echo("no copies; `streammeta checkpoint create`, or state.keep_checkpoints = N", err=True)
+
+
+@checkpoint.command()
+@STATE
+def create(directory: Path) -> None:
+    """Make a copy now, also while a daemon writes, and verify it. Older copies stay.
+
+    Example: streammeta checkpoint create --state state
+    """
+    place = _existing(directory)
+    with closing(LmdbStore(place.lmdb_path, readonly=True)) as store:
+        made = keeping.create(place, store)
+    click.echo(f"{made.path}: {made.events} events")
+
+
+@checkpoint.command()
+@STATE
+@click.option("--events", type=click.IntRange(min=0), help="That copy; default: the newest sound one.")
+def restore(directory: Path, events: int | None) -> None:
+    """Put the newest sound copy in the state's place. The former state is moved aside, never deleted.
+
+    Refused while a daemon writes. The next run goes on from the copy's offsets: what came
+    later is read from the topic again, and learned once.
+
+    Example: streammeta checkpoint restore --state state
+    """
+    with _existing(directory, whole=False) as place:
+        done = keeping.restore(place, events)
+    for number, damage in done.damaged.items():
+        click.echo(f"passed over the copy of {number} events: {damage}", err=True)
+    offsets = ", ".join(f"{p}: {o}" for p, o in sorted(done.found.checkpoint.positions.items()))
+    click.echo(
+        f"restored the copy of {done.copy.events} events, {done.found.tasks} tasks; the former state is in "
+        f"{done.aside}\nthe next run goes on at these offsets by partition: {offsets or 'the beginning'}"
+    )
+
+
+@checkpoint.command()
+@STATE
+@OUTPUT
+def verify(directory: Path, output: str) -> None:
+    """Read every value of the state, also while a daemon writes; exit 65 names what is damaged.
+
+    Example: streammeta checkpoint verify --state state
+    """
+    place = _existing(directory)
+    try:
+        found = keeping.verify(place.lmdb_path)
+    except StateError as error:
+        sound = next((copy for copy in keeping.copies(place) if _row(copy)["sound"]), None)
+        raise StateError(f"{error}\n{_way_on(directory, sound)}") from error
+    facts = {"events": found.checkpoint.progress.events, "tasks": found.tasks, "values": found.values}
+    if output == "json":
+        click.echo(json.dumps(facts))
+    else:
+        click.echo("sound: " + ", ".join(f"{number} {name}" for name, number in facts.items()))
+
+
+def _way_on(directory: Path, sound: keeping.Copy | None) -> str:
+    if sound is None:
+        return "no sound copy is kept in this state"
+    command = f"streammeta checkpoint restore --state {shlex.quote(str(directory))}"
+    return f"the newest sound copy has {sound.events} events: {command}"
+
+
+def _existing(directory: Path, *, whole: bool = True) -> StateDirectory:
+    """The state directory; never made by a command that looks for it."""
+    place = StateDirectory(directory, whole=whole)
+    if not directory.is_dir():
+        raise StateError(f"--state {directory}: there is no such directory; name the state.dir of a daemon")
+    return place
+
+
+def _row(copy: keeping.Copy) -> dict[str, Any]:
+    try:
+        found = keeping.verify(copy.lmdb_path)
+    except StateError as error:
+        return {"events": copy.events, "path": str(copy.path), "sound": False, "damage": str(error)}
+    return {
+        "events": copy.events,
+        "path": str(copy.path),
+        "sound": True,
+        "tasks": found.tasks,
+        "bytes": (copy.lmdb_path / "data.mdb").stat().st_size,
+        "offsets": {str(p): offset for p, offset in sorted(found.checkpoint.positions.items())},
+    }
