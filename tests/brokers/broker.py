@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition, errors
 from kafka.admin import (
     ACL,
@@ -156,6 +157,7 @@ class ApacheKafka:
     def hang(self) -> None:
         """Let it keep its connections and say nothing, until `wake`."""
         os.kill(self._process.pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED)
 
     def wake(self) -> None:
         """End the hang."""

@@ -19,6 +19,7 @@ from streammeta.config.secret import masked
 from streammeta.errors import BrokerUnavailable, ConfigError, StreammetaError
 from streammeta.stream.kafka.header_keys import keep_header_keys
 from streammeta.stream.kafka.refusals import Trouble, named, unanswered, without_secrets
+from streammeta.stream.kafka.waits import close_client
 
 RECONNECT_MAX_MS = 2_000
 """Longest pause between attempts to reach a broker that is away."""
@@ -164,7 +165,7 @@ class Connected:
     def give_up(self) -> None:
         """Stop the attempts and let go of the connections of a client that was not made."""
         if self._net is not None:
-            self._net.close()
+            close_client(self._net)
         self.wait(1.0)
 
     def _make(self) -> None:
@@ -247,4 +248,4 @@ def connected(
     try:
         yield client
     finally:
-        client.close()
+        close_client(client)

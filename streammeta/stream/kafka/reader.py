@@ -17,6 +17,7 @@ from streammeta.stream.kafka.held import Held, going_on, held
 from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import id_text
+from streammeta.stream.kafka.waits import close_client
 
 _FIXED = {
     "group_id": None,
@@ -128,11 +129,12 @@ class Reader:
 
     def position(self, partition: int) -> int:
         """The next offset that `read` would give, past transaction markers. Raises as `read`."""
-        while True:
-            try:
-                return int(self._consumer.position(self._places[partition], timeout_ms=0))
-            except errors.KafkaError as error:
-                self._mend(error)
+        place = self._places[partition]
+        try:
+            return int(self._consumer.position(place, timeout_ms=0))
+        except errors.KafkaError as error:
+            self._mend(error)  # where the broker does not say how, the next read meets it again
+        return int(self._consumer._subscription.position(place).offset)
 
     def positions(self) -> dict[int, int]:
         """`position` of every assigned partition."""
@@ -144,12 +146,12 @@ class Reader:
         return mark
 
     def known_partitions(self) -> set[int]:
-        """The partitions that the broker names; empty when it does not name the topic.
-
-        Raises:
-            KafkaError: it did not answer.
-        """
-        return set(self._consumer.partitions_for_topic(self._settings.topic))
+        """The partitions as of the last metadata; empty when it lacks the topic, and is then asked for."""
+        known = self._consumer._cluster.partitions_for_topic(self._settings.topic)
+        if known is None:
+            # KafkaConsumer.partitions_for_topic() would wait for the answer, without end.
+            self._consumer._cluster.request_update()
+        return set(known or ())
 
     def topic_id(self) -> str:
         """The topic's id as of the last metadata; "" where it is not known."""
@@ -157,7 +159,7 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._consumer.close(autocommit=False, timeout_ms=1000)
+        close_client(self._consumer, autocommit=False, timeout_ms=1000)
 
 
 def _record(raw: Any) -> Record:

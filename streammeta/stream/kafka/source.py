@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
-from kafka import KafkaAdminClient, errors
+from kafka import KafkaAdminClient
 
 from streammeta.errors import BrokerUnavailable, StreammetaError, TopicMissing
 from streammeta.events import Positions, Record, Run
@@ -164,10 +164,7 @@ class KafkaSource:
         self._identity = topic.id
 
     def _look_for_partitions(self) -> None:
-        try:
-            known = self._reader.known_partitions()
-        except errors.KafkaError:
-            return  # asked again at the next look
+        known = self._reader.known_partitions()
         self._check_vanished(bool(known))
         new = known - set(self._reader.positions())
         if not new:
