@@ -13,7 +13,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition, errors
-from kafka.producer.future import FutureProduceResult
+from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
 from streammeta.events import Record
@@ -197,8 +197,9 @@ def test_a_producer_that_never_answers_is_replaced(tansu: Broker, monkeypatch: p
     """A future that neither succeeds nor fails is given up after its deadline."""
     monkeypatch.setattr(dead_letters, "OVERDUE_SECONDS", 0.1)
     setting = prepared(tansu, client={"request_timeout_ms": 300, "delivery_timeout_ms": 400})
+    unending = FutureRecordMetadata(FutureProduceResult(None), 0, 0, None, 1, 1, 0)
     with closing(KafkaDeadLetters(setting)) as letters:
-        letters._producer.send = lambda *_arguments, **_options: FutureProduceResult(None)
+        letters._producer.send = lambda *_arguments, **_options: unending
         letters.send(Record(setting.topic, 0, 0, 0, b"k", b"v"), REFUSAL)
         began = time.monotonic()
         letters.flush()
