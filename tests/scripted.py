@@ -12,7 +12,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Cut, Positions, Record, Run, episode_of
+from streammeta.events import Condition, Cut, Positions, Record, Run, episode_of
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, TaskRow
@@ -162,13 +162,17 @@ class ScriptedSource:
         """Where the next poll begins."""
         return dict(self.at)
 
-    def lag(self) -> Mapping[int, int]:
-        """Offsets behind the end."""
-        return {partition: end - self.at[partition] for partition, end in self.ends().items()}
+    def passed(self) -> Positions:
+        """There are no markers."""
+        return dict(self.at)
 
-    def connected(self) -> bool:
-        """Always."""
-        return True
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """Offsets behind the end."""
+        return {partition: end - applied.get(partition, 0) for partition, end in self.ends().items()}
+
+    def condition(self, applied: Positions) -> Condition:  # noqa: ARG002 (the protocol's)
+        """Always well."""
+        return Condition()
 
     def committed(self, positions: Positions) -> None:
         """Remember what lag tools would see."""

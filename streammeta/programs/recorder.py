@@ -104,7 +104,7 @@ class Recorder:
             records = self._source.poll(POLL_SECONDS)
             self._follow()
             self._keep(list(self._new(records)))
-            self._lag = sum(self._source.lag().values())
+            self._lag = sum(self._source.lag(self._at).values())
             ends = ends or self._ends(until_end=until_end)
             tell(self.recorded())
         self._writer.sync()

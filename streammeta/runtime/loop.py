@@ -30,6 +30,8 @@ from streammeta.stream.base import Source
 
 POLL_SECONDS = 0.2
 """How long an idle loop waits before it looks at its controls again."""
+TELL_SECONDS = 1.0
+"""How often a long poll is interrupted to tell how far it was applied."""
 SHORTEST_POLL_SECONDS = 0.001
 """What a poll may take when the open iteration is due."""
 
@@ -102,6 +104,7 @@ class Loop:
     _checkpoint_at: float = field(init=False, default=0.0)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
+    _told_at: float = field(init=False, default=0.0)
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -226,7 +229,9 @@ class Loop:
         self.intake.tape.cut()
 
     def _attend(self) -> None:
-        """Do what signals asked for, and checkpoint when due."""
+        """Do what signals asked for, and checkpoint when due; tell each second how far the loop is."""
+        if self.clock.monotonic() - self._told_at >= TELL_SECONDS:
+            self._tell_turned()
         engine, news = self.intake.engine, self.intake.ledger.since_checkpoint
         due = news and (
             news >= self.policy.events or self.clock.monotonic() - self._checkpoint_at >= self.policy.seconds
@@ -244,7 +249,7 @@ class Loop:
         self.controls.checkpoint = False
         began = self.clock.monotonic()
         ledger, tape = self.intake.ledger, self.intake.tape
-        self.intake.dead_letters.flush(self._tell_cut_off)
+        self.intake.dead_letters.flush(self._tell_unacknowledged)
         meta = replace(
             pack(self._snapshot(tape.sync(ledger.positions, ledger.topic_id))), history=self.history()
         )
@@ -279,18 +284,19 @@ class Loop:
         positions = self.source.positions()
         return all(positions.get(partition, 0) >= end for partition, end in ends.items())
 
-    def _tell_turned(self) -> None:
-        connected = self.source.connected()
-        self._tell(connected=connected, lag=self.source.lag() if connected else {})
-
-    def _tell_cut_off(self) -> None:
-        """The loop lives, and waits for a broker that does not acknowledge."""
-        self._tell(connected=False, lag={})
-
-    def _tell(self, *, connected: bool, lag: Positions) -> None:
+    def _tell_turned(self, *, unacknowledged: bool = False) -> None:
+        self._told_at = self.clock.monotonic()
+        condition = self.source.condition(self.intake.taken)
+        lag = self.source.lag(self.intake.taken) if condition.serving else {}
         replayed = self.source.replayed()
         share = self._replayed if replayed is None else replayed
-        self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, share))
+        due = condition.readable or (unacknowledged and condition.serving)
+        topic, restoring = self.intake.topic, self._restoring
+        self.intake.tell(Turned(topic, condition.serving, restoring, lag, share, condition, due))
+
+    def _tell_unacknowledged(self) -> None:
+        """The loop waits for letters that the broker does not acknowledge."""
+        self._tell_turned(unacknowledged=True)
 
     def _tell_checkpointed(self, *, ok: bool, began: float, written: int) -> None:
         self._checkpoint_at = self.clock.monotonic()

@@ -40,6 +40,7 @@ class Settings:
     dead_letter_topic: str = "tasks.dlq"
     max_event_bytes: int = 1 << 20
     connect_timeout_seconds: float = 20.0
+    refused_grace_seconds: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict)
 
 

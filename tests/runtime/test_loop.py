@@ -252,13 +252,13 @@ def test_progress_of_a_restore_is_told(folder: Path) -> None:
 
 
 def test_a_wait_for_dead_letters_is_told(folder: Path) -> None:
-    """While the broker does not acknowledge, observers hear that it is away, and that the loop lives."""
+    """While the broker serves but does not acknowledge, observers hear that something is due."""
     world = World(make_script(2, partitions=1, tasks=TASKS, events=20, poison=1.0), folder, slow=True)
     told: list[Outcome] = []
     assert world.live(observers=(told.append,))
-    turns = [outcome.connected for outcome in told if isinstance(outcome, Turned)]
-    assert False in turns
-    assert turns[0]
+    turns = [outcome.due for outcome in told if isinstance(outcome, Turned)]
+    assert True in turns
+    assert not turns[0]
 
 
 def test_a_state_without_a_topic_id_is_taken_over(folder: Path) -> None:

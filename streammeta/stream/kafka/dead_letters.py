@@ -20,6 +20,8 @@ from streammeta.errors import (
     BrokerUnavailable,
     ConfigError,
     DeadLetterFailed,
+    LoginRefused,
+    StreammetaError,
     TopicMissing,
 )
 from streammeta.events import Record
@@ -248,17 +250,27 @@ class KafkaDeadLetters:
 
     def _reconnected(self) -> Any:
         """A new producer, as soon as the broker is there; or why waiting cannot help."""
+        refused_at: float | None = None
         while True:
             try:
                 ensure_dead_letter_topic(self._settings, self._go_on)
                 return self._make_producer()
+            except LoginRefused as error:
+                refused_at = refused_at or time.monotonic()
+                if time.monotonic() - refused_at > self._settings.refused_grace_seconds:
+                    raise
+                self._wait_for_broker(error)
             except (TopicMissing, BrokerRefused, ConfigError) as error:
                 raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
             except BrokerUnavailable as error:
-                if not self._keep_going():
-                    left = len(self._pending)
-                    raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged") from error
-                log.warning("dead letters wait for the broker", letters=len(self._pending), cause=str(error))
+                self._wait_for_broker(error)
+
+    def _wait_for_broker(self, error: StreammetaError) -> None:
+        left = len(self._pending)
+        if not self._keep_going():
+            raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged") from error
+        log.warning("dead letters wait for the broker", letters=left, cause=str(error))
+        time.sleep(_SLICE_SECONDS)
 
     def close(self) -> None:
         """As `DeadLetters.close`; what was not flushed is given two seconds."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
-from streammeta.errors import BrokerUnavailable, StreammetaError
+from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError
 from streammeta.events import Positions, Record
 from streammeta.stream.kafka.access import KafkaSettings, client_config, connect
 from streammeta.stream.kafka.held import Held, going_on, held
@@ -94,9 +94,10 @@ class Reader:
         except errors.KafkaError as error:
             self._mend(error)
             batches = {}
+            time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = [_record(raw) for batch in batches.values() for raw in batch]
         waited_seconds = time.monotonic() - began
-        self._silence.listen(self._connected.answered(), waited_seconds, received=bool(records))
+        self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
         return records
 
     def _mend(self, error: errors.KafkaError) -> None:
@@ -111,8 +112,10 @@ class Reader:
         elif isinstance(error, errors.TopicAuthorizationFailedError):
             raise missing_right(self._settings, "Read", "topic", self._settings.topic) from error
         elif not error.retriable:
-            unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")
-            raise named(error, self._settings) or unknown from error
+            known = named(error, self._settings)
+            if not isinstance(known, LoginRefused):  # those `Watch` judges
+                unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")
+                raise known or unknown from error
 
     def _mend_lost(self, partition: int, wanted: int, agreed_end: int | None = None) -> None:
         """`agreed_end`: where what was read and what the log says now part; None where they do not."""
@@ -156,6 +159,11 @@ class Reader:
     def topic_id(self) -> str:
         """The topic's id as of the last metadata; "" where it is not known."""
         return id_text(self._consumer._cluster.topic_id(self._settings.topic))
+
+    @property
+    def throttled_until(self) -> float:
+        """As `Connected.throttled_until`."""
+        return self._connected.throttled_until
 
     def close(self) -> None:
         """Let go of the connections."""
