@@ -134,6 +134,16 @@ class Intake:
         self._taken[partition] = offset
         self._pass()
 
+    def pass_on(self, positions: Positions) -> None:
+        """Go on to these positions where they lie ahead: what is between holds no record for us.
+
+        Markers and aborted records of transactions, and gaps that compaction left, are passed so.
+        """
+        for partition, offset in positions.items():
+            if offset > self._taken.get(partition, -1):
+                self._taken[partition] = offset
+        self._pass()
+
     def close(self) -> None:
         """Apply what was gathered, if anything was, as one iteration, then tell of it."""
         waiting, gathered = self._waiting, self._give_up()

@@ -105,6 +105,7 @@ class Loop:
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
     _told_at: float = field(init=False, default=0.0)
+    _committed: Positions = field(init=False, default_factory=dict)
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -204,6 +205,7 @@ class Loop:
 
     def _apply(self, records: Iterable[Record]) -> None:
         """Hops 1 to 5 of one poll."""
+        passed = self.source.passed()
         new = list(self.intake.new(records))
         if new:
             self.order_log.append(runs_of(new))
@@ -211,6 +213,7 @@ class Loop:
             self._take(record)
             if self.controls.stop:
                 return
+        self.intake.pass_on(passed)
         self._attend()
 
     def _take(self, record: Record) -> None:
@@ -233,7 +236,7 @@ class Loop:
         if self.clock.monotonic() - self._told_at >= TELL_SECONDS:
             self._tell_turned()
         engine, news = self.intake.engine, self.intake.ledger.since_checkpoint
-        due = news and (
+        due = (news or self.intake.ledger.positions != self._committed) and (
             news >= self.policy.events or self.clock.monotonic() - self._checkpoint_at >= self.policy.seconds
         )
         if due or engine.memories.full or self.controls.checkpoint or self.controls.reload:
@@ -260,6 +263,7 @@ class Loop:
             raise
         self.constants = None
         self.intake.engine.memories.cleaned()
+        self._committed = dict(ledger.positions)
         self.order_log.forget(ledger.positions)
         tape.committed()
         self.source.committed(ledger.positions)
