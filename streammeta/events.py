@@ -50,6 +50,7 @@ class Condition:
         readable: Records could be read now that were not read yet.
         lag_seconds: Timestamp of the newest record less that of the last one applied, at the partition where
             that is most; None where it is not known.
+        eta_seconds: Until nothing is behind, at the speed of the last half minute; None unless lag falls.
     """
 
     service: Service = "served"
@@ -58,6 +59,7 @@ class Condition:
     leaderless: frozenset[int] = frozenset()
     readable: bool = False
     lag_seconds: float | None = None
+    eta_seconds: float | None = None
 
     @property
     def serving(self) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -18,6 +19,7 @@ DEAF_SECONDS = 10.0
 """How long a reader may hear nothing from a broker that serves others before it is made anew."""
 BLOCKED_SECONDS = 5.0
 """How long a transaction may hold records back before it is told of: most end sooner."""
+ETA_SECONDS = 30.0
 _THROTTLED_SECONDS = 5.0
 """How long after it was last held back a client counts as slowed by a quota."""
 
@@ -36,6 +38,7 @@ class Served:
         self._last: dict[int, list[Record]] = {}
         self._told: Service = "served"
         self._was_refused, self._deaf_since = False, clock()
+        self._marks: deque[tuple[float, int]] = deque()
 
     def polled(self, records: Iterable[Record]) -> None:
         """What the reader gave last: it tells how old the records are that are being applied."""
@@ -88,6 +91,7 @@ class Served:
             seen.leaderless,
             readable=bool(readable) and self._watch.fresh and service not in ("refused", "throttled"),
             lag_seconds=self._lag_seconds(applied, lag) if service in ("served", "throttled") else None,
+            eta_seconds=self._eta_seconds(lag),
         )
 
     def _service(self, reader: Reader) -> Service:
@@ -121,6 +125,21 @@ class Served:
         ages = [self._age_seconds(p, applied[p]) if behind else 0.0 for p, behind in lag.items()]
         known = [age for age in ages if age is not None]
         return max(0.0, *known) if known else None
+
+    def _eta_seconds(self, lag: Mapping[int, int]) -> float | None:
+        """How long the rest takes at the speed at which it became less in the last half minute."""
+        now, total = self._clock(), sum(lag.values())
+        if not lag:
+            self._marks.clear()
+            return None
+        while self._marks and now - self._marks[0][0] > ETA_SECONDS:
+            self._marks.popleft()
+        if not self._marks or now - self._marks[-1][0] >= 1.0:
+            self._marks.append((now, total))
+        then, before = self._marks[0]
+        if not total:
+            return 0.0
+        return total * (now - then) / (before - total) if before > total and now - then >= 3.0 else None
 
     def _age_seconds(self, partition: int, applied: int) -> float | None:
         """Timestamp of the partition's newest record, less that of the last one before `applied`."""
