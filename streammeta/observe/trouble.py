@@ -15,7 +15,7 @@ from streammeta.observe.history import DEAD, DROPPED
 from streammeta.observe.track import Numbers
 
 STALLED_SECONDS: Final = 30.0
-GROWING_SECONDS: Final = 60.0
+GROWING_SECONDS: Final = 30.0
 RISING_SECONDS: Final = 30.0
 SHOWN_SECONDS: Final = 300.0
 """How long dead letters, dropped examples and numbers that are not finite stay in the banner."""

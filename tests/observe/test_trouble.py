@@ -193,7 +193,7 @@ def test_a_loop_that_does_not_turn(stage: Stage) -> None:
     ids=["grows", "falls", "stands", "wobbles", "hardly"],
 )
 def test_lag_growing(stage: Stage, lag_at: Callable[[int], int], growing: bool) -> None:
-    """Over a minute, and by more than what is learned in two seconds."""
+    """Over half a minute, and by more than what is learned in two seconds."""
     stage.minutes(2, lambda s: stage.second(lag=lag_at(s)))
     assert stage.codes() == (["lag_growing"] if growing else [])
     if growing:
