@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,45 @@ def test_a_rotated_password(secure_kafka_broker: ApacheKafka, alices: Settings) 
         kafka.broker.write(alices.topic, values("after", 2))
         told(patient, lambda now: now.service == "served", 2 * TOLD_SECONDS)
         assert patient.positions() == {0: 5} or [r.offset for r in drain(patient, {0: 5})][-1] == 4
+
+
+def expired(kafka: ApacheKafka) -> tuple[Path, str]:
+    """Put an expired certificate in the place of the broker's; its file, and what was there."""
+    folder = Path(kafka.facts["ca"]).parent
+    store = folder / "server-keystore.pem"
+    before = store.read_text()
+    (folder / "index.txt").write_text("")
+    (folder / "ca.conf").write_text(
+        f"[ca]\ndefault_ca=x\n[x]\ndatabase={folder}/index.txt\nnew_certs_dir={folder}\nrand_serial=yes\n"
+        "default_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n"
+        "[e]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+    )
+    names = ["-in", "server.csr", "-out", "old.pem", "-cert", "ca.pem", "-keyfile", "ca.key"]
+    dates = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
+    command = ["openssl", "ca", "-batch", "-notext", "-config", "ca.conf", *names, *dates]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    store.write_text((folder / "server.key").read_text() + (folder / "old.pem").read_text())
+    return store, before
+
+
+def test_an_expired_certificate(secure_kafka_broker: ApacheKafka, alices: Settings) -> None:
+    """Told in OpenSSL's words within 12 s of the broker's return; it passes with a new certificate."""
+    kafka = secure_kafka_broker
+    tls = kafka.login(security_protocol="SASL_SSL", ssl_cafile=kafka.facts["ca"])
+    setting = replace(alices, bootstrap_servers=kafka.facts["SASL_SSL"], client=tls)
+    with closing(KafkaSource(setting)) as source:
+        source.start({})
+        store, before = expired(kafka)
+        kafka.kill()
+        try:
+            kafka.start()
+            now = told(source, lambda now: now.service == "refused")
+            assert "certificate has expired" in now.cause
+            assert "authority" not in now.cause, "another CA is no remedy"
+        finally:
+            store.write_text(before)
+            kafka.kill()
+            kafka.start()
 
 
 def test_dead_while_records_are_buffered(secure_kafka_broker: ApacheKafka) -> None:

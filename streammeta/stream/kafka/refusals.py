@@ -114,6 +114,8 @@ def _login(error: BaseException, asker: Asker) -> LoginRefused | None:
     return None
 
 
+_EXPIRED = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 _HOST_MISMATCH = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
@@ -121,11 +123,13 @@ _HOST_MISMATCH = (62, 64)
 def _certificate(error: BaseException, asker: Asker) -> LoginRefused | None:
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        remedy = (
-            "Use a host name that the certificate carries"
-            if cause.verify_code in _HOST_MISMATCH
-            else f"Set ssl_cafile in [kafka.client] (now {asker.client.get('ssl_cafile')!r}) to its authority"
-        )
+        if cause.verify_code in _HOST_MISMATCH:
+            remedy = "Use a host name that the certificate carries"
+        elif cause.verify_code == _EXPIRED:
+            remedy = "Let its owner renew it, and see that this machine's clock is right"
+        else:
+            file = asker.client.get("ssl_cafile")
+            remedy = f"Set ssl_cafile in [kafka.client] (now {file!r}) to its authority"
         return LoginRefused(
             f"the certificate of {asker.bootstrap_servers} is not trusted: {cause.verify_message}. {remedy}."
         )
