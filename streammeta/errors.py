@@ -8,7 +8,8 @@
       StateLocked                exit 73   another process writes to the state directory
       BrokerUnavailable          exit 69   retriable: not reached within its deadline
         TopicMissing             exit 69   the broker serves, the topic does not exist
-      BrokerRefused              exit 77   login, certificate or right refused
+      BrokerRefused              exit 77   a right refused
+        LoginRefused             exit 77   the login or the certificate refused; may pass while it is rotated
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
@@ -72,6 +73,10 @@ class BrokerRefused(StreammetaError):
     """The broker refused the login, the certificate or the right."""
 
     exit_code = 77
+
+
+class LoginRefused(BrokerRefused):
+    """The broker refused the login or the certificate: borne for a while, as either may be in rotation."""
 
 
 class DeadLetterFailed(StreammetaError):

@@ -4,7 +4,7 @@ All are frozen; arrays inside them are never written to.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from numpy.typing import NDArray
@@ -32,6 +32,39 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+Service = Literal["served", "throttled", "away", "refused"]
+"""How the broker serves us: as it should; slowed by a quota; not at all; not with this login."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What is known of the broker and of the topic's partitions.
+
+    Attributes:
+        service: How the broker serves us.
+        cause: Why it does not, in words; "" while it does.
+        blocked: Partition -> Unix time since when all that is unread of it waits behind an open transaction.
+        leaderless: Partitions whose leader does not answer although others do.
+        readable: Records could be read now that were not read yet.
+        lag_seconds: Timestamp of the newest record less that of the last one applied, at the partition where
+            that is most; None where it is not known.
+        eta_seconds: Until nothing is behind, at the speed of the last half minute; None unless lag falls.
+    """
+
+    service: Service = "served"
+    cause: str = ""
+    blocked: Mapping[int, float] = field(default_factory=dict)
+    leaderless: frozenset[int] = frozenset()
+    readable: bool = False
+    lag_seconds: float | None = None
+    eta_seconds: float | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether records come, if slowly."""
+        return self.service in ("served", "throttled")
 
 
 class Run(NamedTuple):

@@ -6,7 +6,7 @@ Observers never change what is learned. After a crash an outcome may be told aga
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Prequential
+from streammeta.events import Condition
 from streammeta.learner.folding import Means, Numbers
 
 
@@ -181,11 +182,15 @@ class Turned:
     """The loop turned: state of the source, told after every poll, also an empty one.
 
     Attributes:
-        connected: The broker answered lately.
+        connected: The broker serves us.
         restoring: Events before the crash are being applied again.
-        lag: Partition -> records behind the end. Its keys are the assigned partitions.
+        lag: Partition -> records between what was applied and the end; empty while the broker does not serve,
+            else its keys are the assigned partitions whose end is known.
         replayed: Share applied of what is applied again, after a crash or from a recording; 1 when there is
             nothing left of it.
+        condition: What else is known of the broker and the topic.
+        due: Something could move and did not yet: a record that can be read, a letter that a broker which
+            serves has not acknowledged.
     """
 
     topic: str
@@ -193,6 +198,8 @@ class Turned:
     restoring: bool
     lag: Mapping[int, int]
     replayed: float = 1.0
+    condition: Condition = field(default_factory=Condition)
+    due: bool = False
 
 
 Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned

@@ -13,7 +13,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import OrderEntry, Positions, Record, Run, episode_of
+from streammeta.events import Condition, OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, Store, TaskRow, TaskStats
 from streammeta.state.store import Waiting as Expiring
@@ -167,13 +167,17 @@ class ScriptedSource:
         """Where the next poll begins."""
         return dict(self.at)
 
-    def lag(self) -> Mapping[int, int]:
-        """Offsets behind the end."""
-        return {partition: end - self.at[partition] for partition, end in self.ends().items()}
+    def passed(self) -> Positions:
+        """There are no markers."""
+        return dict(self.at)
 
-    def connected(self) -> bool:
-        """Always."""
-        return True
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """Offsets behind the end."""
+        return {partition: end - applied.get(partition, 0) for partition, end in self.ends().items()}
+
+    def condition(self, applied: Positions) -> Condition:  # noqa: ARG002 (the protocol's)
+        """Always well."""
+        return Condition()
 
     def committed(self, positions: Positions) -> None:
         """Remember what lag tools would see."""

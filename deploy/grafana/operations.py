@@ -98,6 +98,28 @@ def _throughput() -> Sequence[Builder[Panel]]:
             least=0,
         ),
         curves(
+            "Lag in seconds",
+            "By the records' timestamps: the newest less the last one applied; and until nothing is behind, "
+            "at the speed of the last half minute, while lag falls. What is not known has no curve.",
+            {
+                "behind": "streammeta_kafka_lag_seconds{@}",
+                "until none": "streammeta_kafka_lag_eta_seconds{@}",
+            },
+            unit="s",
+            least=0,
+        ),
+        curves(
+            "Broker",
+            "How the broker serves: 1 where it is so. And partitions that wait behind an open transaction, "
+            "or whose leader does not answer.",
+            {
+                "{{state}}": "streammeta_kafka_service{@}",
+                "blocked partitions": "streammeta_kafka_blocked_partitions{@}",
+                "leaderless partitions": "streammeta_kafka_leaderless_partitions{@}",
+            },
+            least=0,
+        ),
+        curves(
             "Age of events",
             "How old an event was when it had been learned from. With no lag this is the delay of the "
             "producer and of Kafka.",

@@ -61,6 +61,13 @@ class KafkaSection(Section):
     connect_timeout_seconds: Free[float] = Field(
         30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
     )
+    refused_grace_seconds: Free[float] = Field(
+        60.0,
+        ge=0,
+        description=(
+            "Seconds that a refused login or certificate is borne, for a rotation's sake; then exit 77."
+        ),
+    )
     client: Free[ClientSettings] = Field(
         {},
         description="Passed to kafka-python as they are: security_protocol, ssl_*, sasl_*, *_ms, *_bytes.",

@@ -162,6 +162,36 @@ CATALOGUE = (
         ("topic", "partition"),
         "Records between the learner and the end of the partition; beyond 200 partitions, the rest in one.",
     ),
+    Spec(
+        "streammeta_kafka_lag_seconds",
+        "gauge",
+        (),
+        "Timestamp of the newest record less that of the last one applied; absent where it is not known.",
+    ),
+    Spec(
+        "streammeta_kafka_lag_eta_seconds",
+        "gauge",
+        (),
+        "Time until nothing is behind, at the speed of the last half minute; absent while lag does not fall.",
+    ),
+    Spec(
+        "streammeta_kafka_service",
+        "gauge",
+        ("state",),
+        "1 for how the broker serves this client: served, throttled by a quota, away, refused; else 0.",
+    ),
+    Spec(
+        "streammeta_kafka_blocked_partitions",
+        "gauge",
+        (),
+        "Partitions whose unread records wait behind an open transaction.",
+    ),
+    Spec(
+        "streammeta_kafka_leaderless_partitions",
+        "gauge",
+        (),
+        "Partitions whose leader does not answer although other brokers do.",
+    ),
     Spec("streammeta_kafka_assigned_partitions", "gauge", (), "Partitions that this process reads."),
     Spec("streammeta_checkpoints_total", "counter", ("outcome",), "Checkpoints tried, by how they ended."),
     Spec(

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from streammeta.outcomes import Outcome, Turned
 
 LIMIT_SECONDS = 60.0
-"""Without a turn of the loop for this long, the process counts as stuck."""
+"""How long nothing may move that is due, or the loop not turn, before the process counts as stuck."""
 
 
 class Health:
-    """Observer: every outcome is a sign of life; `Turned` says whether the daemon is ready.
+    """Observer: an outcome is a sign of life, a turn alone only while nothing is due; it says what is ready.
 
     Args:
         clock: Monotonic seconds. The time until the first turn counts from the creation.
@@ -25,22 +25,24 @@ class Health:
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
-        self.beat()
         if isinstance(outcome, Turned):
             self._turned = outcome
+        if not (isinstance(outcome, Turned) and outcome.due):
+            self.beat()
 
     def beat(self) -> None:
         """Give a sign of life where work is done that tells no outcome."""
         self._last_sign = self._clock()
 
     def live(self) -> tuple[bool, str]:
-        """Whether the loop turned within the limit, and the reason in words."""
+        """Whether records moved, or nothing was due, within the limit; and the reason in words."""
         silent_seconds = self._clock() - self._last_sign
         if silent_seconds <= LIMIT_SECONDS:
             return True, f"live: last sign of life {silent_seconds:.0f} s ago"
         return (
             False,
-            f"stuck: the loop has not turned for {silent_seconds:.0f} s (limit {LIMIT_SECONDS:.0f} s)",
+            f"stuck: something is due, and nothing has moved for {silent_seconds:.0f} s "
+            f"(limit {LIMIT_SECONDS:.0f} s)",
         )
 
     def ready(self) -> tuple[bool, str]:
@@ -48,8 +50,12 @@ class Health:
         turned = self._turned
         if turned is None:
             return False, "starting: the source has not been read yet"
+        cause = turned.condition.cause
+        if turned.condition.service == "refused":
+            return False, f"refused: {cause}"
         if not turned.connected:
-            return False, "no broker: it has not answered lately, the daemon keeps trying"
+            why = f" ({cause})" if cause else ""
+            return False, f"no broker: it has not answered lately{why}, the daemon keeps trying"
         if turned.restoring:
             return False, "restoring: events from before the last stop are being applied again"
-        return True, "ready"
+        return True, f"ready, but slowed: {cause}" if cause else "ready"

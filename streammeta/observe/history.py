@@ -230,7 +230,8 @@ class History:
     def _operation(self, learned: int, now: float) -> list[float]:
         turned = self._turned
         connected = turned is not None and turned.connected
-        lag = float(sum(turned.lag.values())) if turned is not None and connected else math.nan
+        known = turned is not None and connected and turned.lag
+        lag = float(sum(turned.lag.values())) if turned is not None and known else math.nan
         counts, self._counts = self._counts, dict.fromkeys(self._counts, 0)
         values = {
             **counts,

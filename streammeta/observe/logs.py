@@ -151,7 +151,7 @@ class LogLines:
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
         self._checkpoint_asked = False
-        self._lag = 0
+        self._lag: int | None = None
         self._connected = True
         self._restoring = False
 
@@ -190,13 +190,14 @@ class LogLines:
         self._checkpoint_asked = False
 
     def _turned(self, outcome: Turned) -> None:
-        self._lag = sum(outcome.lag.values())
+        self._lag = sum(outcome.lag.values()) if outcome.lag else None
         if outcome.connected != self._connected:
             self._connected = outcome.connected
             if outcome.connected:
                 self._logger.info("broker is back", topic=outcome.topic, lag_records=self._lag)
             else:
-                self._logger.warning("no broker, trying again", topic=outcome.topic)
+                cause = outcome.condition.cause or "no answer"
+                self._logger.warning("no broker, trying again", topic=outcome.topic, cause=cause)
         if outcome.restoring != self._restoring:
             self._restoring = outcome.restoring
             self._logger.info("restore begins" if outcome.restoring else "restore done", topic=outcome.topic)

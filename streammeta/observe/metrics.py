@@ -7,6 +7,7 @@ Memory and the number of series are bounded, whatever the stream brings.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 from prometheus_client import (
@@ -20,6 +21,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from streammeta.errors import Reason
+from streammeta.events import Condition, Service
 from streammeta.observe.buckets import Buckets
 from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
 from streammeta.observe.rates import as_configured
@@ -171,6 +173,7 @@ class _Latest(Collector):
             yield "streammeta_task_loss", (task,), loss
         if turned is not None:
             yield from _of_lag(turned.topic, turned.lag)
+            yield from _of_condition(turned.condition)
             yield "streammeta_replay_progress_ratio", (), turned.replayed
         if saved is not None:
             yield from _of_checkpoint(saved)
@@ -209,6 +212,15 @@ def _of_lag(topic: str, lag: Mapping[int, int]) -> Iterator[Reading]:
     if by_number[MAX_PARTITIONS:]:
         rest = sum(records for _, records in by_number[MAX_PARTITIONS:])
         yield "streammeta_kafka_lag_records", (topic, OTHER), rest
+
+
+def _of_condition(condition: Condition) -> Iterator[Reading]:
+    yield "streammeta_kafka_lag_seconds", (), _or_nan(condition.lag_seconds)
+    yield "streammeta_kafka_lag_eta_seconds", (), _or_nan(condition.eta_seconds)
+    for state in get_args(Service):
+        yield "streammeta_kafka_service", (state,), float(state == condition.service)
+    yield "streammeta_kafka_blocked_partitions", (), len(condition.blocked)
+    yield "streammeta_kafka_leaderless_partitions", (), len(condition.leaderless)
 
 
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:

@@ -13,6 +13,7 @@ from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
+from streammeta.observe.serving import Broker, Lag, broker_of, lag_of
 from streammeta.outcomes import (
     Checkpointed,
     Duplicate,
@@ -52,13 +53,6 @@ class Forgetting(TypedDict):
     rise: float | None
 
 
-class Lag(TypedDict):
-    """Records behind the end of the topic, in all and by partition."""
-
-    total: int
-    partitions: dict[str, int]
-
-
 class Checkpoint(TypedDict):
     """The last checkpoint tried. `timestamp_seconds` is Unix time."""
 
@@ -72,10 +66,10 @@ class Checkpoint(TypedDict):
 class Snapshot(TypedDict):
     """What `/api/v1/status` returns.
 
-    `state` is starting, restoring, disconnected, learning or stopped. `events` counts the life of the state;
-    `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process. `tasks` is None
-    before the first checkpoint. `replayed` is the share applied of what is applied again, after a crash or
-    from a recording.
+    `state` is starting, restoring, disconnected, refused, learning or stopped. `events` counts the life of
+    the state; `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process.
+    `tasks` is None before the first checkpoint. `replayed` is the share applied of what is applied again,
+    after a crash or from a recording.
     """
 
     version: str
@@ -101,6 +95,7 @@ class Snapshot(TypedDict):
     tracking_error: float | None
     learning_rates: dict[str, float | None]
     lag: Lag
+    broker: Broker
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
     replayed: float | None
@@ -215,7 +210,8 @@ class Status:
             "update_norm": _last(learned.update_norms) if learned else None,
             "tracking_error": _known(learned.prequential.tracking_error.mean) if learned else None,
             "learning_rates": self._rates(learned),
-            "lag": _lag(turned),
+            "lag": lag_of(turned),
+            "broker": broker_of(turned),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
             "replayed": turned.replayed if turned is not None else None,
@@ -291,10 +287,5 @@ def _state(turned: Turned | None) -> str:
     if turned is None:
         return "starting"
     if not turned.connected:
-        return "disconnected"
+        return "refused" if turned.condition.service == "refused" else "disconnected"
     return "restoring" if turned.restoring else "learning"
-
-
-def _lag(turned: Turned | None) -> Lag:
-    lag = dict(turned.lag) if turned else {}
-    return {"total": sum(lag.values()), "partitions": {str(number): lag[number] for number in sorted(lag)}}

@@ -159,10 +159,12 @@ def _headline(now: Snapshot) -> Table:
         table.add_column(ratio=ratio)
     count = len(now["lag"]["partitions"])
     partitions = f"{count:,} partition" + ("" if count == 1 else "s")
+    total = now["lag"]["total"]
+    behind = "–" if total is None else f"{total:,}"
     table.add_row(
         Text.assemble((f"{now['events']:,}", "bold"), " events"),
         Text.assemble((f"{now['events_per_second']:,.1f}", "bold"), " events/s"),
-        Text.assemble((f"{now['lag']['total']:,}", "bold"), f" behind, {partitions}"),
+        Text.assemble((behind, "bold"), f" behind, {partitions}"),
     )
     return table
 

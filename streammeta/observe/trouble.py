@@ -4,18 +4,19 @@ A check says nothing while it cannot know: each needs some rows of history first
 """
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from streammeta.errors import Reason
-from streammeta.observe.history import DEAD, DROPPED, View
-from streammeta.observe.status import Snapshot
+from streammeta.observe.broker_trouble import held_back, no_broker, served_otherwise
+from streammeta.observe.finding import Case, Trouble, span
+from streammeta.observe.history import DEAD, DROPPED
 from streammeta.observe.track import Numbers
 from streammeta.observe.worsening import WORSE_EVENTS, WORSE_FACTOR, worsening
 
 STALLED_SECONDS: Final = 30.0
-GROWING_SECONDS: Final = 60.0
+GROWING_SECONDS: Final = 30.0
 RISING_SECONDS: Final = 30.0
 SHOWN_SECONDS: Final = 300.0
 """How long dead letters, dropped examples and numbers that are not finite stay in the banner."""
@@ -25,50 +26,7 @@ RISING_SHARE: Final = 0.05
 RISING_EVENTS: Final = 1000
 STALE_SECONDS: Final = 60.0
 STALE_PERIODS: Final = 10.0
-_START_SECONDS: Final = 10.0
 _DEAD_LETTERS: Final = tuple(f"{DEAD}{reason}" for reason in Reason)
-
-
-class Trouble(NamedTuple):
-    """One finding.
-
-    Attributes:
-        code: no_broker, stalled, lag_growing, loss_rising, adaptation_worse, non_finite, checkpoint_stale,
-            dead_letters or unmatched.
-        level: Whether learning has stopped or is at risk (error), or somebody should look (warning).
-        text: What is so.
-        remedy: What to do.
-    """
-
-    code: str
-    level: Literal["error", "warning"]
-    text: str
-    remedy: str
-
-
-class Case(NamedTuple):
-    """What is judged.
-
-    Attributes:
-        status: The daemon now.
-        history: What it folded.
-        now: Unix time.
-        checkpoint_seconds: The setting.
-    """
-
-    status: Snapshot
-    history: View
-    now: float
-    checkpoint_seconds: float
-
-    def last(self, seconds: float) -> dict[str, Numbers]:
-        """The columns of the rows of the last seconds; empty when the rows do not reach that far back."""
-        curve = self.history.time
-        rows = curve.recent
-        at = rows[:, curve.columns.index("seconds")]
-        inside = rows[at > self.now - seconds]
-        reaches = len(at) and at[0] <= self.now - 0.9 * seconds
-        return dict(zip(curve.columns, (inside if reaches else rows[:0]).T, strict=True))
 
 
 def diagnose(case: Case) -> list[Trouble]:
@@ -79,21 +37,6 @@ def diagnose(case: Case) -> list[Trouble]:
     return sorted(found, key=lambda trouble: trouble.level != "error")
 
 
-def _no_broker(case: Case) -> Iterator[Trouble]:
-    status = case.status
-    remedy = (
-        "The daemon keeps trying and nothing is lost. See that the broker runs and that "
-        "kafka.bootstrap_servers reaches it from this machine; the log names the cause."
-    )
-    if status["state"] == "disconnected":
-        away = _trailing_seconds(case, "connected", 0.0)
-        since = f" for {_span(away)}" if away >= 1 else ""
-        yield Trouble("no_broker", "error", f"No broker has answered{since}", remedy)
-    elif status["state"] == "starting" and status["uptime_seconds"] > _START_SECONDS:
-        waited = _span(status["uptime_seconds"])
-        yield Trouble("no_broker", "error", f"The broker was not reached yet, after {waited}", remedy)
-
-
 def _stalled(case: Case) -> Iterator[Trouble]:
     rows = case.history.time.recent
     if len(rows):
@@ -102,27 +45,26 @@ def _stalled(case: Case) -> Iterator[Trouble]:
             yield Trouble(
                 "stalled",
                 "error",
-                f"The learner has given no sign for {_span(silent)}",
+                f"The learner has given no sign for {span(silent)}",
                 "One event may take very long, or the disk hangs. Look at the log; /livez fails after 60 s, "
                 "so that an orchestrator restarts the daemon. It continues where it was.",
             )
             return
     last = case.last(STALLED_SECONDS)
     waiting = len(last["lag"]) and np.isfinite(last["lag"]).all() and last["lag"].min() > 0
-    if case.status["state"] == "learning" and waiting and not _handled(last):
+    if case.status["state"] == "learning" and waiting and not _handled(last) and not held_back(case):
         yield Trouble(
             "stalled",
             "error",
-            f"Records wait, and none was handled for {_span(STALLED_SECONDS)}",
-            "An open transaction of a producer can hold the topic back, or reading is blocked: look at "
-            "the log and at the partitions' leaders.",
+            f"Records wait, and none was handled for {span(STALLED_SECONDS)}",
+            "Reading is blocked: look at the log and at the partitions' leaders.",
         )
 
 
 def _lag_growing(case: Case) -> Iterator[Trouble]:
     last = case.last(GROWING_SECONDS)
     lag = last["lag"][np.isfinite(last["lag"])]
-    if len(lag) < GROWING_SECONDS / 2 or case.status["restoring"]:
+    if len(lag) < GROWING_SECONDS / 2 or case.status["restoring"] or held_back(case):
         return
     early, middle, late = (part.mean() for part in np.array_split(lag, 3))
     per_second = _handled(last) / max(last["covered_seconds"].sum(), 1.0)
@@ -239,14 +181,15 @@ def _checkpoint_stale(case: Case) -> Iterator[Trouble]:
         yield Trouble(
             "checkpoint_stale",
             "error",
-            f"The last checkpoint is {_span(saved['age_seconds'])} old, and events were handled since",
+            f"The last checkpoint is {span(saved['age_seconds'])} old, and events were handled since",
             "A checkpoint waits until dead letters are acknowledged: see that their topic can be written to. "
             "Else the disk of state.dir is slow or full.",
         )
 
 
 _CHECKS: Final[tuple[Callable[[Case], Iterator[Trouble]], ...]] = (
-    _no_broker,
+    no_broker,
+    served_otherwise,
     _stalled,
     _checkpoint_stale,
     _non_finite,
@@ -270,30 +213,9 @@ def _lately(case: Case, name: str) -> int:
     return int(curve.recent[shown, curve.columns.index(name)].sum())
 
 
-def _trailing_seconds(case: Case, name: str, value: float) -> float:
-    """How long the last rows have had this value."""
-    curve = case.history.time
-    column, at = (curve.recent[:, curve.columns.index(each)] for each in (name, "seconds"))
-    others = at[column != value]
-    if len(others):
-        return float(case.now - others[-1])
-    return float(case.now - at[0]) if len(at) else 0.0
-
-
 def _events(count: int) -> str:
     return f"{_count(count)} event{'' if count == 1 else 's'}"
 
 
 def _count(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:.1f}"
-
-
-def _span(seconds: float) -> str:
-    """A duration for people.
-
-    >>> _span(42), _span(125), _span(7300)
-    ('42 s', '2 min', '2 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"

@@ -103,8 +103,10 @@ class Recorder:
         while keep_going() and not self._reached(ends):
             records = self._source.poll(POLL_SECONDS)
             self._follow()
+            passed = self._source.passed()
             self._keep(list(self._new(records)))
-            self._lag = sum(self._source.lag().values())
+            self._pass(passed)
+            self._lag = sum(self._source.lag(self._at).values())
             ends = ends or self._ends(until_end=until_end)
             tell(self.recorded())
         self._writer.sync()
@@ -125,7 +127,7 @@ class Recorder:
     def _start(self, begin: Positions) -> None:
         """Go on where the recording ends, in the topic that it is of."""
         manifest = self._writer.manifest
-        going_on = {**manifest.begin, **self._writer.next} if manifest.begin else begin
+        going_on = self._writer.positions if manifest.begin else begin
         self._at = dict(self._source.start(going_on, manifest.topic_id))
         self._writer.begin(self._at, self._source.identity())
 
@@ -148,6 +150,13 @@ class Recorder:
         if moves:
             self._at.update(moves)
             self._writer.begin({}, self._source.identity())
+
+    def _pass(self, positions: Positions) -> None:
+        """Go past what holds no record: transaction markers, aborted records, compacted gaps."""
+        ahead = {p: offset for p, offset in positions.items() if offset > self._at.get(p, offset)}
+        if ahead:
+            self._at.update(ahead)
+            self._writer.passed(self._at)
 
     def _new(self, records: Iterable[Record]) -> Iterator[Record]:
         """Those in the range that were not yet recorded."""

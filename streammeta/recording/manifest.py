@@ -62,6 +62,8 @@ class Manifest(msgspec.Struct, frozen=True):
         topic, topic_id: What was read; the id of the last one where the topic was made anew meanwhile.
         begin: Partition -> the offset at which the recording begins.
         next: Partition -> the offset after its last row.
+        passed: Partition -> the offset up to which the topic was read, where that is past `next`: markers of
+            transactions, aborted records and compacted gaps are no rows.
         rows, bytes: In the parts; bytes as they lie on the disk.
         offsets, time_ms: The ranges over all parts.
         rewinds: How often a partition's offsets went back: the topic was made anew, or truncated.
@@ -73,6 +75,7 @@ class Manifest(msgspec.Struct, frozen=True):
     topic_id: str = ""
     begin: dict[int, int] = {}
     next: dict[int, int] = {}
+    passed: dict[int, int] = {}
     rows: int = 0
     bytes: int = 0
     offsets: dict[int, Span] = {}

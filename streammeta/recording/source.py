@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from streammeta.errors import RecordingError
-from streammeta.events import Positions, Record, Run
+from streammeta.events import Condition, Positions, Record, Run
 from streammeta.recording.reader import Chunk, Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.table import records_of
@@ -160,16 +160,20 @@ class ReplaySource:
         """After what was polled; at the end past the markers."""
         return self.ends() if self._exhausted else self._at
 
-    def lag(self) -> Mapping[int, int]:
+    def passed(self) -> Positions:
+        """What lay between the rows is not recorded."""
+        return {}
+
+    def lag(self, applied: Positions) -> Mapping[int, int]:  # noqa: ARG002 (rows that are not wanted count as applied)
         """Offsets that are still to come, wanted or not."""
         ends = self._recording.next
         if self._exhausted:
             return dict.fromkeys(ends, 0)
         return {p: max(0, end - self._at.get(p, 0)) for p, end in ends.items()}
 
-    def connected(self) -> bool:
+    def condition(self, applied: Positions) -> Condition:  # noqa: ARG002 (the protocol's)
         """There is nothing to be cut off from."""
-        return True
+        return Condition()
 
     def committed(self, positions: Positions | None = None) -> None:
         """Nobody to tell, neither as a source nor as a tape."""

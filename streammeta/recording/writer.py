@@ -72,6 +72,7 @@ class Writer:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._cuts: list[int] = []
+        self._passed: dict[int, int] = {}
         with self._explained():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(directory / "lock", "recording")
@@ -146,6 +147,16 @@ class Writer:
             with self._explained():
                 write_manifest(self.directory, changed)
 
+    @property
+    def positions(self) -> dict[int, int]:
+        """Where reading goes on, per partition: after its last row, or past what holds no record after it."""
+        known = {**self.manifest.begin, **self._tally.next}
+        return {p: max(offset, self.manifest.passed.get(p, offset)) for p, offset in known.items()}
+
+    def passed(self, positions: Mapping[int, int]) -> None:
+        """Note that the topic was read up to here, at the latest with the next `sync`."""
+        self._passed.update(positions)
+
     def append(self, records: Sequence[Record]) -> None:
         """Take further rows; they are on the disk after the next `sync`."""
         self._waiting += records
@@ -174,7 +185,16 @@ class Writer:
         self.flush()
         with self._explained():
             self._spool.sync()
+        self._note_passed()
         return self.rows
+
+    def _note_passed(self) -> None:
+        # After the rows before it are on the disk: a crash between reads the gap again, never less.
+        passed = {p: offset for p, offset in self._passed.items() if offset > self._tally.next.get(p, 0)}
+        if passed != self.manifest.passed:
+            self.manifest = msgspec.structs.replace(self.manifest, passed=passed)
+            with self._explained():
+                write_manifest(self.directory, self.manifest)
 
     def truncate(self, rows: int) -> None:
         """Forget what follows the first `rows` rows.

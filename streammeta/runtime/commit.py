@@ -68,6 +68,7 @@ class Commits:
         aside: Runs the write.
         constants: What the store does not hold yet of the model: committed with the first checkpoint.
         began_seconds: When the last one began.
+        positions: What the last one that began contains.
     """
 
     source: Source
@@ -81,6 +82,7 @@ class Commits:
     aside: Aside
     constants: bytes | None = None
     began_seconds: float = field(init=False, default=0.0)
+    positions: Positions = field(init=False, default_factory=dict)
     _under_way: UnderWay | None = field(init=False, default=None)
 
     def now(self) -> None:
@@ -100,6 +102,7 @@ class Commits:
         intake.dead_letters.flush(self.waiting)
         mark = intake.tape.sync(ledger.positions, ledger.topic_id)
         engine, positions = intake.engine, dict(ledger.positions)
+        self.positions = positions
         checkpoint = Checkpoint(
             origin=self.origin,
             state=engine.state,

@@ -177,6 +177,16 @@ class Intake:
         self._taken[partition] = offset
         self._pass()
 
+    def pass_on(self, positions: Positions) -> None:
+        """Go on to these positions where they lie ahead: what is between holds no record for us.
+
+        Markers and aborted records of transactions, and gaps that compaction left, are passed so.
+        """
+        for partition, offset in positions.items():
+            if offset > self._taken.get(partition, -1):
+                self._taken[partition] = offset
+        self._pass()
+
     def close(self) -> None:
         """Let what was gathered, if anything was, be an iteration of the chunk."""
         gathered = self.gathering.close()

@@ -32,6 +32,8 @@ from streammeta.stream.base import Source
 
 POLL_SECONDS = 0.2
 """How long an idle loop waits before it looks at its controls again."""
+TELL_SECONDS = 1.0
+"""How often a long poll is interrupted to tell how far it was applied."""
 SHORTEST_POLL_SECONDS = 0.001
 """What a poll may take when the open iteration is due."""
 
@@ -94,6 +96,7 @@ class Loop:
     commits: Commits = field(init=False)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
+    _told_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
         """What makes its checkpoints."""
@@ -105,7 +108,7 @@ class Loop:
             origin=self.origin,
             clock=self.clock,
             history=self.history,
-            waiting=self._tell_cut_off,
+            waiting=self._tell_unacknowledged,
             aside=self.aside,
             constants=self.constants,
         )
@@ -203,10 +206,13 @@ class Loop:
 
     def _apply(self, records: Iterable[Record]) -> None:
         """Hops 1 to 5 of one poll."""
+        passed = self.source.passed()
         new = list(self.intake.new(records))
         if new:
             self.order_log.append(runs_of(new))
-        self._take_all(new)
+        if self._take_all(new):
+            self.intake.pass_on(passed)
+            self._attend()
 
     def _take_all(self, records: Iterable[Record]) -> bool:
         """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""
@@ -239,10 +245,12 @@ class Loop:
         return news >= self.policy.events
 
     def _attend(self) -> None:
-        """Do what signals asked for, and checkpoint when due."""
+        """Do what signals asked for, and checkpoint when due; tell each second how far the loop is."""
+        if self.clock.monotonic() - self._told_at >= TELL_SECONDS:
+            self._tell_turned()
         engine, news = self.intake.engine, self.intake.ledger.since_checkpoint
         self.commits.look()
-        due = news and (
+        due = (news or self.intake.ledger.positions != self.commits.positions) and (
             news >= self.policy.events
             or self.clock.monotonic() - self.commits.began_seconds >= self.policy.seconds
         )
@@ -269,15 +277,16 @@ class Loop:
         self._replayed = share
         self._tell_turned()
 
-    def _tell_turned(self) -> None:
-        connected = self.source.connected()
-        self._tell(connected=connected, lag=self.source.lag() if connected else {})
-
-    def _tell_cut_off(self) -> None:
-        """The loop lives, and waits for a broker that does not acknowledge."""
-        self._tell(connected=False, lag={})
-
-    def _tell(self, *, connected: bool, lag: Positions) -> None:
+    def _tell_turned(self, *, unacknowledged: bool = False) -> None:
+        self._told_at = self.clock.monotonic()
+        condition = self.source.condition(self.intake.taken)
+        lag = self.source.lag(self.intake.taken) if condition.serving else {}
         replayed = self.source.replayed()
         share = self._replayed if replayed is None else replayed
-        self.intake.tell(Turned(self.intake.topic, connected, self._restoring, lag, share))
+        due = condition.readable or (unacknowledged and condition.serving)
+        topic, restoring = self.intake.topic, self._restoring
+        self.intake.tell(Turned(topic, condition.serving, restoring, lag, share, condition, due))
+
+    def _tell_unacknowledged(self) -> None:
+        """The loop waits for letters that the broker does not acknowledge."""
+        self._tell_turned(unacknowledged=True)

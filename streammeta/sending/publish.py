@@ -5,6 +5,7 @@ the error says how many were not. The first failed write ends the sending.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from streammeta.sending.messages import Message
 from streammeta.stream.kafka.access import KafkaSettings, always, client_config, connect
 from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.topics import ensure_topic
+from streammeta.stream.kafka.waits import close_producer
 
 UNDER_WAY_BYTES = 16 << 20
 """How much may wait for its acknowledgement; kafka-python itself would take any amount."""
@@ -24,7 +26,8 @@ _MESSAGE_OVERHEAD_BYTES = 1_000
 _ARREARS_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
 _AFTER_FAILURE_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
+SILENT_SECONDS = 45.0
+"""How long none may be acknowledged while some are under way; kafka-python gives up after 30 s, or never."""
 _HEADROOM_BYTES = 65_536
 
 
@@ -88,20 +91,23 @@ class Schedule:
 class Deliveries:
     """Counts what was handed over, acknowledged and refused; told by kafka-python's thread."""
 
-    def __init__(self, limit_bytes: int = UNDER_WAY_BYTES) -> None:
+    def __init__(
+        self, limit_bytes: int = UNDER_WAY_BYTES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.sent = 0
         self.acknowledged = 0
         self.acknowledged_bytes = 0
         self.error: Exception | None = None
         """The first failure."""
         self._under_way_bytes = 0
-        self._limit_bytes = limit_bytes
+        self._limit_bytes, self._clock = limit_bytes, clock
+        self._moved_at = clock()
         self._changed = threading.Condition()
 
     def room(self, keep_going: Callable[[], bool]) -> bool:
         """Wait until one more message may be under way; False when there shall be no more."""
         with self._changed:
-            while self._under_way_bytes >= self._limit_bytes and self.error is None and keep_going():
+            while self._under_way_bytes >= self._limit_bytes and not self._over() and keep_going():
                 self._changed.wait(_LOOK_SECONDS)
             return self.error is None and keep_going()
 
@@ -110,6 +116,7 @@ class Deliveries:
         weight_bytes = message.size_bytes + _MESSAGE_OVERHEAD_BYTES
         with self._changed:
             self.sent += 1
+            self._moved_at = self._moved_at if self._under_way_bytes else self._clock()
             self._under_way_bytes += weight_bytes
         future.add_callback(lambda _: self._acknowledge(weight_bytes))
         future.add_errback(lambda error: self.fail(error, weight_bytes))
@@ -122,16 +129,21 @@ class Deliveries:
             self._changed.notify()
 
     def settle(self) -> bool:
-        """Wait until nothing is under way, after a failure for some seconds at most; whether that is so.
-
-        kafka-python ends every delivery, well or badly, within `delivery_timeout_ms`.
-        """
+        """Wait until nothing is under way, after a failure for some seconds at most; whether that is so."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._under_way_bytes or self.error is not None)
+            while self._under_way_bytes and not self._over():
+                self._changed.wait(_LOOK_SECONDS)
             return self._changed.wait_for(lambda: not self._under_way_bytes, _AFTER_FAILURE_SECONDS)
+
+    def _over(self) -> bool:
+        """Whether a delivery failed; one that kafka-python has forgotten fails here."""
+        if self.error is None and self._clock() - self._moved_at > SILENT_SECONDS:
+            self.error = errors.KafkaTimeoutError(f"no acknowledgement for {SILENT_SECONDS:g} s")
+        return self.error is not None
 
     def _acknowledge(self, weight_bytes: int) -> None:
         with self._changed:
+            self._moved_at = self._clock()
             self.acknowledged += 1
             self.acknowledged_bytes += weight_bytes - _MESSAGE_OVERHEAD_BYTES
             self._under_way_bytes -= weight_bytes
@@ -191,7 +203,7 @@ def publish(
         _send(stream, producer, settings.topic, pace, deliveries, keep_going)
         settled = deliveries.settle()
     finally:
-        _close(producer, settled)
+        close_producer(producer, settled=settled)
     if deliveries.error is not None:
         raise _failure(deliveries, deliveries.error, settings) from deliveries.error
     return Published(settings.topic, deliveries.acknowledged, deliveries.acknowledged_bytes, clock() - begun)
@@ -214,14 +226,6 @@ def _send(
             deliveries.fail(error)
             return
         deliveries.begin(message, future)
-
-
-def _close(producer: Any, settled: bool) -> None:
-    if not settled:
-        # KafkaProducer.close() first waits for every batch, whatever its timeout; this gives them up.
-        producer._sender.force_close()
-        producer._sender.join(_CLOSE_SECONDS)
-    producer.close(_CLOSE_SECONDS)
 
 
 def _failure(deliveries: Deliveries, error: Exception, settings: KafkaSettings) -> StreammetaError:

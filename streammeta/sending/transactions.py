@@ -4,7 +4,6 @@ The place is an offset committed to the sender's own consumer group, on partitio
 none, and the records themselves tell. A new sender of the same name ends what the last one left open.
 """
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,10 +16,10 @@ from streammeta.events import Record
 from streammeta.stream.kafka.access import KafkaSettings, client_config, connect, connected
 from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.untouched import UNTOUCHED, Untouched, headers_of, send_untouched
+from streammeta.stream.kafka.waits import QUESTION_SECONDS, close_producer, within
 
 PATIENCE_SECONDS = 30.0
 """How long a transaction may take to be ended."""
-_CLOSE_SECONDS = 5.0
 _DEFAULTS = {
     "linger_ms": 5,
     "batch_size": 262_144,
@@ -74,26 +73,22 @@ class Transactions:
         try:
             self._bounded(self._producer.init_transactions)
         except BaseException:
-            self._close()
+            close_producer(self._producer)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._producer._sender.force_close()  # close() itself would wait for what cannot be delivered
-        self._producer._sender.join(_CLOSE_SECONDS)
-        self._producer.close(_CLOSE_SECONDS)
+        close_producer(self._producer)
 
     def place(self) -> int:
         """How far senders of this name came; 0 at first."""
         fixed = {"group_id": self._target.sender, "enable_auto_commit": False}
         with connected(KafkaConsumer, self._target.kafka, self._keep_going, fixed) as consumer:
             try:
-                return int(consumer.committed(TopicPartition(self._target.topic, 0)) or 0)
+                place = TopicPartition(self._target.topic, 0)
+                return int(consumer.committed(place, timeout_ms=int(QUESTION_SECONDS * 1000)) or 0)
             except errors.KafkaError as error:
                 raise self._failure(error) from error
 
@@ -132,26 +127,11 @@ class Transactions:
         self.open_rows = self.open_bytes = 0
 
     def _bounded(self, call: Callable[[], None]) -> None:
-        """Do what kafka-python would wait for without end, in a thread that can be given up."""
-        raised: list[Exception] = []
-
-        def attempt() -> None:
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001 - handed to the waiting thread, whatever it is
-                raised.append(error)
-
-        thread = threading.Thread(target=attempt, name="kafka-transaction", daemon=True)
-        thread.start()
-        thread.join(PATIENCE_SECONDS)
-        if thread.is_alive():
-            raise BrokerUnavailable(
-                f"{self._target.kafka.bootstrap_servers} did not end a transaction within "
-                f"{PATIENCE_SECONDS:.0f} s; check it and start again: nothing is sent twice"
-            )
-        if raised:
-            error = raised[0]
-            raise (self._failure(error) if isinstance(error, errors.KafkaError) else error) from error
+        """Do what kafka-python would wait for without end."""
+        try:
+            within(PATIENCE_SECONDS, call, "transaction")
+        except errors.KafkaError as error:
+            raise self._failure(error) from error
 
     def _failure(self, error: errors.KafkaError) -> StreammetaError:
         kafka, topic, sender = self._target.kafka, self._target.topic, self._target.sender

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Record, Run
+from streammeta.events import Condition, Positions, Record, Run
 
 Waiting = Callable[[], None]
 """Called every slice of a long wait, at least every some seconds: a sign of life, and news for watchers."""
@@ -74,11 +74,17 @@ class Source(Protocol):
     def positions(self) -> Positions:
         """Per partition the next offset that `poll` would read (past transaction markers too)."""
 
-    def lag(self) -> Mapping[int, int]:
-        """Per partition the number of offsets between the position and the end, as far as known."""
+    def passed(self) -> Positions:
+        """Where partitions stand once all that `poll` gave is applied, past what holds no record for us.
 
-    def connected(self) -> bool:
-        """Whether the broker has answered lately."""
+        Control records, aborted records and compacted gaps are passed so. Partitions without any may lack.
+        """
+
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """Per partition the offsets between `applied` and the end; without those whose end is not known."""
+
+    def condition(self, applied: Positions) -> Condition:
+        """How the broker serves us, as of some seconds ago; lag in it counts from `applied`."""
 
     def committed(self, positions: Positions) -> None:
         """Tell the broker, for lag tools only. Never raises, never waits."""

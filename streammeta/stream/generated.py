@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Record, Run
+from streammeta.events import Condition, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 
 _BATCH = 100
@@ -51,7 +51,7 @@ class GeneratedSource:
         wait = (self._next + 1 - self._first) / self.per_second - (self.monotonic() - self._began)
         if wait > 0:
             self.sleep(min(wait, timeout_seconds))
-        records = list(islice(self._records, min(_BATCH, self.lag()[0])))
+        records = list(islice(self._records, min(_BATCH, max(0, self._due() - self._next))))
         self._next += len(records)
         return records
 
@@ -78,13 +78,17 @@ class GeneratedSource:
         """The next record."""
         return {0: self._next}
 
-    def lag(self) -> Mapping[int, int]:
-        """Records due and not yet polled."""
-        return {0: max(0, self._due() - self._next)}
+    def passed(self) -> Positions:
+        """There is nothing between two records."""
+        return {}
 
-    def connected(self) -> bool:
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """Records due and not yet applied."""
+        return {0: max(0, self._due() - applied.get(0, self._first))}
+
+    def condition(self, applied: Positions) -> Condition:  # noqa: ARG002 (the protocol's)
         """There is nothing to be cut off from."""
-        return True
+        return Condition()
 
     def committed(self, positions: Positions) -> None:
         """There are no lag tools to tell."""

@@ -14,12 +14,13 @@ import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from streammeta.observe.finding import Case
 from streammeta.observe.health import Health
 from streammeta.observe.history import DEAD, DROPPED, Curve, History
 from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex, TaskRow
 from streammeta.observe.track import Numbers
-from streammeta.observe.trouble import Case, diagnose
+from streammeta.observe.trouble import diagnose
 from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5

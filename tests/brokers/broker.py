@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition, errors
 from kafka.admin import (
     ACL,
@@ -39,6 +40,7 @@ class Settings:
     dead_letter_topic: str = "tasks.dlq"
     max_event_bytes: int = 1 << 20
     connect_timeout_seconds: float = 20.0
+    refused_grace_seconds: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -156,6 +158,7 @@ class ApacheKafka:
     def hang(self) -> None:
         """Let it keep its connections and say nothing, until `wake`."""
         os.kill(self._process.pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(self._process.pid).status() == psutil.STATUS_STOPPED)
 
     def wake(self) -> None:
         """End the hang."""

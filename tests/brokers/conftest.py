@@ -2,6 +2,8 @@
 
 import gc
 import shutil
+import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from streammeta.stream.embedded.broker import EmbeddedBroker
 from tests.brokers.broker import KAFKA, ApacheKafka, Broker
 
+ENDING = ("kafka-watch", "kafka-look", "kafka-close", "kafka-connect")
+"""Threads that end soon after what they serve is closed."""
 LEAKED = "unclosed <(socket|ssl)"
 """kafka-python leaves the socket of a refused connection to the garbage collector, which warns of it."""
 
@@ -23,7 +27,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def collect_sockets() -> None:
-    """Find them now, so that no later test is blamed."""
+    """Find them now, so that no later test is blamed; first let the threads end that may hold some."""
+    until = time.monotonic() + 10.0
+    while time.monotonic() < until and any(one.name in ENDING for one in threading.enumerate()):
+        time.sleep(0.02)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", LEAKED, ResourceWarning)
         gc.collect()

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer, errors
 
-from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, StreammetaError, TopicMissing
+from streammeta.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    ConfigError,
+    LoginRefused,
+    StreammetaError,
+    TopicMissing,
+)
 from streammeta.stream.kafka.access import client_config, connect
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.refusals import without_secrets, words
@@ -129,7 +136,7 @@ def test_refused_login(secure_kafka_broker: ApacheKafka, case: str) -> None:
     """A refused login names the server and the user or the mechanism."""
     changes, named = REFUSED_LOGINS[case]
     server = secure_kafka_broker.facts["SASL_PLAINTEXT"]
-    message = refusal(Settings(server, client=secure_kafka_broker.login(**changes)), BrokerRefused)
+    message = refusal(Settings(server, client=secure_kafka_broker.login(**changes)), LoginRefused)
     assert server in message
     assert named in message
     assert "[kafka.client]" in message
@@ -150,7 +157,7 @@ def tls(kafka: ApacheKafka, **changes: Any) -> dict[str, Any]:
 def test_untrusted_certificate(secure_kafka_broker: ApacheKafka) -> None:
     """An authority that is not trusted names `ssl_cafile`."""
     settings = Settings(secure_kafka_broker.facts["SSL"], client=tls(secure_kafka_broker, ssl_cafile=None))
-    message = refusal(settings, BrokerRefused)
+    message = refusal(settings, LoginRefused)
     assert "not trusted" in message
     assert "ssl_cafile" in message
 
@@ -159,7 +166,7 @@ def test_untrusted_certificate(secure_kafka_broker: ApacheKafka) -> None:
 def test_missing_client_certificate(secure_kafka_broker: ApacheKafka) -> None:
     """A broker that asks for a client certificate names `ssl_certfile`."""
     client = tls(secure_kafka_broker, ssl_certfile=None, ssl_keyfile=None)
-    message = refusal(Settings(secure_kafka_broker.facts["SSL"], client=client), BrokerRefused)
+    message = refusal(Settings(secure_kafka_broker.facts["SSL"], client=client), LoginRefused)
     assert "client certificate" in message
     assert "ssl_certfile" in message
 
@@ -172,7 +179,7 @@ def test_certificate_of_another_host(secure_kafka_broker: ApacheKafka) -> None:
     with socket.socket() as probe:
         if probe.connect_ex((socket.gethostname(), int(port))):
             pytest.skip("the broker listens on 127.0.0.1 alone, which this machine's name is not")
-    message = refusal(settings, BrokerRefused)
+    message = refusal(settings, LoginRefused)
     assert "not trusted" in message
     assert "host name" in message
 
@@ -182,7 +189,7 @@ def test_certificate_of_another_host(secure_kafka_broker: ApacheKafka) -> None:
 def test_tls_on_one_side_only(secure_kafka_broker: ApacheKafka, port: str, protocol: str) -> None:
     """TLS to an open port, or none to a TLS port, names `security_protocol`."""
     client = tls(secure_kafka_broker, security_protocol=protocol)
-    message = refusal(Settings(secure_kafka_broker.facts[port], client=client), BrokerRefused)
+    message = refusal(Settings(secure_kafka_broker.facts[port], client=client), LoginRefused)
     assert "TLS" in message
     assert "security_protocol" in message
 

@@ -13,6 +13,7 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kafka import KafkaConsumer, TopicPartition, errors
+from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
 from streammeta.events import Record
@@ -57,6 +58,7 @@ def written(broker: Broker, setting: Settings, records: Sequence[Record]) -> lis
     return records_of(broker, setting.dead_letter_topic, len(records))
 
 
+HANG_SECONDS = 8.0
 BROKERS = ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)]
 
 raw = st.none() | st.binary(max_size=60)
@@ -189,6 +191,49 @@ def test_a_hanging_broker_is_told_and_left(secure_kafka_broker: ApacheKafka) -> 
     finally:
         kafka.wake()
     eventually(lambda: kafka.broker.admin.describe_topics([setting.topic]))
+
+
+def test_a_producer_that_never_answers_is_replaced(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A future that neither succeeds nor fails is given up after its deadline."""
+    monkeypatch.setattr(dead_letters, "OVERDUE_SECONDS", 0.1)
+    setting = prepared(tansu, client={"request_timeout_ms": 300, "delivery_timeout_ms": 400})
+    unending = FutureRecordMetadata(FutureProduceResult(None), 0, 0, None, 1, 1, 0)
+    with closing(KafkaDeadLetters(setting)) as letters:
+        letters._producer.send = lambda *_arguments, **_options: unending
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", b"v"), REFUSAL)
+        began = time.monotonic()
+        letters.flush()
+        assert 0.5 <= time.monotonic() - began < 10.0
+    assert [f.value for f in records_of(tansu, setting.dead_letter_topic, 1)] == [b"v"]
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_letter_that_a_hang_swallowed(
+    secure_kafka_broker: ApacheKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer whose delivery timed out in a hang never answers again: another one sends the letter.
+
+    Acknowledged within delivery_timeout_ms and the overdue seconds (20 s by default) after the hang.
+    """
+    monkeypatch.setattr(dead_letters, "OVERDUE_SECONDS", 1.0)
+    kafka, patience = secure_kafka_broker, {"request_timeout_ms": 1000, "delivery_timeout_ms": 2000}
+    setting = prepared(kafka.broker, client=patience)
+    with closing(KafkaDeadLetters(setting)) as letters:
+        letters.send(Record(setting.topic, 0, 0, 0, b"k", b"before"), REFUSAL)
+        letters.flush()
+        kafka.hang()
+        waker = threading.Timer(HANG_SECONDS, kafka.wake)
+        waker.start()
+        letters.send(Record(setting.topic, 0, 1, 0, b"k", b"meanwhile"), REFUSAL)
+        began = time.monotonic()
+        flushing = threading.Thread(target=letters.flush, daemon=True)
+        flushing.start()
+        flushing.join(HANG_SECONDS + 10.0)
+        assert not flushing.is_alive(), "the letter is waited for without end"
+        assert time.monotonic() - began > HANG_SECONDS
+    found = {f.value for f in records_of(kafka.broker, setting.dead_letter_topic, 2)}
+    assert found == {b"before", b"meanwhile"}
 
 
 @pytest.mark.kafka

@@ -41,7 +41,7 @@ def test_transactions(kafka_broker: Broker) -> None:
         source.start({})
         records = drain(source, {0: 8})
         assert [r.value for r in records] == values("kept", 3)
-        assert source.lag() == {0: 0}
+        assert source.lag(source.positions()) == {0: 0}
         assert source.ends() == {0: 8}
 
 
@@ -172,7 +172,7 @@ def test_commits_never_raise(kafka_broker: Broker) -> None:
 def test_use_before_start() -> None:
     """A source that was not started says so, and is not connected."""
     source = KafkaSource(Settings("localhost:1"))
-    assert not source.connected()
+    assert not source.condition({}).serving
     with pytest.raises(StreammetaError, match="not started"):
         source.poll(0.0)
     source.close()
@@ -180,7 +180,7 @@ def test_use_before_start() -> None:
 
 def test_a_slow_learner_is_no_silence() -> None:
     """Only time waited in vain counts: not polls that gave records, and nothing before an answer."""
-    silence = Silence("a:1")
+    silence = Silence()
     for _ in range(1000):
         silence.listen(1.0, 0.0, received=False)
     silence.listen(1.0, 60.0, received=True)

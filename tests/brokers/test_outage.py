@@ -22,12 +22,12 @@ def test_crash_and_restart(secure_kafka_broker: ApacheKafka) -> None:
         records = drain(source, {0: 40})
         kafka.kill()
         try:
-            eventually(lambda: source.poll(0.2) == [] and not source.connected(), 10.0)
+            eventually(lambda: source.poll(0.2) == [] and not source.condition({0: 0}).serving, 10.0)
             source.committed({0: 40})
-            assert source.lag() == {0: 0}
+            assert eventually(lambda: source.lag({0: 40}) == {}, 5.0), "unknown is absent"
         finally:
             kafka.start()
-        eventually(lambda: source.poll(0.2) == [] and source.connected(), 15.0)
+        eventually(lambda: source.poll(0.2) == [] and source.condition({0: 0}).serving, 15.0)
         kafka.broker.write(topic, values("after", 40))
         records += drain(source, {0: 80})
         assert [r.offset for r in records] == list(range(80))
@@ -44,10 +44,10 @@ def test_hang(secure_kafka_broker: ApacheKafka) -> None:
         kafka.hang()
         try:
             began = time.monotonic()
-            eventually(lambda: source.poll(0.2) == [] and not source.connected(), 10.0)
+            eventually(lambda: source.poll(0.2) == [] and not source.condition({0: 0}).serving, 10.0)
             assert time.monotonic() - began > 2.0
         finally:
             kafka.wake()
-        eventually(lambda: source.poll(0.2) == [] and source.connected(), 10.0)
+        eventually(lambda: source.poll(0.2) == [] and source.condition({0: 0}).serving, 10.0)
         kafka.broker.write(topic, values("after", 3))
         assert [r.offset for r in drain(source, {0: 3})] == [0, 1, 2]

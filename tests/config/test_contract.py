@@ -18,6 +18,7 @@ on_lost_offsets = "earliest"
 dead_letter_topic = "customers.dead"
 max_event_bytes = 1000
 connect_timeout_seconds = 2.5
+refused_grace_seconds = 7.5
 [kafka.client]
 security_protocol = "SSL"
 ssl_cafile = "ca.pem"
@@ -89,6 +90,7 @@ MEANING = {
         "dead_letter_topic": "customers.dead",
         "max_event_bytes": 1000,
         "connect_timeout_seconds": 2.5,
+        "refused_grace_seconds": 7.5,
         "client": {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
     },
     "model": {
@@ -145,6 +147,7 @@ DEFAULTS = {
         "dead_letter_topic": "tasks.dlq",
         "max_event_bytes": 8388608,
         "connect_timeout_seconds": 30.0,
+        "refused_grace_seconds": 60.0,
         "client": {},
     },
     "model": {

@@ -75,6 +75,7 @@ FREE = [
     "kafka.dead_letter_topic=other",
     "kafka.max_event_bytes=1",
     "kafka.connect_timeout_seconds=1",
+    "kafka.refused_grace_seconds=1",
     "kafka.client.client_id=other",
     "model.device=cuda",
     "model.threads=2",

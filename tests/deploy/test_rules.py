@@ -13,6 +13,8 @@ from tests.deploy.expressions import RULE_FILES, alerts
 UNIT_TESTS = Path(__file__).parent / "rules" / "alerts.test.yaml"
 WANTED = (
     "Stalled",
+    "Refused",
+    "HeldBack",
     "LagGrowing",
     "LossDiverging",
     "NonFinite",

@@ -8,6 +8,7 @@ import numpy as np
 
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Prequential
+from streammeta.events import Condition
 from streammeta.learner.folding import Means, Numbers
 from streammeta.observe.catalogue import PHASES
 from streammeta.outcomes import Checkpointed, Learned, Refused, Stages, Turned
@@ -84,10 +85,18 @@ def refused(reason: Reason = Reason.BAD_TENSOR, message: str = "x has no shape")
 
 
 def turned(
-    *, connected: bool = True, restoring: bool = False, lag: Iterable[int] = (5,), replayed: float = 1.0
+    *,
+    connected: bool = True,
+    restoring: bool = False,
+    lag: Iterable[int] = (5,),
+    replayed: float = 1.0,
+    due: bool = False,
+    **known: Any,
 ) -> Turned:
-    """One turn of the loop; `lag` of partitions 0, 1, …."""
-    return Turned("tasks", connected, restoring, dict(enumerate(lag)), replayed)
+    """One turn of the loop; `lag` of partitions 0, 1, …; `known` of the broker's condition."""
+    condition = Condition(**({"service": "served" if connected else "away"} | known))
+    lags = dict(enumerate(lag))
+    return Turned("tasks", condition.serving, restoring, lags, replayed, condition, due)
 
 
 def checkpointed(*, ok: bool = True, at: float = 1_700_000_000.0) -> Checkpointed:

@@ -30,6 +30,27 @@ def test_any_outcome_is_a_sign_of_life(sign: object) -> None:
     assert health.live()[0]
 
 
+def test_a_turn_is_none_while_something_is_due() -> None:
+    """Records that can be read, or a letter that nobody acknowledges: a loop that only turns is stuck."""
+    clock = Clock()
+    health = Health(clock)
+    for _ in range(61):
+        clock.seconds += 1
+        health(turned(due=True))
+    assert health.live() == (False, "stuck: something is due, and nothing has moved for 61 s (limit 60 s)")
+    health(learned())
+    assert health.live()[0]
+
+
+def test_refused_and_throttled_are_told_apart() -> None:
+    """A refused login is not ready, with the broker's words; a quota slows, and is said."""
+    health = Health(Clock())
+    health(turned(service="refused", cause="wrong password"))
+    assert health.ready() == (False, "refused: wrong password")
+    health(turned(service="throttled", cause="a quota"))
+    assert health.ready() == (True, "ready, but slowed: a quota")
+
+
 def test_a_beat_is_a_sign_of_life() -> None:
     """Long work without outcomes can say that it goes on."""
     clock = Clock()

@@ -38,6 +38,11 @@ CONTRACT = {
     "streammeta_dead_letters": ("counter", {"reason"}),
     "streammeta_examples_dropped": ("counter", {"reason"}),
     "streammeta_kafka_lag_records": ("gauge", {"topic", "partition"}),
+    "streammeta_kafka_lag_seconds": ("gauge", set()),
+    "streammeta_kafka_lag_eta_seconds": ("gauge", set()),
+    "streammeta_kafka_service": ("gauge", {"state"}),
+    "streammeta_kafka_blocked_partitions": ("gauge", set()),
+    "streammeta_kafka_leaderless_partitions": ("gauge", set()),
     "streammeta_kafka_assigned_partitions": ("gauge", set()),
     "streammeta_checkpoints": ("counter", {"outcome"}),
     "streammeta_checkpoint_duration_seconds": ("histogram", set()),
@@ -70,7 +75,14 @@ def everything() -> list[Outcome]:
     """At least one outcome of each kind, of a classifier."""
     means = Prequential().fold(4.0, 2.0, 1.0, 0.5, Scores(0.25, 0.5, 0.75))
     again = learned(events=2, task_events=2, staleness_events=1, prequential=means)
-    return [turned(), learned(), again, refused(), Duplicate("tasks", 0, 1), checkpointed()]
+    return [
+        turned(lag_seconds=1.5, eta_seconds=4.0),
+        learned(),
+        again,
+        refused(),
+        Duplicate("tasks", 0, 1),
+        checkpointed(),
+    ]
 
 
 def samples(registry: CollectorRegistry, family: str) -> list[Sample]:
@@ -121,6 +133,17 @@ def test_closed_label_sets_start_at_zero(metrics: Metrics, registry: CollectorRe
     for outcome in OUTCOMES:
         labels = {"topic": "tasks", "outcome": outcome}
         assert registry.get_sample_value("streammeta_events_total", labels) == 0
+
+
+def test_lag_without_a_broker_is_absent(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Unknown is no 0; how the broker serves is told all the same."""
+    metrics(turned(lag=[5], lag_seconds=2.0))
+    assert samples(registry, "streammeta_kafka_lag_records") != []
+    metrics(turned(lag=[], service="refused"))
+    for name in ("streammeta_kafka_lag_records", "streammeta_kafka_lag_seconds"):
+        assert samples(registry, name) == []
+    states = values(registry, "streammeta_kafka_service", "state")
+    assert states == {"served": 0.0, "throttled": 0.0, "away": 0.0, "refused": 1.0}
 
 
 def test_unknown_gauges_are_absent(metrics: Metrics, registry: CollectorRegistry) -> None:

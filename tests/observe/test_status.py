@@ -59,7 +59,7 @@ def test_begins_with_what_the_state_brings(status: Status) -> None:
 
 def test_tells_what_happened(status: Status, clock: Clock) -> None:
     """Counts, losses, lag, tasks and the checkpoint are those of the outcomes."""
-    status(turned(lag=[5, 7]))
+    status(turned(lag=[5, 7], lag_seconds=2.5, blocked={1: 900.0}))
     status(learned(events=41))
     status(refused())
     status(Duplicate("tasks", 0, 3))
@@ -73,7 +73,14 @@ def test_tells_what_happened(status: Status, clock: Clock) -> None:
     assert now["losses"]["meta"] == {"first": 4.0, "now": 4.0, "window": 4.0}
     assert now["adaptation_gain"] == 2.0
     assert now["learning_rates"] == {"inner": 0.01, "meta": 0.001}
-    assert now["lag"] == {"total": 12, "partitions": {"0": 5, "1": 7}}
+    assert now["lag"] == {
+        "total": 12,
+        "partitions": {"0": 5, "1": 7},
+        "seconds": 2.5,
+        "eta_seconds": None,
+    }
+    assert now["broker"]["service"] == "served"
+    assert now["broker"]["blocked"] == {"1": 900.0}
     assert now["tasks"] == {"cached": 10, "stored": 100}
     assert now["checkpoint"] == {
         "ok": True,

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Fading, Prequential
+from streammeta.observe.finding import Case, Trouble
 from streammeta.observe.history import History
 from streammeta.observe.status import Status
-from streammeta.observe.trouble import Case, Trouble, diagnose
+from streammeta.observe.trouble import diagnose
 from streammeta.outcomes import Duplicate, Expired, Outcome, Skipped
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
@@ -101,6 +103,27 @@ def test_no_broker_is_told_at_once_and_with_its_duration(stage: Stage) -> None:
     assert stage.codes() == []
 
 
+@pytest.mark.parametrize(
+    ("known", "code", "words"),
+    [
+        ({"service": "refused", "cause": "wrong password"}, "refused", "refuses this client: wrong password"),
+        ({"service": "throttled", "cause": "a quota"}, "throttled", "A quota of the broker slows"),
+        ({"blocked": {3: 970.0}}, "transaction_open", "Partition 3 waits behind an open transaction since"),
+        ({"leaderless": frozenset({1, 2})}, "leaderless", "No leader answers for partition 1, 2"),
+    ],
+)
+def test_what_keeps_records_from_coming(stage: Stage, known: dict[str, Any], code: str, words: str) -> None:
+    """Told at once, in words; a growing lag then is no fault of the learner, and no stall."""
+
+    def second(number: int) -> None:
+        stage.clock.seconds += 1.0
+        stage.tell(turned(lag=[1000 + 40 * number], **known))
+
+    stage.minutes(2, second)
+    assert stage.codes() == [code]
+    assert words in stage.found()[0].text
+
+
 def test_a_broker_that_was_never_reached() -> None:
     """Told after some seconds: connecting takes a moment."""
     stage = Stage()
@@ -171,7 +194,7 @@ def test_a_loop_that_does_not_turn(stage: Stage) -> None:
     ids=["grows", "falls", "stands", "wobbles", "hardly"],
 )
 def test_lag_growing(stage: Stage, lag_at: Callable[[int], int], growing: bool) -> None:
-    """Over a minute, and by more than what is learned in two seconds."""
+    """Over half a minute, and by more than what is learned in two seconds."""
     stage.minutes(2, lambda s: stage.second(lag=lag_at(s)))
     assert stage.codes() == (["lag_growing"] if growing else [])
     if growing:

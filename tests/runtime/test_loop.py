@@ -14,8 +14,9 @@ from streammeta.errors import Reason, StateError
 from streammeta.events import Record
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 from streammeta.runtime.assembly import build_brain, restore
+from streammeta.state.checkpoint import unpack
 from streammeta.state.store import Meta
-from tests.scripted import Fuse, make_script
+from tests.scripted import Fuse, ScriptedSource, make_script
 from tests.world import CONFIG, World, rows_of, same, stop_after
 
 TASKS = 6
@@ -252,13 +253,13 @@ def test_progress_of_a_restore_is_told(folder: Path) -> None:
 
 
 def test_a_wait_for_dead_letters_is_told(folder: Path) -> None:
-    """While the broker does not acknowledge, observers hear that it is away, and that the loop lives."""
+    """While the broker serves but does not acknowledge, observers hear that something is due."""
     world = World(make_script(2, partitions=1, tasks=TASKS, events=20, poison=1.0), folder, slow=True)
     told: list[Outcome] = []
     assert world.live(observers=(told.append,))
-    turns = [outcome.connected for outcome in told if isinstance(outcome, Turned)]
-    assert False in turns
-    assert turns[0]
+    turns = [outcome.due for outcome in told if isinstance(outcome, Turned)]
+    assert True in turns
+    assert not turns[0]
 
 
 def test_a_state_without_a_topic_id_is_taken_over(folder: Path) -> None:
@@ -274,3 +275,19 @@ def test_a_state_without_a_topic_id_is_taken_over(folder: Path) -> None:
     assert world.live()
     assert world.checkpoint().topic_id == "one"
     assert world.checkpoint().progress.events == 20
+
+
+def test_what_holds_no_record_moves_the_position(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markers behind the last record are passed, in the state and in the group."""
+
+    def passed(source: ScriptedSource) -> dict[int, int]:
+        ends = source.ends()
+        return {p: at + 2 if at == ends[p] else at for p, at in source.at.items()}
+
+    monkeypatch.setattr(ScriptedSource, "passed", passed)
+    world = World(make_script(4, partitions=2, tasks=TASKS, events=20, poison=0.0), folder)
+    assert world.live()
+    meta, source = world.store.load(), world.source
+    assert meta is not None
+    assert source is not None
+    assert source.told == unpack(meta).positions == {p: end + 2 for p, end in source.ends().items()}

@@ -179,6 +179,15 @@ def test_a_full_window_waits_for_an_acknowledgement() -> None:
     assert (deliveries.sent, deliveries.acknowledged, deliveries.acknowledged_bytes) == (1, 1, 10)
 
 
+def test_a_delivery_that_was_forgotten_ends_the_sending() -> None:
+    """A future that never ends, as after a hang of the broker, is a failure after its deadline."""
+    seconds = iter(range(0, 1000, 10))
+    deliveries = Deliveries(limit_bytes=1, clock=lambda: float(next(seconds)))
+    deliveries.begin(small(), Future())
+    assert not deliveries.room(lambda: True)
+    assert "no acknowledgement for 45 s" in str(deliveries.error)
+
+
 def test_a_stop_ends_the_wait_for_room() -> None:
     """A broker that acknowledges nothing does not hold up Ctrl-C."""
     deliveries = Deliveries(limit_bytes=1)

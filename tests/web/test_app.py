@@ -57,7 +57,7 @@ def test_livez_fails_when_the_loop_is_stuck(daemon: Daemon, http: httpx.Client) 
     daemon.clock.seconds += 61
     stuck = http.get("/livez")
     assert stuck.status_code == 503
-    assert stuck.text == "stuck: the loop has not turned for 61 s (limit 60 s)\n"
+    assert stuck.text == "stuck: something is due, and nothing has moved for 61 s (limit 60 s)\n"
     daemon.health(turned())
     assert http.get("/livez").status_code == 200
 

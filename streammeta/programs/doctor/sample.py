@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streammeta.events import Positions, Record, Run
+from streammeta.events import Condition, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 
 _POLL_RECORDS: Final = 500
@@ -59,13 +59,18 @@ class Sample:
         """After what was polled."""
         return dict(self._at)
 
-    def lag(self) -> Mapping[int, int]:
-        """Offsets that are still to come."""
-        return {partition: max(0, end - self._at[partition]) for partition, end in self.ends().items()}
+    def passed(self) -> Positions:
+        """What lies between two records is not known here."""
+        return {}
 
-    def connected(self) -> bool:
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """Offsets that are still to come."""
+        ends = self.ends()
+        return {partition: max(0, end - applied.get(partition, 0)) for partition, end in ends.items()}
+
+    def condition(self, applied: Positions) -> Condition:  # noqa: ARG002 (the protocol's)
         """There is nothing to be cut off from."""
-        return True
+        return Condition()
 
     def committed(self, positions: Positions) -> None:
         """There is nobody to tell."""

@@ -8,6 +8,7 @@ at once for what waiting cannot mend, at the deadline for a broker that is away.
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
@@ -19,6 +20,7 @@ from streammeta.config.secret import masked
 from streammeta.errors import BrokerUnavailable, ConfigError, StreammetaError
 from streammeta.stream.kafka.header_keys import keep_header_keys
 from streammeta.stream.kafka.refusals import Trouble, named, unanswered, without_secrets
+from streammeta.stream.kafka.waits import close_client
 
 RECONNECT_MAX_MS = 2_000
 """Longest pause between attempts to reach a broker that is away."""
@@ -62,6 +64,10 @@ class KafkaSettings(Protocol):
     @property
     def connect_timeout_seconds(self) -> float:
         """How long to try to reach a broker at start."""
+
+    @property
+    def refused_grace_seconds(self) -> float:
+        """How long a refused login is borne."""
 
     @property
     def client(self) -> Mapping[str, Any]:
@@ -140,14 +146,30 @@ def client_config(
     }
 
 
+class Throttling(Total):  # type: ignore[misc]  # kafka-python ships no types
+    """Until when the brokers let the client wait for a quota, as their answers say."""
+
+    __slots__ = ("until",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.until = 0.0
+
+    def record(self, config: Any, value: float, now: float) -> None:
+        """Take in one answer's milliseconds of throttling."""
+        super().record(config, value, now)
+        if value:
+            self.until = time.monotonic() + value / 1000
+
+
 class Connected:
-    """A client of kafka-python, and how often its brokers have answered."""
+    """A client of kafka-python, how often its brokers have answered, and whether they throttle it."""
 
     def __init__(self, kind: Any, config: Mapping[str, Any]) -> None:
         self.client: Any = None
         self.error: Exception | None = None
         self._kind, self._config = kind, config
-        self._latency_ms = Total()
+        self._latency_ms, self._fetch_ms, self._throttling = Total(), Total(), Throttling()
         self._net: Any = None
         self._thread = threading.Thread(target=self._make, name="kafka-connect", daemon=True)
         self._thread.start()
@@ -155,6 +177,15 @@ class Connected:
     def answered(self) -> float:
         """A number that grows with every answer of a broker, also an empty one; 0 before the first."""
         return float(self._latency_ms.measure(None, 0.0))
+
+    def fetched(self) -> float:
+        """A number that grows with every fetch that was answered, also with nothing."""
+        return float(self._fetch_ms.measure(None, 0.0))
+
+    @property
+    def throttled_until(self) -> float:
+        """Monotonic seconds; in the past where no quota holds the client back."""
+        return self._throttling.until
 
     def wait(self, seconds: float) -> bool:
         """Whether the client was made, or failed, within `seconds`."""
@@ -164,7 +195,7 @@ class Connected:
     def give_up(self) -> None:
         """Stop the attempts and let go of the connections of a client that was not made."""
         if self._net is not None:
-            self._net.close()
+            close_client(self._net)
         self.wait(1.0)
 
     def _make(self) -> None:
@@ -174,8 +205,13 @@ class Connected:
             self.error = error
 
     def _make_net(self, metrics: Any, **config: Any) -> Any:
-        # kafka-python records the latency of every answer under this name.
-        metrics.sensor("request-latency").add(metrics.metric_name("answers", "streammeta"), self._latency_ms)
+        # kafka-python records each answer under these names.
+        for sensor, stat in (
+            ("request-latency", self._latency_ms),
+            ("fetch-latency", self._fetch_ms),
+            ("throttle-time", self._throttling),
+        ):
+            metrics.sensor(sensor).add(metrics.metric_name(sensor, "streammeta"), stat)
         self._net = KafkaNetClient(metrics=metrics, **config)
         return self._net
 
@@ -247,4 +283,4 @@ def connected(
     try:
         yield client
     finally:
-        client.close()
+        close_client(client)

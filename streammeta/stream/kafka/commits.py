@@ -10,6 +10,7 @@ from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition, errors
 from streammeta.events import Positions
 from streammeta.stream.kafka.access import KafkaSettings, always, client_config, connect
 from streammeta.stream.kafka.refusals import acl, words
+from streammeta.stream.kafka.waits import close_client
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +53,7 @@ class Committer:
                 self._client.commit(self._last, timeout_ms=_LAST_COMMIT_MS)
         except (errors.KafkaError, RuntimeError) as error:
             self._done(self._last, error)
-        self._client.close(autocommit=False, timeout_ms=_LAST_COMMIT_MS)
+        close_client(self._client, autocommit=False, timeout_ms=_LAST_COMMIT_MS)
 
     def _done(self, _offsets: object, answer: object) -> None:
         if not isinstance(answer, Exception) or self._clock() - self._complained_at < COMPLAINT_SECONDS:

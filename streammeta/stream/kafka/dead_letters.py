@@ -20,6 +20,8 @@ from streammeta.errors import (
     BrokerUnavailable,
     ConfigError,
     DeadLetterFailed,
+    LoginRefused,
+    StreammetaError,
     TopicMissing,
 )
 from streammeta.events import Record
@@ -28,6 +30,7 @@ from streammeta.stream.kafka.access import KafkaSettings, always, client_config,
 from streammeta.stream.kafka.refusals import missing_right, words
 from streammeta.stream.kafka.topics import HEADROOM_BYTES, ensure_dead_letter_topic
 from streammeta.stream.kafka.untouched import UNTOUCHED, Headers, Untouched, headers_of, send_untouched
+from streammeta.stream.kafka.waits import close_producer
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +43,8 @@ GRACE_SECONDS = 2.0
 """How long acknowledgements are still waited for once `keep_going` says no."""
 UNTOLD_SECONDS = 2.0
 """How long an acknowledgement may take before `waiting` is told of it."""
+OVERDUE_SECONDS = 5.0
+"""How much longer than `delivery_timeout_ms` an answer is waited for: after a hang none may ever come."""
 _SLICE_SECONDS = 0.2
 _CLOSE_SECONDS = 2.0
 _COMPLAINT_SECONDS = 30.0
@@ -70,6 +75,7 @@ def _utf8(text: str) -> bytes:
 @dataclass(eq=False)
 class _Letter(Untouched):
     future: Any = field(default=None)
+    begun_at: float = field(default=0.0)
     refused: errors.KafkaError | None = field(default=None)
     """Why the producer did not even take it, where trying again is of no use."""
 
@@ -113,6 +119,7 @@ class KafkaDeadLetters:
 
     def _make_producer(self) -> Any:
         config = client_config(KafkaProducer, self._settings, _DEFAULTS, _FIXED)
+        self._patience_seconds = config["delivery_timeout_ms"] / 1000 + OVERDUE_SECONDS
         return connect(KafkaProducer, self._settings, config, self._go_on).client
 
     def _go_on(self) -> bool:
@@ -128,6 +135,7 @@ class KafkaDeadLetters:
         self._begin(letter)
 
     def _begin(self, letter: _Letter) -> None:
+        letter.begun_at = time.monotonic()
         try:
             letter.future = send_untouched(self._producer, self._topic, letter)
             self._unbegun = 0
@@ -183,6 +191,8 @@ class KafkaDeadLetters:
             return True
         if future.failed():
             self._mend(letter, future.exception)
+        elif time.monotonic() - letter.begun_at > self._patience_seconds:
+            self._replace(f"no answer within {self._patience_seconds:g} s")
         else:
             self._check_stop()
         return False
@@ -214,11 +224,13 @@ class KafkaDeadLetters:
         if isinstance(error, errors.AuthorizationError):
             right = missing_right(self._settings, "Write", "topic", self._topic)
             raise DeadLetterFailed(f"a dead letter was refused: {right}") from error
-        if isinstance(error, errors.RetriableError):
-            self._check_topic()
-            letter.future = None
-        else:
-            self._rebuild(error)
+        if not isinstance(error, errors.RetriableError):
+            self._rebuilds += 1
+            if self._rebuilds > _REBUILDS:
+                raise DeadLetterFailed(
+                    f"the dead-letter topic {self._topic!r} refuses records: {error}"
+                ) from error
+        self._replace(words(error))
 
     def _too_large(self, letter: _Letter) -> str:
         servers, size = self._settings.bootstrap_servers, len(letter.key or b"") + len(letter.value or b"")
@@ -228,43 +240,41 @@ class KafkaDeadLetters:
             f"--add-config max.message.bytes={2 * size + HEADROOM_BYTES}"
         )
 
-    def _check_topic(self) -> None:
-        """Whether waiting can help: the topic may be gone, or no longer ours to write to."""
-        try:
-            ensure_dead_letter_topic(self._settings, self._go_on)
-        except (TopicMissing, BrokerRefused, ConfigError) as error:
-            raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
-        except BrokerUnavailable as error:
-            log.warning("dead letters wait for the broker", letters=len(self._pending), cause=str(error))
-
-    def _rebuild(self, error: errors.KafkaError) -> None:
-        """Replace a producer whose identity the broker no longer takes, and send all again."""
-        self._rebuilds += 1
-        if self._rebuilds > _REBUILDS:
-            raise DeadLetterFailed(
-                f"the dead-letter topic {self._topic!r} refuses records: {error}"
-            ) from error
-        log.warning("dead-letter producer replaced", cause=words(error))
-        _close(self._producer)
-        try:
-            self._producer = self._make_producer()
-        except BrokerUnavailable as away:
-            raise DeadLetterFailed(f"cannot send {len(self._pending)} dead letters: {away}") from away
+    def _replace(self, cause: str) -> None:
+        """Send all again with a new producer: the old one may never answer any more, nor say so."""
+        log.warning("dead-letter producer replaced", cause=cause, letters=len(self._pending))
+        close_producer(self._producer)
+        self._producer = self._reconnected()
         for letter in self._pending:
             self._begin(letter)
+
+    def _reconnected(self) -> Any:
+        """A new producer, as soon as the broker is there; or why waiting cannot help."""
+        refused_at: float | None = None
+        while True:
+            try:
+                ensure_dead_letter_topic(self._settings, self._go_on)
+                return self._make_producer()
+            except LoginRefused as error:
+                refused_at = refused_at or time.monotonic()
+                if time.monotonic() - refused_at > self._settings.refused_grace_seconds:
+                    raise
+                self._wait_for_broker(error)
+            except (TopicMissing, BrokerRefused, ConfigError) as error:
+                raise DeadLetterFailed(f"a dead letter was refused: {error}") from error
+            except BrokerUnavailable as error:
+                self._wait_for_broker(error)
+
+    def _wait_for_broker(self, error: StreammetaError) -> None:
+        left = len(self._pending)
+        if not self._keep_going():
+            raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged") from error
+        log.warning("dead letters wait for the broker", letters=left, cause=str(error))
+        time.sleep(_SLICE_SECONDS)
 
     def close(self) -> None:
         """As `DeadLetters.close`; what was not flushed is given two seconds."""
         with contextlib.suppress(errors.KafkaError):
             if self._pending:
                 self._producer.flush(_CLOSE_SECONDS)
-        _close(self._producer)
-
-
-def _close(producer: Any) -> None:
-    """Let go of a producer, also where the broker hangs; what it has not sent is given up."""
-    # KafkaProducer.close() first waits for every batch, and raises when there is no answer.
-    producer._sender.force_close()
-    producer._sender.join(_CLOSE_SECONDS)
-    with contextlib.suppress(errors.KafkaError):
-        producer.close(timeout=_CLOSE_SECONDS)
+        close_producer(self._producer)

@@ -109,7 +109,7 @@ def dead_letter_records(settings: KafkaSettings, keep_going: Callable[[], bool] 
     logs = held(settings, sorted(topic.partitions), keep_going) if topic is not None else {}
     if not logs:
         return
-    reader = Reader(settings, Silence(settings.bootstrap_servers), keep_going)
+    reader = Reader(settings, Silence(), keep_going)
     try:
         reader.assign({partition: log.first for partition, log in logs.items()})
         yield from _up_to({p: log.end for p, log in logs.items()}, reader, settings, keep_going)

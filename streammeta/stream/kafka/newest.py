@@ -41,7 +41,7 @@ def newest(
     begin = {partition: holds[partition].end - share for partition, share in sorted(shares.items()) if share}
     if not begin:
         return []
-    reader = Reader(settings, Silence(settings.bootstrap_servers), keep_going)
+    reader = Reader(settings, Silence(), keep_going)
     try:
         reader.assign(begin)
         found = _read(reader, {p: holds[p].end for p in begin}, settings.connect_timeout_seconds, keep_going)

@@ -10,13 +10,14 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
-from streammeta.errors import BrokerUnavailable, StreammetaError
+from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError
 from streammeta.events import Positions, Record
 from streammeta.stream.kafka.access import KafkaSettings, client_config, connect
 from streammeta.stream.kafka.held import Held, going_on, held
 from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import id_text
+from streammeta.stream.kafka.waits import close_client
 
 _FIXED = {
     "group_id": None,
@@ -93,9 +94,10 @@ class Reader:
         except errors.KafkaError as error:
             self._mend(error)
             batches = {}
+            time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = [_record(raw) for batch in batches.values() for raw in batch]
         waited_seconds = time.monotonic() - began
-        self._silence.listen(self._connected.answered(), waited_seconds, received=bool(records))
+        self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
         return records
 
     def _mend(self, error: errors.KafkaError) -> None:
@@ -110,8 +112,10 @@ class Reader:
         elif isinstance(error, errors.TopicAuthorizationFailedError):
             raise missing_right(self._settings, "Read", "topic", self._settings.topic) from error
         elif not error.retriable:
-            unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")
-            raise named(error, self._settings) or unknown from error
+            known = named(error, self._settings)
+            if not isinstance(known, LoginRefused):  # those `Watch` judges
+                unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")
+                raise known or unknown from error
 
     def _mend_lost(self, partition: int, wanted: int, agreed_end: int | None = None) -> None:
         """`agreed_end`: where what was read and what the log says now part; None where they do not."""
@@ -128,11 +132,12 @@ class Reader:
 
     def position(self, partition: int) -> int:
         """The next offset that `read` would give, past transaction markers. Raises as `read`."""
-        while True:
-            try:
-                return int(self._consumer.position(self._places[partition], timeout_ms=0))
-            except errors.KafkaError as error:
-                self._mend(error)
+        place = self._places[partition]
+        try:
+            return int(self._consumer.position(place, timeout_ms=0))
+        except errors.KafkaError as error:
+            self._mend(error)  # where the broker does not say how, the next read meets it again
+        return int(self._consumer._subscription.position(place).offset)
 
     def positions(self) -> dict[int, int]:
         """`position` of every assigned partition."""
@@ -144,20 +149,25 @@ class Reader:
         return mark
 
     def known_partitions(self) -> set[int]:
-        """The partitions that the broker names; empty when it does not name the topic.
-
-        Raises:
-            KafkaError: it did not answer.
-        """
-        return set(self._consumer.partitions_for_topic(self._settings.topic))
+        """The partitions as of the last metadata; empty when it lacks the topic, and is then asked for."""
+        known = self._consumer._cluster.partitions_for_topic(self._settings.topic)
+        if known is None:
+            # KafkaConsumer.partitions_for_topic() would wait for the answer, without end.
+            self._consumer._cluster.request_update()
+        return set(known or ())
 
     def topic_id(self) -> str:
         """The topic's id as of the last metadata; "" where it is not known."""
         return id_text(self._consumer._cluster.topic_id(self._settings.topic))
 
+    @property
+    def throttled_until(self) -> float:
+        """As `Connected.throttled_until`."""
+        return self._connected.throttled_until
+
     def close(self) -> None:
         """Let go of the connections."""
-        self._consumer.close(autocommit=False, timeout_ms=1000)
+        close_client(self._consumer, autocommit=False, timeout_ms=1000)
 
 
 def _record(raw: Any) -> Record:

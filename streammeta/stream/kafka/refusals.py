@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from kafka import errors
 
 from streammeta.config.secret import MASK, masked
-from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, StreammetaError
+from streammeta.errors import BrokerRefused, BrokerUnavailable, ConfigError, LoginRefused, StreammetaError
 
 
 class Asker(Protocol):
@@ -93,46 +93,50 @@ def named(error: BaseException, asker: Asker) -> StreammetaError | None:
     )
 
 
-def _login(error: BaseException, asker: Asker) -> BrokerRefused | None:
+def _login(error: BaseException, asker: Asker) -> LoginRefused | None:
     servers, mechanism = asker.bootstrap_servers, asker.client.get("sasl_mechanism")
     if isinstance(error, errors.SaslAuthenticationFailedError):
-        return BrokerRefused(
+        return LoginRefused(
             f"{servers} refused the login of {_user(asker)} with {mechanism}: {words(error)}. "
             "Check sasl_plain_username, sasl_plain_password and sasl_mechanism in [kafka.client]."
         )
     if isinstance(error, errors.UnsupportedSaslMechanismError):
-        return BrokerRefused(
+        return LoginRefused(
             f"{servers} does not offer the login mechanism {mechanism!r}. "
             "Set sasl_mechanism in [kafka.client] to one that the broker enables."
         )
     if isinstance(error, errors.IllegalSaslStateError):
         protocol = asker.client.get("security_protocol")
-        return BrokerRefused(
+        return LoginRefused(
             f"{servers} takes no login on this port, but security_protocol = {protocol!r}. "
             "Use the broker's SASL port, or PLAINTEXT or SSL in [kafka.client]."
         )
     return None
 
 
+_EXPIRED = 10
+"""OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED."""
 _HOST_MISMATCH = (62, 64)
 """OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 
 
-def _certificate(error: BaseException, asker: Asker) -> BrokerRefused | None:
+def _certificate(error: BaseException, asker: Asker) -> LoginRefused | None:
     cause = error.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        remedy = (
-            "Use a host name that the certificate carries"
-            if cause.verify_code in _HOST_MISMATCH
-            else f"Set ssl_cafile in [kafka.client] (now {asker.client.get('ssl_cafile')!r}) to its authority"
-        )
-        return BrokerRefused(
+        if cause.verify_code in _HOST_MISMATCH:
+            remedy = "Use a host name that the certificate carries"
+        elif cause.verify_code == _EXPIRED:
+            remedy = "Let its owner renew it, and see that this machine's clock is right"
+        else:
+            file = asker.client.get("ssl_cafile")
+            remedy = f"Set ssl_cafile in [kafka.client] (now {file!r}) to its authority"
+        return LoginRefused(
             f"the certificate of {asker.bootstrap_servers} is not trusted: {cause.verify_message}. {remedy}."
         )
     if "ALERT" in str(error) and "SSL" in str(error):
         mine = asker.client.get("ssl_certfile")
         refused = f"refused the client certificate {mine!r}" if mine else "asks for a client certificate"
-        return BrokerRefused(
+        return LoginRefused(
             f"{asker.bootstrap_servers} {refused} ({words(error)}). "
             "Set ssl_certfile and ssl_keyfile in [kafka.client] to a pair that the broker trusts."
         )
@@ -141,8 +145,8 @@ def _certificate(error: BaseException, asker: Asker) -> BrokerRefused | None:
     return None
 
 
-def _no_tls(asker: Asker) -> BrokerRefused:
-    return BrokerRefused(
+def _no_tls(asker: Asker) -> LoginRefused:
+    return LoginRefused(
         f"{asker.bootstrap_servers} does not speak TLS on this port, but security_protocol = "
         f"{asker.client.get('security_protocol')!r}. Use the broker's TLS port, or a protocol without it."
     )
@@ -195,24 +199,24 @@ class Trouble:
         self._probed = True
         return self._hung_up(answered=answered)
 
-    def _hung_up(self, *, answered: bool) -> BrokerRefused | None:
+    def _hung_up(self, *, answered: bool) -> LoginRefused | None:
         servers, protocol = self._asker.bootstrap_servers, self._protocol()
         if protocol in ("SSL", "SASL_SSL"):
             return None if any(speaks_tls(*a) for a in addresses(servers)) else _no_tls(self._asker)
         if any(speaks_tls(*address) for address in addresses(servers)):
-            return BrokerRefused(
+            return LoginRefused(
                 f"{servers} speaks TLS on this port, but security_protocol = {protocol!r}. "
                 "Set security_protocol in [kafka.client] to SSL or SASL_SSL, and ssl_cafile."
             )
         return self._closed_at_login(servers, protocol) if answered else None
 
-    def _closed_at_login(self, servers: str, protocol: str) -> BrokerRefused:
+    def _closed_at_login(self, servers: str, protocol: str) -> LoginRefused:
         if protocol == "PLAINTEXT":
-            return BrokerRefused(
+            return LoginRefused(
                 f"{servers} closes the connection of a client without login. Set security_protocol "
                 "(SASL_PLAINTEXT, SASL_SSL), sasl_mechanism and the user in [kafka.client]."
             )
-        return BrokerRefused(
+        return LoginRefused(
             f"{servers} closed the connection during the login of {_user(self._asker)} with "
             f"{self._asker.client.get('sasl_mechanism')}. Check that the broker enables this mechanism, and "
             "sasl_plain_username and sasl_plain_password in [kafka.client]."

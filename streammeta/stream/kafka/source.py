@@ -8,18 +8,20 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import structlog
-from kafka import KafkaAdminClient, errors
+from kafka import KafkaAdminClient
 
-from streammeta.errors import BrokerUnavailable, StreammetaError, TopicMissing
-from streammeta.events import Positions, Record, Run
+from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError, TopicMissing
+from streammeta.events import Condition, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings, always, connected
 from streammeta.stream.kafka.commits import Committer
 from streammeta.stream.kafka.held import Held, going_on, going_on_anew, held
 from streammeta.stream.kafka.reader import Reader
 from streammeta.stream.kafka.runs import Runs
+from streammeta.stream.kafka.served import Served
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import Administration, Topic
+from streammeta.stream.kafka.watch import Watch
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +51,11 @@ class KafkaSource:
             clock: Seconds, monotonic; times how often new partitions are looked for.
         """
         self._settings, self._keep_going, self._clock = settings, keep_going, clock
-        self._silence = Silence(settings.bootstrap_servers)
+        self._silence, self._watch = Silence(), Watch(settings)
+        self._served = Served(settings, self._watch, self._silence)
         self._started: Reader | None = None
         self._runs: Runs | None = None
         self._committer: Committer | None = None
-        self._ends: dict[int, int] = {}
         self._looked_at = clock()
         self._vanished_at: float | None = None
         self._identity = ""
@@ -66,7 +68,7 @@ class KafkaSource:
         self._started = Reader(self._settings, self._silence, self._keep_going)
         self._committer = Committer(self._settings, self._keep_going)
         found = held(self._settings, sorted(topic.partitions), self._keep_going)
-        self._ends = {partition: log_held.end for partition, log_held in found.items()}
+        self._know(found)
         if identity and topic.id not in ("", identity):
             begin = going_on_anew(self._settings, identity, topic.id, found)
         else:
@@ -112,10 +114,13 @@ class KafkaSource:
 
         Raises:
             LostOffsets: as `start`, at any time.
-            BrokerRefused: a right or the login was revoked.
+            BrokerRefused: a right was revoked, or the login refused for `refused_grace_seconds`.
             TopicMissing: the topic was deleted.
         """
         self._close_runs()
+        self._served.check()
+        if self._served.needs_another_reader(self._reader):
+            self._reopen()
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
             self._look_for_partitions()
@@ -125,7 +130,23 @@ class KafkaSource:
         if records and self._in_doubt():
             self._reader.unread(records)
             return []
+        self._served.polled(records)
         return records
+
+    def _reopen(self) -> None:
+        """Read on through new connections: the old ones do not come back."""
+        positions = self._reader.positions()
+        log.warning("reader replaced", topic=self._settings.topic, positions=positions)
+        try:
+            reader = Reader(self._settings, self._silence, self._keep_going)
+            committer = Committer(self._settings, self._keep_going)
+        except (BrokerUnavailable, LoginRefused):
+            return  # tried again after as long a silence
+        self._reader.close()
+        if self._committer is not None:
+            self._committer.close(wait=False)
+        self._started, self._committer = reader, committer
+        reader.assign(positions)
 
     def is_cut(self) -> bool:
         """As `Source.is_cut`: a topic tells of none."""
@@ -164,10 +185,7 @@ class KafkaSource:
         self._identity = topic.id
 
     def _look_for_partitions(self) -> None:
-        try:
-            known = self._reader.known_partitions()
-        except errors.KafkaError:
-            return  # asked again at the next look
+        known = self._reader.known_partitions()
         self._check_vanished(bool(known))
         new = known - set(self._reader.positions())
         if not new:
@@ -176,6 +194,7 @@ class KafkaSource:
             found = held(self._settings, new, self._keep_going)
         except BrokerUnavailable:
             return
+        self._know(found)
         log.info("new partitions", topic=self._settings.topic, partitions=sorted(new))
         self._reader.assign({partition: log_held.first for partition, log_held in found.items()})
 
@@ -197,7 +216,13 @@ class KafkaSource:
         """
         if self._runs is None:
             self._runs = Runs(self._settings, self._silence, self._keep_going)
-        records, end = self._runs.fetch(run, waiting)
+
+        def check_and_wait() -> None:
+            self._served.check()
+            waiting()
+
+        records, end = self._runs.fetch(run, check_and_wait)
+        self._served.polled(records)
         self._reader.seek(run.partition, end)
         return records
 
@@ -209,24 +234,33 @@ class KafkaSource:
     def ends(self) -> Positions:
         """As `Source.ends`; asks the broker, some 0.2 s. A transaction that is still open counts."""
         found = held(self._settings, list(self._reader.positions()), self._keep_going)
-        self._ends = {partition: log_held.end for partition, log_held in found.items()}
-        return dict(self._ends)
+        self._know(found)
+        return {partition: log_held.end for partition, log_held in found.items()}
+
+    def _know(self, found: Mapping[int, Held]) -> None:
+        self._watch.follow({partition: log_held.end for partition, log_held in found.items()})
 
     def positions(self) -> Positions:
         """As `Source.positions`."""
         return self._reader.positions()
 
-    def lag(self) -> Mapping[int, int]:
-        """As `Source.lag`; from the high watermarks that came with the records, without asking."""
-        return {p: max(0, self._end(p) - position) for p, position in self._reader.positions().items()}
+    def passed(self) -> Positions:
+        """As `Source.passed`: the reader's own positions."""
+        return self._reader.positions()
 
-    def _end(self, partition: int) -> int:
-        mark = self._reader.high_watermark(partition)
-        return self._ends.get(partition, 0) if mark is None else mark
+    def lag(self, applied: Positions) -> Mapping[int, int]:
+        """As `Source.lag`; from ends asked for every few seconds, and those that came with records."""
+        if not self._watch.fresh:
+            return {}
+        marks = {p: self._reader.high_watermark(p) or 0 for p in applied}
+        ends = self._watch.seen.ends
+        return {p: max(0, max(ends[p], marks[p]) - offset) for p, offset in applied.items() if p in ends}
 
-    def connected(self) -> bool:
-        """As `Source.connected`; see `Silence`."""
-        return self._started is not None and not self._silence.away
+    def condition(self, applied: Positions) -> Condition:
+        """As `Source.condition`; see `Served`."""
+        if self._started is None:
+            return Condition("away", "not connected yet")
+        return self._served.condition(self._reader, applied, self.lag(applied))
 
     def committed(self, positions: Positions) -> None:
         """As `Source.committed`; a failure is logged, at most once a minute."""
@@ -235,10 +269,11 @@ class KafkaSource:
 
     def close(self) -> None:
         """As `Source.close`; waits about a second at most for the last commit."""
+        self._watch.close()
         self._close_runs()
         committer, self._committer = self._committer, None
         if committer is not None:
-            committer.close(wait=self.connected())
+            committer.close(wait=self._watch.fresh)
         reader, self._started = self._started, None
         if reader is not None:
             reader.close()

@@ -10,6 +10,7 @@ from streammeta.stream.kafka.access import KafkaSettings, always, connected
 from streammeta.stream.kafka.held import held
 from streammeta.stream.kafka.refusals import named
 from streammeta.stream.kafka.topics import Administration
+from streammeta.stream.kafka.waits import QUESTION_SECONDS
 
 
 def since_offset(
@@ -33,7 +34,8 @@ def since_time(
     with connected(KafkaConsumer, settings, keep_going, {"group_id": None}) as consumer:
         try:
             answer: dict[Any, Any] = consumer.offsets_for_times(
-                {TopicPartition(settings.topic, number): time_ms for number in partitions}
+                {TopicPartition(settings.topic, number): time_ms for number in partitions},
+                timeout_ms=int(QUESTION_SECONDS * 1000),
             )
         except errors.KafkaError as error:
             servers = settings.bootstrap_servers

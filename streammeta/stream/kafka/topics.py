@@ -17,6 +17,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from streammeta.errors import BrokerRefused, BrokerUnavailable, TopicMissing
 from streammeta.stream.kafka.access import KafkaSettings, always, connected
 from streammeta.stream.kafka.refusals import missing_right, named, words
+from streammeta.stream.kafka.waits import QUESTION_SECONDS, within
 
 T = TypeVar("T")
 
@@ -191,7 +192,7 @@ class Administration:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return question()
+                return within(QUESTION_SECONDS, question, "question")
             except errors.KafkaError as error:
                 if not error.retriable:
                     raise
