@@ -66,7 +66,7 @@ class Singles:
     def of(self, count: int) -> Sequence[Tensor]:
         """Those of the first `count` events, at least."""
         if count > len(self._singles):
-            self._singles = torch.arange(2 * count, device=self._device).split(1)
+            self._singles = [*torch.arange(2 * count, device=self._device)[:, None]]
         return self._singles
 
     def at(self, places: Sequence[int]) -> Tensor:

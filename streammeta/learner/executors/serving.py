@@ -52,9 +52,18 @@ class Executors:
     """The executors of one learner."""
 
     def __init__(
-        self, steps: Steps, compiled: CompiledSteps | None = None, names: Iterable[str] = ()
+        self,
+        steps: Steps,
+        compiled: CompiledSteps | None = None,
+        names: Iterable[str] = (),
+        *,
+        required: bool = False,
     ) -> None:
-        """`compiled`: None where steps are not compiled. `names`: in use, by the state."""
+        """`compiled`: None where steps are not compiled. `names`: in use, by the state.
+
+        `required`: a step is compiled at the first event of its shapes, and what cannot be is an error.
+        """
+        self._required = required
         self._steps = steps
         self._compiled = compiled
         self._shapes: dict[Signature, Shape] = {}
@@ -100,6 +109,8 @@ class Executors:
             run = flat_step(candidate.run, step.state_count, prediction)
             finite, *_ = verify(self._steps.plain(state), run, inputs, outputs_of(state))
         except ConfigError as error:
+            if self._required:
+                raise
             shape.candidate = None
             self._compiled.give_up(candidate, str(error))
         except (BadEvent, ArithmeticError, LookupError, ValueError, RuntimeError):
@@ -142,6 +153,8 @@ class Executors:
         """The names in use that no compiled step answers to."""
         compiled = self._compiled
         unbound = self.names - self._bound
+        if not unbound:
+            return []
         return sorted(name for name in unbound if compiled is None or not compiled.holds(name))
 
     def _first(self, compiled: CompiledSteps, state: State, episode: Episode[Tensor], count: int) -> Shape:
@@ -153,7 +166,7 @@ class Executors:
         shape = Shape(classes=self._steps.classes(state, episode), step=step, key=key)
         self._rebind(compiled, shape)
         if shape.serving is None:
-            shape.candidate = compiled.find(step)
+            shape.candidate = compiled.require(step) if self._required else compiled.find(step)
         return shape
 
     def _rebind(self, compiled: CompiledSteps, shape: Shape) -> None:
