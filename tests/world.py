@@ -15,6 +15,8 @@ from streammeta.clock import Clock
 from streammeta.config import Config, config_hash, fit
 from streammeta.errors import BadEvent
 from streammeta.events import Record
+from streammeta.learner.executors.cache import Cache
+from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.outcomes import Learned, LearnedRow, Observer, Outcome
 from streammeta.programs.replay import untimed
 from streammeta.recording.flight import FlightRecorder
@@ -78,6 +80,7 @@ class World:
     topic_id: str = ""
     slow: bool = False
     part_bytes: int | None = None
+    compiled_from: Path | None = None
     recording: Path = field(init=False)
     folder: Path = field(init=False)
 
@@ -126,6 +129,7 @@ class World:
                     clock=Clock(monotonic=lambda: time[0], now=lambda: 0.0),
                     tape=tape,
                     aside=Aside(looks),
+                    compiled=self._compiled(),
                 ).run(until_end=True)
         except Killed:
             return False
@@ -146,6 +150,9 @@ class World:
             for fuse in lives
         ]
         return ended[-1]
+
+    def _compiled(self) -> CompiledSteps | None:
+        return None if self.compiled_from is None else CompiledSteps(Cache(self.compiled_from))
 
     def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
         if self.part_bytes is None:

@@ -7,14 +7,14 @@ import click
 import torch
 
 from streammeta.cli.config import config_sources
-from streammeta.config import Config, load_config
+from streammeta.config import load_config
 from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
-from streammeta.learner.executors.cache import Cache, default_directory
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.tracing import state_tensors
 from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.compiling import compiled_steps_cache
 
 Shape = tuple[int, ...]
 
@@ -65,18 +65,6 @@ def compile(  # noqa: A001 (the verb)
         _tell(steps.require(step), output)
     finally:
         steps.close()
-
-
-def compiled_steps_cache(config: Config) -> Cache:
-    """The cache that the configuration names.
-
-    Raises:
-        ConfigError: it cannot be used, or the model is not on the CPU.
-    """
-    if torch.device(config.model.device).type != "cpu":
-        raise ConfigError(f'model.device = "{config.model.device}": steps are compiled for the CPU alone')
-    directory = config.engine.cache_dir
-    return Cache(Path(directory) if directory else default_directory())
 
 
 def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:

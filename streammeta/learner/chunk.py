@@ -13,7 +13,8 @@ from torch import Tensor
 
 from streammeta.errors import BadEvent
 from streammeta.events import Array, Batch, Episode, TaskEvent
-from streammeta.learner.chunk_step import NUMBERS
+from streammeta.learner.executors.chunk import NUMBERS
+from streammeta.learner.tracing import check_classes
 from streammeta.models.network import Network
 
 FEWEST_ROWS: Final = 16
@@ -41,8 +42,9 @@ class Group:
         tensors: The same memory as tensors.
         placed: The events, row by row.
         refused: Row -> why its numbers cannot be used.
-        numbers: `chunk_step.NUMBERS` of each event.
-        predictions: Of each event.
+        numbers: `NUMBERS` of each event.
+        predictions: Of each event's query set, where steps predict and one did.
+        classes_checked: Whether class numbers were compared with the model's.
     """
 
     arrays: list[Array]
@@ -50,30 +52,55 @@ class Group:
     numbers: Tensor
     placed: list[Placed] = field(default_factory=list)
     refused: dict[int, BadEvent] = field(default_factory=dict)
-    predictions: list[Tensor | None] = field(default_factory=list)
+    predictions: Tensor | None = None
+    classes_checked: bool = False
 
     def grow(self) -> None:
         """Twice as many rows."""
         self.arrays = [np.concatenate([array, np.empty_like(array)]) for array in self.arrays]
         self.tensors = [torch.from_numpy(array) for array in self.arrays]
         self.numbers = self.numbers.new_empty(len(self.arrays[0]), len(NUMBERS))
+        if self.predictions is not None:
+            self.predict(self.predictions[:1])
+
+    def predict(self, like: Tensor) -> Tensor:
+        """Room for predictions like these, (…, 3, query, …), of all events."""
+        self.predictions = like.new_empty(len(self.arrays[0]), *like.shape[1:])
+        return self.predictions
 
     def clear(self) -> None:
         """The next event is the first."""
-        self.placed, self.refused, self.predictions = [], {}, []
+        self.placed, self.refused, self.classes_checked = [], {}, False
 
     def slots(self) -> Tensor:
-        """The slots of the tasks, in the order of the rows."""
-        return torch.tensor([placed.slot for placed in self.placed], dtype=torch.int64)
+        """The slots of the tasks, in the order of the rows; 0 for rows without an event."""
+        free = len(self.arrays[0]) - len(self.placed)
+        return torch.tensor([*(placed.slot for placed in self.placed), *[0] * free], dtype=torch.int64)
+
+    def check_classes(self, classes: int) -> None:
+        """Refuse the events that hold a class that the model does not know; looked at once a chunk."""
+        if self.classes_checked:
+            return
+        self.classes_checked = True
+        count = len(self.placed)
+        for labels in (self.arrays[1][:count], self.arrays[3][:count]):
+            flat = labels.reshape(count, -1)
+            low, high = flat.min(1), flat.max(1)
+            for place in np.flatnonzero((low < 0) | (high >= classes)).tolist():
+                try:
+                    check_classes(low[place], high[place], classes)
+                except BadEvent as refusal:
+                    self.refused.setdefault(place, refusal)
 
     def accuracies(self, places: Sequence[int]) -> Array:
         """Of classifiers: the share that each of these events' predictions has right; NaN for none."""
-        labels = self.tensors[3][places]
-        predicted = torch.stack([known for place in places if (known := self.predictions[place]) is not None])
+        if self.predictions is None:
+            return np.full((len(places), 3), np.nan)
+        labels, predicted = self.tensors[3][places], self.predictions[places]
         right = predicted.argmax(3).cpu() == labels[:, None]
         shares = right.to(predicted.dtype).flatten(2).mean(2)
         known = predicted.flatten(2).isfinite().all(2).cpu()
-        return torch.where(known, shares, torch.nan).numpy()
+        return torch.where(known, shares.cpu(), torch.nan).numpy()
 
     def episodes(self, device: torch.device) -> Episode[Tensor]:
         """The events' sets."""
@@ -170,5 +197,7 @@ class Chunk:
             x_dtype = integer if keeps and x.dtype.kind != "f" else real
             arrays.append(np.empty((FEWEST_ROWS, *x.shape), x_dtype))
             arrays.append(np.empty((FEWEST_ROWS, *y.shape), integer if classes else real))
-        numbers = torch.empty((FEWEST_ROWS, len(NUMBERS)), dtype=self._network.dtype)
+        numbers = torch.empty(
+            (FEWEST_ROWS, len(NUMBERS)), dtype=self._network.dtype, device=self._network.device
+        )
         return Group(arrays, [torch.from_numpy(array) for array in arrays], numbers)

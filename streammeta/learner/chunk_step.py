@@ -1,95 +1,101 @@
 """One iteration of a chunk: everything is read from tables and written to them, by number.
 
-Whatever runs the step (eager, traced, compiled) keeps to the same tables. A step that is not finite changes
-nothing but its row of `numbers`.
+Whatever runs the step (eager, traced, compiled) keeps to the same tables, in the order of `chunk_step`.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import State
-from streammeta.events import Batch, Episode
+from streammeta.events import Episode
+from streammeta.learner.chunk import Group
+from streammeta.learner.executors.chunk import chunk_step
+from streammeta.learner.executors.serving import Shape
 from streammeta.learner.tracing import Steps, state_tensors
 
-NUMBERS: Final = (
-    *("finite", "loss_meta", "loss_adapted", "loss_memory", "tracking_error"),
-    *("gradient_norm", "update_norm", "meta_rate"),
-)
-"""Columns of `Tables.numbers`: what a watcher wants to know of an event."""
 
-
-class Tables(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Tables:
     """What the steps over events of equal shapes read and write; N events, C tasks in RAM.
 
     Attributes:
+        group: The events.
         state: Where the learner stands; changed in place, so no two of its tensors share memory.
         rows: Memories of the tasks, shape (C, M).
         visits: Events learned from, shape (C,).
         slots: The row of each event's task, shape (N,).
         episodes: The events' sets, each with a leading axis N.
-        numbers: `NUMBERS` of each event, shape (N, 8).
-        predictions: Of the query sets, (N, 3, examples, …), as `Stepped` has them, where steps predict.
-        singles: `singles_of` the slots.
+        shapes: Events of an iteration -> who computes it.
+        flat: The tensors of `chunk_step`, without the index.
     """
 
+    group: Group
     state: State
     rows: Tensor
     visits: Tensor
     slots: Tensor
     episodes: Episode[Tensor]
-    numbers: Tensor
-    predictions: list[Tensor | None]
-    singles: Sequence[Tensor]
+    shapes: dict[int, Shape] = field(init=False, default_factory=dict)
+    flat: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Put them in their order."""
+        arrays, group = (*self.episodes.support, *self.episodes.query), self.group
+        self.flat = [*state_tensors(self.state), self.rows, self.visits, self.slots, *arrays, group.numbers]
+        if group.predictions is not None:
+            self.flat.append(group.predictions)
+
+    def inputs(self, index: Tensor) -> list[Tensor]:
+        """The update's, for the events at `index`."""
+        slots = self.slots[index]
+        memory, arrays = self.rows[slots], (*self.episodes.support, *self.episodes.query)
+        seen = (self.visits[slots] > 0).to(memory.dtype)
+        return [*state_tensors(self.state), memory, seen, *(array[index] for array in arrays)]
+
+
+class Singles:
+    """The index of each event alone, made together: a tensor made of numbers takes ten times as long."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._singles: Sequence[Tensor] = ()
+
+    def of(self, count: int) -> Sequence[Tensor]:
+        """Those of the first `count` events, at least."""
+        if count > len(self._singles):
+            self._singles = [*torch.arange(2 * count, device=self._device)[:, None]]
+        return self._singles
 
     def at(self, places: Sequence[int]) -> Tensor:
-        """The events at these places, shape (B,), as `step` takes them."""
+        """The events at these places, shape (B,)."""
         if len(places) == 1:
-            return self.singles[places[0]]
-        return torch.tensor(places, dtype=torch.int64, device=self.slots.device)
+            return self.of(places[0] + 1)[places[0]]
+        return torch.tensor(places, dtype=torch.int64, device=self._device)
 
 
-def singles_of(slots: Tensor) -> Sequence[Tensor]:
-    """The index of each event alone, made together: a tensor made of numbers takes ten times as long."""
-    return [*torch.arange(len(slots), device=slots.device)[:, None]]
-
-
-def step(steps: Steps, tables: Tables, index: Tensor) -> bool:
-    """One iteration over the events of `index`, shape (B,), of different tasks; whether it is finite.
+def step_traced(steps: Steps, tables: Tables, index: Tensor) -> None:
+    """One iteration over the events of `index`, shape (B,), of different tasks, by the traced step.
 
     Raises:
         BadEvent, ConfigError, IndexError, ValueError, RuntimeError: as `Steps.step`; nothing has changed.
     """
-    state, slots = tables.state, tables.slots[index]
-    memory, before = tables.rows[slots], tables.visits[slots]
-    episode = Episode(*(Batch(batch.x[index], batch.y[index]) for batch in tables.episodes))
-    rate = steps.meta_rate(state)
-    after = steps.step(state, memory, (before > 0).to(memory.dtype), episode)
-    _note(tables, index, after.finite, [*after.info], rate)
-    if after.predictions is not None:
-        for place, predictions in zip(index.tolist(), after.predictions, strict=True):
-            tables.predictions[place] = predictions
-    if after.finite:
-        # A new state may hold an old tensor: every value is taken before the first is written.
-        kept = [tensor.clone() for tensor in state_tensors(after.state)]
-        for old, new in zip(state_tensors(state), kept, strict=True):
-            old.copy_(new)
-        tables.rows[slots] = after.memory
-        tables.visits[slots] = before + 1
-    return after.finite
+    group, state = tables.group, tables.state
+    predicted: list[Tensor] = []
 
+    def update(*inputs: Tensor) -> list[Tensor]:
+        outputs = steps.update(state, [*inputs])
+        predicted.append(outputs[1])
+        return outputs
 
-def _note(tables: Tables, index: Tensor, finite: bool, info: list[Tensor], rate: float) -> None:
-    numbers = tables.numbers.new_empty(len(index), len(NUMBERS))
-    loss_meta, loss_adapted, loss_memory, gradient_norm, update_norm, tracking_error = info
-    columns = (loss_meta, loss_adapted, loss_memory, tracking_error, gradient_norm, update_norm)
-    numbers[:, 0] = finite
-    for place, column in enumerate(columns, 1):
-        numbers[:, place] = column
-    numbers[:, 7] = rate
-    tables.numbers[index] = numbers
+    with torch.no_grad():
+        chunk_step(update, len(state_tensors(state)), *tables.flat, index)
+    if steps.predicts and group.predictions is None:
+        # The first event of these shapes: now it is known what a prediction looks like.
+        tables.flat.append(group.predict(predicted[0]))
+        tables.flat[-1].index_put_((index,), predicted[0])
 
 
 def copied(state: State) -> State:

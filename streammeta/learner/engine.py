@@ -19,7 +19,9 @@ from streammeta.evaluation.forgetting import Recalled, Samples
 from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Array, Batch, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
-from streammeta.learner.chunk_step import NUMBERS, Tables, copied, singles_of, step
+from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
+from streammeta.learner.executors.chunk import NUMBERS
+from streammeta.learner.executors.serving import Executors
 from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
 from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.learner.recalling import Recaller
@@ -48,7 +50,8 @@ class Folded(NamedTuple):
     Attributes:
         events: What was learned from.
         progress: How far the stream was learned, the chunk included.
-        numbers: `chunk_step.NUMBERS` of each, (events, 8).
+        numbers: `NUMBERS` of each, (events, 7).
+        meta_rates: The rate of each one's meta-update.
         judged: Losses, tracking error, accuracies and recalled losses, columns as `folding.Means`.
         means: The same, as the fading means over the stream then.
         visits: What it did to their tasks.
@@ -59,13 +62,14 @@ class Folded(NamedTuple):
     events: Sequence[TaskEvent]
     progress: Progress
     numbers: Numbers
+    meta_rates: Numbers
     judged: Numbers
     means: Numbers
     visits: Visits
     predictions: Sequence[Tensor]
 
     def column(self, name: str) -> Numbers:
-        """One of `chunk_step.NUMBERS`."""
+        """One of `NUMBERS`."""
         return self.numbers[:, NUMBERS.index(name)]
 
 
@@ -88,6 +92,7 @@ class Engine:
         progress: How far it came, up to the last fold.
         memories: The tasks.
         inner_lr, meta_lr: The rates that are set.
+        executors: Who computes which shapes.
     """
 
     def __init__(
@@ -99,8 +104,12 @@ class Engine:
         memories: Memories,
         *,
         forgetting_sets: int = 0,
+        executors: Executors | None = None,
     ) -> None:
-        """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none."""
+        """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none.
+
+        `executors`: None where the traced step computes everything.
+        """
         self.network = network
         self.progress = progress
         self.memories = memories
@@ -108,8 +117,10 @@ class Engine:
         self._steps = steps
         self._state = copied(state)
         self._chunk = Chunk(network)
+        self.executors = executors or Executors(steps)
         self._tables: dict[int, Tables] = {}
-        self._learned: list[tuple[Placed, Recalled]] = []
+        self._singles = Singles(network.device)
+        self._learned: list[tuple[Placed, Recalled, float]] = []
         self._recaller = Recaller(network, steps, memories, forgetting_sets) if forgetting_sets else None
 
     @property
@@ -149,17 +160,13 @@ class Engine:
         for group in self._chunk.groups():
             for placed in group.placed:
                 placed.slot = slots[placed.event.task]
-            group.predictions = [None] * len(group.placed)
-            places = group.slots().to(device)
             self._tables[id(group)] = Tables(
+                group,
                 self._state,
                 self.memories.rows,
                 self.memories.visits,
-                places,
+                group.slots().to(device),
                 group.episodes(device),
-                group.numbers,
-                group.predictions,
-                singles_of(places),
             )
 
     def learn(self, iteration: Sequence[Placed]) -> None:
@@ -169,31 +176,47 @@ class Engine:
             BadEvent: an event cannot be used, or the update would not be finite: nothing has changed.
         """
         group = iteration[0].group
-        for placed in iteration:
-            if placed.place in group.refused:
-                raise group.refused[placed.place]
-        tables = self._tables[id(group)]
+        places = [placed.place for placed in iteration]
+        _refuse(group, places)
+        tables, index = self._tables[id(group)], self._singles.at(places)
         recaller = self._recaller
         recalled = [recaller.judge(self._state, tables, one) for one in iteration] if recaller else None
-        index = tables.at([placed.place for placed in iteration])
+        rate = self._steps.meta_rate(self._state)
         try:
             with self._judged():
-                finite = step(self._steps, tables, index)
+                self._step(tables, places, index)
         except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
             refuse_machine_fault(error)
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
-        if not finite:
+        if not group.numbers[places[0], _FINITE].item():
             meta, adapted = (NUMBERS.index(name) for name in ("loss_meta", "loss_adapted"))
-            numbers = group.numbers[index.cpu()]
+            numbers = group.numbers[places].cpu()
             why = why_discarded(numbers[:, meta], numbers[:, adapted])
             raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
         if recaller is None or recalled is None:
-            self._learned += ((placed, _NOT_RECALLED) for placed in iteration)
+            self._learned += ((placed, _NOT_RECALLED, rate) for placed in iteration)
         else:
-            self._learned += zip(iteration, recalled, strict=True)
+            self._learned += zip(iteration, recalled, [rate] * len(iteration), strict=True)
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
+
+    def _step(self, tables: Tables, places: Sequence[int], index: Tensor) -> None:
+        """One iteration by whoever serves its shapes."""
+        shape = tables.shapes.get(len(places))
+        if shape is None:
+            shape = tables.shapes[len(places)] = self.executors.of(self._state, tables.inputs(index))
+        if shape.serving is None:
+            if shape.candidate is not None:
+                self.executors.test(shape, self._state, tables.inputs(index))
+            step_traced(self._steps, tables, index)
+            return
+        if shape.classes:
+            tables.group.check_classes(shape.classes)
+            _refuse(tables.group, places)
+        if self._steps.predicts and tables.group.predictions is None and shape.step is not None:
+            tables.flat.append(tables.group.predict(shape.step.update(*tables.inputs(index))[1]))
+        shape.serving.run([*tables.flat, index])
 
     @contextmanager
     def _judged(self) -> Iterator[None]:
@@ -246,7 +269,7 @@ class Engine:
     def fold(self, tasks: Collection[str]) -> Folded | None:
         """End the chunk that was loaded with these tasks: fold what was learned; None when nothing was."""
         folded = self._folded() if self._learned else None
-        for placed, _ in self._learned:
+        for placed, *_ in self._learned:
             self.memories.touch(placed.event.task)
         self._learned = []
         self._tables.clear()
@@ -255,10 +278,10 @@ class Engine:
         return folded
 
     def _folded(self) -> Folded:
-        learned = [placed for placed, _ in self._learned]
-        numbers, accuracies = self._numbers(learned)
-        recalled = np.array([recalled for _, recalled in self._learned])
-        judged = np.concatenate([numbers[:, 1:5], accuracies, recalled], axis=1)
+        learned = [placed for placed, *_ in self._learned]
+        numbers, accuracies, predictions = self._numbers(learned)
+        recalled = np.array([recalled for _, recalled, _ in self._learned])
+        judged = np.concatenate([numbers[:, _JUDGED], accuracies, recalled], axis=1)
         before = self.progress
         prequential, means = fold_stream(before.prequential, judged)
         visits = visited(
@@ -269,31 +292,34 @@ class Engine:
             before.events + 1,
         )
         self.progress = Progress(before.events + len(learned), prequential)
-        predicted = [placed.group.predictions[placed.place] for placed in learned]
         return Folded(
             [placed.event for placed in learned],
             self.progress,
             numbers,
+            np.array([rate for *_, rate in self._learned]),
             judged,
             means,
             visits,
-            [predictions for predictions in predicted if predictions is not None],
+            predictions,
         )
 
-    def _numbers(self, learned: Sequence[Placed]) -> tuple[Numbers, Numbers]:
-        """`NUMBERS` and accuracies of each event, from the columns of its group."""
+    def _numbers(self, learned: Sequence[Placed]) -> tuple[Numbers, Numbers, list[Tensor]]:
+        """`NUMBERS`, accuracies and predictions of each event, from the columns of its group."""
         numbers = np.empty((len(learned), len(NUMBERS)))
         accuracies = np.full((len(learned), 3), np.nan)
+        predicted: dict[int, Tensor] = {}
         by_group: dict[int, tuple[Group, list[int], list[int]]] = {}
         for number, placed in enumerate(learned):
             _, at, places = by_group.setdefault(id(placed.group), (placed.group, [], []))
             at.append(number)
             places.append(placed.place)
         for group, at, places in by_group.values():
-            numbers[at] = group.numbers.numpy()[places]
+            numbers[at] = group.numbers[places].cpu().numpy()
+            if group.predictions is not None:
+                predicted.update(zip(at, group.predictions[places], strict=True))
             if self.network.takes_classes:
                 accuracies[at] = group.accuracies(places)
-        return numbers, accuracies
+        return numbers, accuracies, [predicted[at] for at in sorted(predicted)]
 
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""
@@ -302,4 +328,13 @@ class Engine:
         self._state.meta_lr.fill_(meta_lr)
 
 
+def _refuse(group: Group, places: Sequence[int]) -> None:
+    if group.refused:
+        for place in places:
+            if place in group.refused:
+                raise group.refused[place]
+
+
 _NOT_RECALLED = Recalled()
+_FINITE = NUMBERS.index("finite")
+_JUDGED = [NUMBERS.index(name) for name in ("loss_meta", "loss_adapted", "loss_memory", "tracking_error")]

@@ -116,15 +116,28 @@ class Steps:
             IndexError, ValueError, RuntimeError: the model or the loss refuses these values.
         """
         inputs = [*state_tensors(state), memory, seen, *episode.support, *episode.query]
-        with torch.no_grad():
-            prepared = self._prepare(state, episode, inputs)
-            if prepared.classes:
-                for batch in episode:
-                    _check_classes(*batch.y.aminmax(), prepared.classes)
-            finite, predictions, *outputs = self._run(prepared, state, inputs)
+        finite, predictions, *outputs = self.update(state, inputs)
         after, rest = read_state(state, outputs)
         known = predictions if self._predicts else None
         return Stepped(after, rest[0], Info(*rest[1:]), bool(finite), known)
+
+    def update(self, like: State, inputs: list[Tensor]) -> list[Tensor]:
+        """The same over a flat list of tensors, as `executors.chunk.Update`.
+
+        Raises:
+            BadEvent, CodeFault, ConfigError, IndexError, ValueError, RuntimeError: as `step`.
+        """
+        episode = Episode(Batch(*inputs[-4:-2]), Batch(*inputs[-2:]))
+        with torch.no_grad():
+            prepared = self._prepare(like, episode, inputs)
+            if prepared.classes:
+                for batch in episode:
+                    check_classes(*batch.y.aminmax(), prepared.classes)
+            return self._run(prepared, like, inputs)
+
+    def plain(self, like: State) -> FlatStep:
+        """What every other step is compared with: eager, its tasks computed one by one."""
+        return _alone(self._flat_step(like))
 
     def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
@@ -138,7 +151,7 @@ class Steps:
         with torch.no_grad():
             classes = self._check_shapes(signature, state)
         if classes:
-            _check_classes(examples.y.min(), examples.y.max(), classes)
+            check_classes(examples.y.min(), examples.y.max(), classes)
 
     def traced(self, state: State, episode: Episode[Tensor]) -> tuple[GraphModule, list[Tensor]] | None:
         """The step for these shapes as a graph, with inputs of these shapes; None beyond `MAX_TRACES`.
@@ -153,6 +166,15 @@ class Steps:
         with torch.no_grad():
             run = self._prepare(state, episode, inputs).run
         return (run, inputs) if isinstance(run, GraphModule) else None
+
+    def classes(self, state: State, episode: Episode[Tensor]) -> int:
+        """How many classes the model tells apart in these shapes, 0 for none.
+
+        Raises:
+            BadEvent, ConfigError: as `step`.
+        """
+        with torch.no_grad():
+            return self._check_shapes(signature_of(episode), state)
 
     @property
     def predicts(self) -> bool:
@@ -193,7 +215,7 @@ class Steps:
         """The step; compared with the plain one, task by task, on the first data that give finite numbers."""
         if prepared.trusted:
             return prepared.run(*inputs)
-        outputs = verify(_alone(self._flat_step(state)), prepared.run, inputs, _outputs(state))
+        outputs = verify(self.plain(state), prepared.run, inputs, outputs_of(state))
         prepared.trusted = bool(outputs[0])
         return outputs
 
@@ -293,7 +315,7 @@ def _maps(step: FlatStep, blank: list[Tensor]) -> bool:
     return True
 
 
-def _outputs(state: State) -> list[Output]:
+def outputs_of(state: State) -> list[Output]:
     """What a flat step gives, in words."""
     slots = [name for named in (state.outer, state.slots) for name in sorted(named)]
     moved = ["meta-parameters", *slots, "inner rate", "meta rate", "memory"]
@@ -338,7 +360,7 @@ def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Te
     return {name: next(values) for name in sorted(like)}
 
 
-def _check_classes(lowest: SupportsInt, highest: SupportsInt, classes: int) -> None:
+def check_classes(lowest: SupportsInt, highest: SupportsInt, classes: int) -> None:
     """Class numbers out of range would read past the logits, and on a GPU end the process."""
     low, high = int(lowest), int(highest)
     if low < 0 or high >= classes:

@@ -31,6 +31,7 @@ from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.compiling import compiled_steps
 from streammeta.runtime.loop import Controls, Rates
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
@@ -118,6 +119,9 @@ def run_daemon(
         begun = restore(brain, store)
         if config.model.init and begun.positions:
             structlog.get_logger().info("model.init not read: the state goes on from its own parameters")
+        compiled = compiled_steps(config)
+        if compiled is not None:
+            stack.callback(compiled.close)
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
@@ -146,6 +150,7 @@ def run_daemon(
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
+                compiled=compiled,
             )
             with redirect_stdout(sys.stderr):  # what a model prints is no data
                 loop.run(until_end=until_end)

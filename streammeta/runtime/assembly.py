@@ -19,6 +19,8 @@ from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
 from streammeta.errors import StateError
 from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.executors.compiled import CompiledSteps
+from streammeta.learner.executors.serving import Executors
 from streammeta.learner.tracing import Steps
 from streammeta.models.constants import (
     check_constants,
@@ -162,9 +164,13 @@ def assemble(
     history: Callable[[], bytes] = bytes,
     tape: Tape | None = None,
     aside: Aside = in_thread,
+    compiled: CompiledSteps | None = None,
 ) -> Loop:
-    """A loop that continues from `begun`, which `restore` read from the store."""
-    engine = _engine(config, brain, begun, store)
+    """A loop that continues from `begun`, which `restore` read from the store.
+
+    `compiled`: where compiled steps come from; None where all are traced.
+    """
+    engine = _engine(config, brain, begun, store, compiled)
     constants = constants_of(brain.network.module)
     clock = clock or Clock()
     ledger = Ledger(
@@ -210,7 +216,9 @@ def assemble(
     )
 
 
-def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> Engine:
+def _engine(
+    config: Config, brain: Brain, begun: Checkpoint, store: Store, compiled: CompiledSteps | None
+) -> Engine:
     empty = brain.network.initial.new_zeros(brain.learner.memory_size)
     memories = Memories(store.get_many, empty, config.state.cache_tasks, store.waiting)
     return Engine(
@@ -220,6 +228,9 @@ def _engine(config: Config, brain: Brain, begun: Checkpoint, store: Store) -> En
         begun.progress,
         memories,
         forgetting_sets=config.events.forgetting_sets,
+        executors=Executors(
+            brain.steps, compiled, begun.executors, required=config.engine.compile == "require"
+        ),
     )
 
 

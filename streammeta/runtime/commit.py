@@ -112,6 +112,7 @@ class Commits:
             topic_id=ledger.topic_id,
             tally=ledger.tally,
             recording=mark,
+            executors=sorted(engine.executors.names),
         )
         meta = replace(pack(checkpoint), history=self.history())
         rows, params_of = engine.memories.dirty(), engine.params_of

@@ -330,7 +330,7 @@ class Intake:
             tracking_errors=folded.column("tracking_error"),
             staleness_events=folded.visits.staleness,
             inner_lr=self.engine.inner_lr,
-            meta_lrs=folded.column("meta_rate"),
+            meta_lrs=folded.meta_rates,
             ages_seconds=self.clock.now() - event_times_ms / 1000,
             stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
             predictions=folded.predictions,

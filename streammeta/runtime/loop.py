@@ -19,8 +19,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import structlog
+
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record
+from streammeta.events import Cut, Positions, Record, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.intake import Intake
@@ -29,6 +31,8 @@ from streammeta.runtime.recovery import Recovery
 from streammeta.state.checkpoint import Origin
 from streammeta.state.store import Store
 from streammeta.stream.base import Source
+
+log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
 """How long an idle loop waits before it looks at its controls again."""
@@ -177,6 +181,8 @@ class Loop:
     def _recover(self) -> None:
         """Apply again what was applied after the last checkpoint."""
         self._restoring = bool(self.order_log.pending(self.intake.ledger.positions))
+        executors = self.intake.engine.executors
+        executors.recovering = self._restoring
         recovery = Recovery(
             source=self.source,
             intake=self.intake,
@@ -188,7 +194,7 @@ class Loop:
             turned=self._tell_replayed,
         )
         if recovery.run():
-            self._restoring = False
+            self._restoring = executors.recovering = False
             self._replayed = 1.0
         self._tell_turned()
 
@@ -209,10 +215,27 @@ class Loop:
         passed = self.source.passed()
         new = list(self.intake.new(records))
         if new:
-            self.order_log.append(runs_of(new))
+            switches = self._switches()
+            self.order_log.append([*switches, *runs_of(new)])
+            for switch in switches:
+                self.intake.engine.executors.switch(switch.compiled)
         if self._take_all(new):
             self.intake.pass_on(passed)
             self._attend()
+
+    def _switches(self) -> list[Switch]:
+        """To the compiled steps that take over now; away from those that are in use and cannot be had."""
+        executors = self.intake.engine.executors
+        lost, ready = executors.lost(), executors.look()
+        if not lost:
+            return [Switch(name) for name in ready]
+        log.warning(
+            "compiled steps not at hand",
+            executors=lost,
+            consequence="the traced step serves; last digits may differ from what they would have computed",
+        )
+        kept = sorted(executors.names.difference(lost))
+        return [Switch(), *(Switch(name) for name in (*kept, *ready))]
 
     def _take_all(self, records: Iterable[Record]) -> bool:
         """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
-from streammeta.events import Cut, Record, Run
+from streammeta.events import Cut, Record, Run, Switch
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.orders import OrderLog
 from streammeta.stream.base import Source
@@ -40,6 +40,8 @@ class Recovery:
                 return False
             if isinstance(entry, Cut):
                 self.close()
+            elif isinstance(entry, Switch):
+                self.intake.engine.executors.switch(entry.compiled)
             elif isinstance(entry, Run) and entry.partition not in ended and not self._repeat(entry, share):
                 ended.add(entry.partition)
                 self.drop_runs(ended)

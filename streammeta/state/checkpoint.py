@@ -76,6 +76,7 @@ class Checkpoint:
         topic_id: What tells the topic from a later one of the same name; "" while unknown.
         tally: Records taken, and what expired of examples.
         recording: Where the state stands in a recording; None when it belongs to none.
+        executors: The compiled steps in use, by name, sorted.
     """
 
     origin: Origin
@@ -86,6 +87,7 @@ class Checkpoint:
     topic_id: str = ""
     tally: Tally = NOTHING
     recording: RecordingMark | None = None
+    executors: Sequence[str] = ()
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -115,6 +117,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "topic_id": checkpoint.topic_id,
         "tally": checkpoint.tally,
         "recording": checkpoint.recording,
+        "executors": [*checkpoint.executors],
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -165,6 +168,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         topic_id=str(document.get("topic_id", "")),
         tally=Tally(*document.get("tally", ())),
         recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
+        executors=tuple(map(str, document.get("executors", ()))),
     )
 
 

@@ -50,6 +50,7 @@ def config_of(directory: Path, *settings: str) -> Config:
         "model.args.sizes=[2, 2, 1]",
         "algorithm.order=first",
         "http.port=0",
+        "engine.compile=off",
         "log.format=json",
     )
     return load_config(None, [*base, *settings], {})

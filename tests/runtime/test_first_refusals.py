@@ -29,7 +29,13 @@ def records(widths: Sequence[int]) -> list[Record]:
 
 def config_of(folder: Path, *settings: str) -> Config:
     """A small learner of two features."""
-    base = (f"state.dir={folder / 'state'}", "model.args.sizes=[2, 2, 1]", "http.port=0", "log.format=json")
+    base = (
+        f"state.dir={folder / 'state'}",
+        "model.args.sizes=[2, 2, 1]",
+        "http.port=0",
+        "engine.compile=off",
+        "log.format=json",
+    )
     return load_config(None, [*base, "algorithm.order=first", *settings], {})
 
 

@@ -103,6 +103,10 @@ class CompiledSteps:
         form = form_named(name, key, self._compiler) if self._compiler else None
         return self._build(_Job(key, step, (form,))) if form else None
 
+    def holds(self, name: str) -> bool:
+        """Whether the cache has the step of this name, for whatever shapes."""
+        return self._cache.get(name) is not None
+
     def ready(self) -> list[Compiled]:
         """What was compiled since the last call; begins the next compilation. Cheap when nothing happened."""
         if self._running is not None:

@@ -110,7 +110,8 @@ def _lives(process: int) -> bool:
 def _write_request(work: Path, step: TracedStep, forms: Sequence[str]) -> None:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export warns of its own deprecated names
-        exported = torch.export.export(step.update, tuple(step.inputs), strict=False)
+        inputs = tuple(tensor.clone() for tensor in step.inputs)  # one tensor given twice would be one input
+        exported = torch.export.export(step.update, inputs, strict=False)
         torch.export.save(exported, work / "update.pt2")
     request = {
         "state_count": step.state_count,

@@ -1,0 +1,192 @@
+"""Who computes which shapes: the traced step, or the compiled one that took over.
+
+A compiled step is compared with the plain one on real data while the traced one still serves; then it waits
+for `switch`, which is called where the order log says so. What is in use belongs to the state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from streammeta.algorithms.base import State
+from streammeta.errors import BadEvent, ConfigError, StateError
+from streammeta.events import Batch, Episode
+from streammeta.learner.executors.chunk import flat_step
+from streammeta.learner.executors.compiled import Compiled, CompiledSteps
+from streammeta.learner.executors.identity import key_of
+from streammeta.learner.executors.process import TracedStep
+from streammeta.learner.tracing import Signature, Steps, outputs_of, signature_of
+from streammeta.learner.verification import verify
+
+LOST = (
+    "events since the last checkpoint were applied by the compiled step {}, which this machine neither holds "
+    "nor can compile again, so they cannot be applied again with the same bits; bring back engine.cache_dir, "
+    'torch and the processor that it was made with, or set engine.compile = "off": then they are applied by '
+    "the traced step, each exactly once, and last digits may differ from what was lost"
+)
+
+
+@dataclass(slots=True, eq=False)
+class Shape:
+    """The executors of one signature.
+
+    Attributes:
+        serving: The compiled step in use; None: the traced one serves.
+        classes: How many classes the model tells apart, 0 for none.
+        step: What is compiled; None where nothing is.
+        key: The compiled step's.
+        candidate: Compiled, but not yet compared with the plain step.
+        tested: Compared, and not yet in use.
+    """
+
+    serving: Compiled | None = None
+    classes: int = 0
+    step: TracedStep | None = None
+    key: str = ""
+    candidate: Compiled | None = None
+    tested: Compiled | None = None
+
+
+class Executors:
+    """The executors of one learner."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        compiled: CompiledSteps | None = None,
+        names: Iterable[str] = (),
+        *,
+        required: bool = False,
+    ) -> None:
+        """`compiled`: None where steps are not compiled. `names`: in use, by the state.
+
+        `required`: a step is compiled at the first event of its shapes, and what cannot be is an error.
+        """
+        self._required = required
+        self._steps = steps
+        self._compiled = compiled
+        self._shapes: dict[Signature, Shape] = {}
+        self._bound: set[str] = set()
+        self.names = set(names)
+        self.recovering = False
+        """Whether events are applied again, which must give the same bits."""
+
+    @property
+    def compiled(self) -> CompiledSteps | None:
+        """Where compiled steps come from."""
+        return self._compiled
+
+    def of(self, state: State, inputs: list[Tensor]) -> Shape:
+        """Who computes iterations of these shapes.
+
+        Raises:
+            BadEvent, ConfigError: as `Steps.step`.
+            StateError: events are applied again, and the step that applied them cannot be had.
+        """
+        if self._compiled is None:
+            return _TRACED
+        episode = Episode(Batch(*inputs[-4:-2]), Batch(*inputs[-2:]))
+        signature = signature_of(episode)
+        shape = self._shapes.get(signature)
+        if shape is None:
+            shape = self._first(self._compiled, state, episode, len(inputs) - 6)
+            if shape.step is not None:
+                self._shapes[signature] = shape
+        return shape
+
+    def test(self, shape: Shape, state: State, inputs: list[Tensor]) -> None:
+        """Compare its candidate with the plain step on these inputs; one that differs is given up, once said.
+
+        Raises:
+            StreammetaError: the machine is to blame.
+        """
+        candidate, step = shape.candidate, shape.step
+        if candidate is None or step is None or self._compiled is None:
+            return
+        try:
+            prediction = step.update(*inputs)[1] if step.predicts else None
+            run = flat_step(candidate.run, step.state_count, prediction)
+            finite, *_ = verify(self._steps.plain(state), run, inputs, outputs_of(state))
+        except ConfigError as error:
+            if self._required:
+                raise
+            shape.candidate = None
+            self._compiled.give_up(candidate, str(error))
+        except (BadEvent, ArithmeticError, LookupError, ValueError, RuntimeError):
+            return  # the data are at fault: the step itself will say so
+        else:
+            if finite:
+                shape.candidate, shape.tested = None, candidate
+
+    def look(self) -> list[str]:
+        """The compiled steps that can take over now. Cheap when nothing happened."""
+        if self._compiled is None:
+            return []
+        for compiled in self._compiled.ready():
+            for shape in self._shapes.values():
+                if shape.key == compiled.library.key and shape.serving is None:
+                    shape.candidate = compiled
+        return [shape.tested.name for shape in self._shapes.values() if shape.tested is not None]
+
+    def switch(self, name: str) -> None:
+        """From here on this compiled step serves the shapes that it was made for; "": the traced one serves.
+
+        Raises:
+            StateError: as `of`.
+        """
+        if not name:
+            self.names.clear()
+            self._bound.clear()
+            for shape in self._shapes.values():
+                shape.serving = None
+            return
+        self.names.add(name)
+        for shape in self._shapes.values():
+            if shape.tested is not None and shape.tested.name == name:
+                self._serve(shape, shape.tested)
+        if name not in self._bound and self._compiled is not None:
+            for shape in self._shapes.values():
+                self._rebind(self._compiled, shape)
+
+    def lost(self) -> list[str]:
+        """The names in use that no compiled step answers to."""
+        compiled = self._compiled
+        unbound = self.names - self._bound
+        if not unbound:
+            return []
+        return sorted(name for name in unbound if compiled is None or not compiled.holds(name))
+
+    def _first(self, compiled: CompiledSteps, state: State, episode: Episode[Tensor], count: int) -> Shape:
+        traced = self._steps.traced(state, episode)
+        if traced is None:
+            return _TRACED
+        step = TracedStep(*traced, count, self._steps.predicts)
+        key = key_of(step.update, step.inputs, count)
+        shape = Shape(classes=self._steps.classes(state, episode), step=step, key=key)
+        self._rebind(compiled, shape)
+        if shape.serving is None:
+            shape.candidate = compiled.require(step) if self._required else compiled.find(step)
+        return shape
+
+    def _rebind(self, compiled: CompiledSteps, shape: Shape) -> None:
+        """Let the step that the state or the order log names serve the shapes that it was made for."""
+        for name in sorted(self.names - self._bound):
+            if shape.step is None or shape.serving is not None:
+                return
+            held = compiled.holds(name)
+            try:
+                found = compiled.named(shape.step, name)
+            except ConfigError as error:
+                raise StateError(f"{LOST.format(name)}\n{error}") from error
+            if found is not None:
+                self._serve(shape, found)
+            elif self.recovering and not held:
+                raise StateError(LOST.format(name))
+
+    def _serve(self, shape: Shape, compiled: Compiled) -> None:
+        self._bound.add(compiled.name)
+        shape.serving, shape.candidate, shape.tested = compiled, None, None
+
+
+_TRACED = Shape()
