@@ -14,6 +14,7 @@ from streammeta.programs.daemon import run_daemon
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
+from streammeta.runtime.compiling import traced
 from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
@@ -23,9 +24,12 @@ from streammeta.stream.generated import NoDeadLetters
 
 
 def untimed(config: Config) -> Config:
-    """The same, but no iteration is closed by the clock: a replay closes them where the recording says."""
+    """The same, but no iteration is closed by the clock: a replay closes them where the recording says.
+
+    All steps are traced, as in a run that records: a recording does not say where a compiled one took over.
+    """
     events = config.events.model_copy(update={"batch_linger_seconds": math.inf})
-    return config.model_copy(update={"events": events})
+    return traced(config.model_copy(update={"events": events}))
 
 
 def of_recording(config: Config, recording: Recording) -> Config:

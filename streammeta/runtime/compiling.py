@@ -40,3 +40,8 @@ def compiled_steps(config: Config) -> CompiledSteps | None:
             raise
         log.warning("steps are not compiled", reason=str(error), consequence="the traced step serves")
         return None
+
+
+def traced(config: Config) -> Config:
+    """The same, with every step traced."""
+    return config.model_copy(update={"engine": config.engine.model_copy(update={"compile": "off"})})

@@ -81,3 +81,11 @@ def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     result = compile_verb(tmp_path, "--x", "2")
     assert result.exit_code == 78
     assert "no C++ compiler" in result.output
+
+
+def test_what_is_recorded_is_traced(tmp_path: Path) -> None:
+    """A recording does not say where compiled steps took over: asked for both, `run` says so and exits 78."""
+    asked = ["run", "--record", str(tmp_path / "recording"), "--set", "engine.compile=require"]
+    refused = CliRunner().invoke(main, asked)
+    assert refused.exit_code == 78
+    assert "--record" in refused.output
