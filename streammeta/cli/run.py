@@ -50,8 +50,8 @@ def _recordable(config: Config) -> Config:
     """
     if config.engine.compile == "require":
         raise ConfigError(
-            'engine.compile = "require" with --record: what is recorded is learned by traced steps, so that a '
-            'replay gives the same bits; set engine.compile = "auto", or run without --record'
+            'engine.compile = "require" with --record: what is recorded is learned by traced steps, so that '
+            'a replay gives the same bits; set engine.compile = "auto", or run without --record'
         )
     return traced(config)
 
