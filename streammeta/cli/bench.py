@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.benchmarks.algorithms import algorithms
+from streammeta.benchmarks.events import events
 from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.result import Result
@@ -18,6 +19,7 @@ from streammeta.benchmarks.tasks import tasks
 from streammeta.observe.machine import machine
 
 SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
+    "events": events,
     "steps": steps,
     "algorithms": algorithms,
     "codec": codec,
@@ -45,15 +47,20 @@ def bench(names: tuple[str, ...], output: str) -> None:
 
 
 def _print(results: list[tuple[str, Result]]) -> None:
-    table = Table("benchmark", "figure", "value", "unit", box=None, pad_edge=False)
+    table = Table("benchmark", "figure", "value", "unit", "least to most", box=None, pad_edge=False)
     table.columns[2].justify = "right"
     for name, result in results:
         table.add_row(
             name,
             result.name,
-            f"{result.value:,.3g}" if result.value < 100 else f"{result.value:,.0f}",
+            _words(result.value),
             result.unit,
+            "" if result.spread is None else f"{_words(result.spread[0])} to {_words(result.spread[1])}",
         )
     console = Console(markup=False, highlight=False)
     console.print(table)
     console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
+
+
+def _words(value: float) -> str:
+    return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
