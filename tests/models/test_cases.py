@@ -1,4 +1,4 @@
-"""Networks of users that were learned with a hidden state, or otherwise at each start: refused, or the same."""
+"""Networks of users that were learned with a hidden state, or otherwise at each start: not any more."""
 
 import sys
 
