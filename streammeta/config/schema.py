@@ -215,7 +215,8 @@ class EngineSection(Section):
     compile: Free[Literal["auto", "off", "require"]] = Field(
         "auto",
         description="Steps as machine code: compiled beside the learning, from the cache where it has them "
-        "(auto); never (off); before the first event, or not at all without a C++ compiler (require).",
+        "(auto); never (off); before the first event, or not at all without a C++ compiler (require). "
+        "What is recorded or replayed is traced.",
     )
     cache_dir: Free[str] = Field(
         "",
