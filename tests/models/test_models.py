@@ -42,7 +42,7 @@ WAYS = [
     (name, order, tasks)
     for name in (*CASES, *ONCE_WRONG)
     for order, tasks in (("second", 1), ("second", 3), ("first", 1))
-    # A limit: with one task PyTorch's functionalisation may fail at the derivative of irfft; then it is refused
+    # A limit: with one task PyTorch's functionalisation may fail at the derivative of irfft: refused then
     if not (name == "frequencies" and tasks == 1)
     # PyTorch has no second derivative of it
     if not (name == "embedding-bag" and order == "second")
