@@ -24,7 +24,7 @@ from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.source import ReplaySource
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore

@@ -12,7 +12,7 @@ from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.runtime.compiling import compiled_steps_cache
 

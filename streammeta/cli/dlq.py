@@ -18,7 +18,7 @@ from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
 from streammeta.errors import Reason
 from streammeta.observe.logs import configure_logging
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.stream.kafka.access import KafkaSettings

@@ -16,7 +16,7 @@ from streammeta.observe.logs import configure_logging
 from streammeta.programs.comparison import Curve, compare, draw
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 HEADINGS = {

@@ -12,7 +12,7 @@ from streammeta.config import Config
 from streammeta.observe.logs import configure_logging
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 

@@ -19,7 +19,7 @@ from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
 from streammeta.runtime.assembly import assemble, build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters

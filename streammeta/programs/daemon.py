@@ -32,7 +32,7 @@ from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
-from streammeta.runtime.loop import Controls, Rates
+from streammeta.runtime.controls import Controls, Rates
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint

@@ -17,7 +17,6 @@ in the same iterations. An iteration that is still open belongs to the order log
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import structlog
 
@@ -25,6 +24,7 @@ from streammeta.clock import Clock
 from streammeta.events import Cut, Positions, Record, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
+from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.orders import OrderLog, runs_of
 from streammeta.runtime.recovery import Recovery
@@ -40,36 +40,6 @@ TELL_SECONDS = 1.0
 """How often a long poll is interrupted to tell how far it was applied."""
 SHORTEST_POLL_SECONDS = 0.001
 """What a poll may take when the open iteration is due."""
-
-
-class Rates(NamedTuple):
-    """The learning rates that a reload brings."""
-
-    inner_lr: float
-    meta_lr: float
-
-
-@dataclass(slots=True)
-class Controls:
-    """What signals ask of the loop; it looks between two events.
-
-    Attributes:
-        stop: Finish the iteration in hand, checkpoint, return; one that is still open waits for the restart.
-        checkpoint: Checkpoint now.
-        reload: Read the configuration again.
-    """
-
-    stop: bool = False
-    checkpoint: bool = False
-    reload: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointPolicy:
-    """A checkpoint is due after so many events, or so many seconds with news, whichever is first."""
-
-    events: int
-    seconds: float
 
 
 @dataclass

@@ -22,7 +22,7 @@ from streammeta.events import Positions, Record
 from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.programs.daemon import Connect, _reloaded, _watchers, run_daemon
 from streammeta.runtime.assembly import build_brain, restore
-from streammeta.runtime.loop import Rates
+from streammeta.runtime.controls import Rates
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore

@@ -12,7 +12,7 @@ from streammeta.learner.executors.cache import Cache
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.identity import compiler_version, key_of, name_of
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.state.order_log import OrderLog
 from tests.scripted import Fuse, make_script
 from tests.world import World, brain, same

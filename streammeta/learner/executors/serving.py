@@ -16,7 +16,8 @@ from streammeta.learner.executors.chunk import flat_step
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.identity import key_of
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import Signature, Steps, outputs_of, signature_of
+from streammeta.learner.flat import Signature, outputs_of, signature_of
+from streammeta.learner.tracing import Steps
 from streammeta.learner.verification import verify
 
 LOST = (
