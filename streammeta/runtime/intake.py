@@ -206,8 +206,6 @@ class Intake:
         if not self._chunk:
             return
         chunk, items, tasks, tally = self._chunk, self._items, [*self._tasks], self._chunk_tally
-        for gathered in chunk:
-            self.tape.keep([taken.record for taken in gathered])
         engine, tick = self.engine, self.clock.monotonic
         times = [tick()]
         engine.load(tasks)
@@ -217,6 +215,8 @@ class Intake:
         folded = engine.fold(tasks)
         times.append(tick())
         taken = [taken for gathered in chunk for taken in gathered]
+        for gathered in chunk:
+            self.tape.keep([taken.record for taken in gathered])
         self.ledger.positions.update(self._reached)
         self.ledger.since_checkpoint += self._records
         self._pace(times[-1] - times[0])
