@@ -13,7 +13,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Condition, OrderEntry, Positions, Record, Run, episode_of
+from streammeta.events import Condition, Conditions, OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, Store, TaskRow, TaskStats
 from streammeta.state.store import Waiting as Expiring
@@ -143,6 +143,10 @@ class ScriptedSource:
     def is_cut(self) -> bool:
         """None is known."""
         return False
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """Nobody knows."""
+        return None
 
     def replayed(self) -> float | None:
         """There is no end."""
@@ -312,6 +316,12 @@ class FusedOrderLog(OrderLog):
         """As the log, between two moments of danger."""
         self.fuse.passed()
         super().append(entries)
+        self.fuse.passed()
+
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """As the log, between two moments of danger."""
+        self.fuse.passed()
+        super().insert(positions, entries)
         self.fuse.passed()
 
     def forget(self, positions: Positions) -> None:

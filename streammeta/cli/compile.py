@@ -1,6 +1,7 @@
 """`streammeta compile`: compiled steps ahead of time, so that the daemon begins with them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -91,7 +92,8 @@ def _tell(compiled: Compiled, output: str) -> None:
     library = compiled.library
     cost = library.microseconds[library.form]
     if output == "json":
-        about = library._asdict() | {"path": str(library.path)}
+        about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
+        del about["conditions"]
         click.echo(json.dumps(about))
     else:
         click.echo(f"compiled:{compiled.name}")

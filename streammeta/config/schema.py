@@ -215,8 +215,8 @@ class EngineSection(Section):
     compile: Free[Literal["auto", "off", "require"]] = Field(
         "auto",
         description="Steps as machine code: compiled beside the learning, from the cache where it has them "
-        "(auto); never (off); before the first event, or not at all without a C++ compiler (require). "
-        "What is recorded or replayed is traced.",
+        "(auto); never (off); before the first event of their shapes, or not at all without a C++ compiler "
+        "(require). What was recorded is replayed by the steps that learned it.",
     )
     cache_dir: Free[str] = Field(
         "",

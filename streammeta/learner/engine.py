@@ -154,9 +154,9 @@ class Engine:
         shape = tables.shapes.get(len(places))
         if shape is None:
             shape = tables.shapes[len(places)] = self.executors.of(self._state, tables.inputs(index))
+        if shape.candidate is not None:
+            self.executors.test(shape, self._state, tables.inputs(index))
         if shape.serving is None:
-            if shape.candidate is not None:
-                self.executors.test(shape, self._state, tables.inputs(index))
             step_traced(self._steps, tables, index)
             return
         if shape.classes:

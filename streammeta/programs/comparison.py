@@ -149,7 +149,7 @@ def learn(
         ConfigError: the model cannot be built.
     """
     brain, store = build_brain(config, predicts=predicts), MemoryStore()
-    source = ReplaySource(recording, selection)
+    source = ReplaySource(recording, selection, follows=False)
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
         assemble(
             config,

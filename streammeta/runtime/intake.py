@@ -176,8 +176,6 @@ class Intake:
         pending = self._pending
         if not pending.iterations:
             return
-        for gathered in pending.iterations:
-            self.tape.keep([taken.record for taken in gathered])
         engine, tick, tasks = self.engine, self.clock.monotonic, [*pending.tasks]
         times = [tick()]
         engine.load(tasks)
@@ -186,6 +184,8 @@ class Intake:
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
+        for gathered in pending.iterations:
+            self.tape.keep([taken.record for taken in gathered])
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
         self._pace(pending.records, times[-1] - times[0])
