@@ -153,6 +153,15 @@ class EventsSection(Section):
             "0: such records are dead letters."
         ),
     )
+    dedupe_window_events: Free[int] = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description=(
+            "Records during which an event is known by its ce_id: one sent again is passed over, counted as "
+            "duplicate. 200 bytes of memory each. 0: never."
+        ),
+    )
     batch: int = Field(
         1,
         ge=1,

@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
-from streammeta.outcomes import Checkpointed, Expired, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import Checkpointed, Duplicate, Expired, Learned, Outcome, Refused, Turned
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
@@ -148,6 +148,7 @@ class LogLines:
         self._learned_in_window = 0
         self._dead_letters_in_window: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
+        self._sent_again = 0
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
         self._checkpoint_asked = False
@@ -169,6 +170,8 @@ class LogLines:
                 self._refused(outcome)
             case Expired():
                 self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
+            case Duplicate():
+                self._sent_again += outcome.sent_again
             case Checkpointed():
                 self._checkpointed(outcome)
         if self._clock() - self._window_start >= self._every_seconds:
@@ -233,6 +236,9 @@ class LogLines:
         if self._expired:
             self._logger.warning("examples dropped after waiting too long", **self._expired)
         self._expired.clear()
+        if self._sent_again:
+            self._logger.info("events sent again, passed over by their ce_id", events=self._sent_again)
+        self._sent_again = 0
 
     def _progress(self, learned: Learned, events_per_second: float) -> None:
         losses = learned.prequential

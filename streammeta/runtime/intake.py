@@ -14,14 +14,16 @@ from typing import Final
 import numpy as np
 
 from streammeta.clock import Clock
+from streammeta.codec import event_id
 from streammeta.episodes.cutter import NOTHING, Cutter, Portion, Tally
-from streammeta.episodes.gathering import Gathering, Read, Taken
+from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent
 from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
 from streammeta.learner.engine import Engine, Folded
 from streammeta.outcomes import Duplicate, Expired, Learned, Observer, Outcome, Refused, Skipped, Stages
 from streammeta.runtime.iteration import Item, Result, iterate, place
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.state.event_ids import EventIds
 from streammeta.stream.base import DeadLetters
 
 CHUNK_RECORDS: Final = 512
@@ -64,6 +66,7 @@ class Intake:
         gathering: The iteration that is being gathered.
         observers: Told what happened.
         tape: Keeps what the state contains, in its order.
+        ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
     topic: str
@@ -76,6 +79,7 @@ class Intake:
     observers: Sequence[Observer]
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
+    ids: EventIds = field(default_factory=lambda: EventIds(0))
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
     _waiting: Tally = field(init=False, default=NOTHING)
@@ -87,6 +91,9 @@ class Intake:
     """The tasks of the chunk, and whether one learns; in the order in which they came."""
     _fresh: int = field(init=False, default=0)
     """How many of them were not dirty."""
+    _open_ids: set[bytes] = field(init=False, default_factory=set)
+    _chunk_ids: set[bytes] = field(init=False, default_factory=set)
+    """Events that wait in the open iteration, and in the chunk."""
     _reached: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after the chunk."""
     _records: int = field(init=False, default=0)
@@ -161,11 +168,12 @@ class Intake:
             self.close()
             self.settle()
             self._count(self.cutter.sweep(number))
-        read = self._read(record, number)
+        event = event_id(record) if self.ids.window else b""
+        read = Repeated() if event and self._contains(event, number) else self._read(record, number)
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began), now)
+        self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -197,6 +205,8 @@ class Intake:
         self._records += len(gathered)
         self._chunk_tally = self._chunk_tally.plus(self._waiting)
         self._waiting = NOTHING
+        self._chunk_ids |= self._open_ids
+        self._open_ids.clear()
         self._reached.update(self._taken)
         for taken in gathered:
             self._expect(taken.read)
@@ -217,6 +227,7 @@ class Intake:
         folded = engine.fold(tasks)
         times.append(tick())
         taken = [taken for gathered in chunk for taken in gathered]
+        self._know(taken, results)
         self.ledger.positions.update(self._reached)
         self.ledger.since_checkpoint += self._records
         self._pace(times[-1] - times[0])
@@ -237,6 +248,8 @@ class Intake:
         """Add what the open iteration admits; closes it when it is complete."""
         self.gathering.take(taken, now_seconds)
         self._taken[taken.record.partition] = taken.record.offset + 1
+        if taken.event and not isinstance(taken.read, BadEvent | Repeated):
+            self._open_ids.add(taken.event)
         dropped = taken.read.dropped if isinstance(taken.read, Portion) else NOTHING
         self._waiting = self._waiting.plus(dropped, records=1)
         if self.gathering.complete:
@@ -246,6 +259,7 @@ class Intake:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
         self._waiting = NOTHING
+        self._open_ids.clear()
         return self.gathering.close()
 
     def _begin_chunk(self) -> None:
@@ -254,10 +268,27 @@ class Intake:
             self.cutter.settled()
         self._chunk, self._items, self._chunk_tally, self._reached = [], [], NOTHING, {}
         self._tasks, self._fresh, self._records = {}, 0, 0
+        self._chunk_ids.clear()
+
+    def _contains(self, event: bytes, number: int) -> bool:
+        """Whether it was learned; what waits of it is applied first, for it may be refused."""
+        if event in self._open_ids:
+            self.close()
+        if event in self._chunk_ids:
+            self.settle()
+        return self.ids.known(event, number)
+
+    def _know(self, taken: Sequence[Taken], results: Sequence[Result]) -> None:
+        """Keep the ids of what was taken into the state; the ledger has not counted it yet."""
+        for number, (one, result) in enumerate(
+            zip(taken, results, strict=True), start=self.ledger.tally.records + 1
+        ):
+            if one.event and isinstance(result, int):
+                self.ids.add(one.event, number)
 
     def _expect(self, read: Read) -> None:
         """Note the task whose row the chunk will ask for."""
-        if isinstance(read, BadEvent):
+        if isinstance(read, BadEvent | Repeated):
             return
         task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
         if task not in self._tasks:
@@ -301,6 +332,8 @@ class Intake:
             self.dead_letters.send(record, result)
             self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
             self.tell(Refused(self.topic, record.partition, record.offset, result.reason, str(result)))
+        elif isinstance(result, Repeated):
+            self.tell(Duplicate(self.topic, record.partition, record.offset, sent_again=True))
         elif not result:
             self.tell(Skipped(self.topic, record.partition, record.offset))
 
