@@ -30,9 +30,10 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recordin
     """
 
     def read() -> Config:
-        return load_config(path, overrides)
+        config = load_config(path, overrides)
+        return config if recording is None else _recordable(config)
 
-    config = read() if recording is None else _recordable(read())
+    config = read()
     run_daemon(
         config,
         read_config=read,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("repeats")
 
 
-def config_of(batch: int = 1, window: int = WINDOW, **events: object) -> Config:
+def config_of(batch: int = 1, window: int = WINDOW, **events: Any) -> Config:
     """The configuration of the world, with a window of ids."""
     table = {"batch": batch, "dedupe_window_events": window, **events}
     return Config.model_validate({**CONFIG.model_dump(exclude_unset=True), "events": table})
@@ -159,7 +160,7 @@ def test_examples_sent_again_are_taken_once(fuses: list[int], seed: int, folder:
     }
 
 
-def _table(config: Config) -> dict[str, object]:
+def _table(config: Config) -> dict[str, Any]:
     return config.events.model_dump(exclude_unset=True, exclude={"batch", "dedupe_window_events"})
 
 
