@@ -188,7 +188,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
     status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
-    metrics = Metrics(registry, **names)
+    metrics = Metrics(registry, **names, worst_tasks=config.http.metrics_tasks)
     history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
     tasks.begin(begun.progress.events, store.stats())
     observers = (metrics, status, health, history, tasks, lines)
@@ -234,8 +234,14 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=read_token(config.http.token_file), local=is_loopback(config.http.host))
-    server = HttpServer(app, config.http.host, config.http.port)
+    http = config.http
+    app = make_app(
+        shown,
+        token=read_token(http.token_file),
+        local=is_loopback(http.host),
+        guarded={"/metrics"} if http.metrics_token else (),
+    )
+    server = HttpServer(app, http.host, http.port)
     server.start()
     stack.callback(server.stop)
     return server.address

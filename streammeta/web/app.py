@@ -4,7 +4,7 @@ Nothing is loaded from elsewhere, and nothing can be changed through this port.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
 from streammeta.web.feed import Feed
-from streammeta.web.guard import LocalHost, SecurityHeaders, Token
+from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
 from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
@@ -49,12 +49,13 @@ class _AnyText(PathConvertor):
 register_url_convertor("text", _AnyText())
 
 
-def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
+def make_app(shown: Shown, *, token: str | None, local: bool, guarded: Collection[str] = ()) -> Starlette:
     """The application.
 
     Args:
         shown: What it shows.
         token: Bearer token asked for everything but the open paths; None asks for none.
+        guarded: Open paths for which the token is asked too.
         local: Whether only this machine reaches the port: then, without a token, other names are refused.
 
     Raises:
@@ -65,7 +66,11 @@ def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
             "http.token_file names a file without a token; write one into it, or leave the key empty"
         )
     guard = [Middleware(LocalHost)] if local else []
-    guard = guard if token is None else [Middleware(Token, token=token)]
+    guard = (
+        guard
+        if token is None
+        else [Middleware(Token, token=token, open_paths=OPEN_PATHS.difference(guarded))]
+    )
     feed = Feed(shown.live, lambda: shown.status.stopped)
     return Starlette(
         routes=[

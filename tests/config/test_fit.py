@@ -85,6 +85,7 @@ FREE = [
     "events.stride=15",
     "events.expire_after_events=7",
     "events.label_wait_events=7",
+    "events.dedupe_window_events=7",
     "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
@@ -99,6 +100,8 @@ FREE = [
     "http.host=::1",
     "http.port=1",
     "http.token_file=other",
+    "http.metrics_tasks=0",
+    "http.metrics_token=false",
     "log.level=debug",
     "log.format=json",
 ]
