@@ -4,6 +4,7 @@ All logs go to one stream, as lines for a person or as JSON. Text that came with
 it can neither break a line nor steer a terminal.
 """
 
+import io
 import logging
 import os
 import sys
@@ -13,10 +14,11 @@ from typing import Any, TextIO
 
 import msgspec
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
 from streammeta.outcomes import Checkpointed, Duplicate, Expired, Learned, Outcome, Refused, Turned
+from streammeta.quoting import quoted, quoted_json, quoted_line
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
@@ -96,18 +98,32 @@ def _renderers(format: str, stream: TextIO) -> list[Processor]:  # noqa: A002 (l
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     return [
+        _quoted_event,
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty() and not os.environ.get("NO_COLOR"),
             repr_native_str=True,
             sort_keys=False,
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+            exception_formatter=_quoted_traceback,
+        ),
     ]
 
 
 def _json(event: object, *, default: Callable[[Any], Any]) -> str:
     """Strict JSON: NaN and infinity become null."""
-    return msgspec.json.encode(event, enc_hook=default).decode()
+    return quoted_json(msgspec.json.encode(event, enc_hook=default).decode())
+
+
+def _quoted_event(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """The message itself; values are shown as Python writes them, which quotes them."""
+    event["event"] = quoted_line(str(event.get("event", "")))
+    return event
+
+
+def _quoted_traceback(stream: TextIO, error: ExcInfo) -> None:
+    """A traceback whose messages steer no terminal."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write(quoted(text.getvalue()))
 
 
 def _install(handler: logging.Handler, level: str) -> None:

@@ -24,6 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
+from streammeta.quoting import quoted_line
 from streammeta.web.feed import Feed
 from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
 from streammeta.web.room import Room
@@ -122,7 +123,7 @@ def _probe(ask: Callable[[], tuple[bool, str]]) -> AsyncHandler:
 
     async def probe(_: Request) -> Response:
         good, reason = ask()
-        return PlainTextResponse(reason + "\n", status_code=200 if good else 503)
+        return PlainTextResponse(quoted_line(reason) + "\n", status_code=200 if good else 503)
 
     return probe
 

@@ -101,7 +101,7 @@ FREE = [
     "http.port=1",
     "http.token_file=other",
     "http.metrics_tasks=0",
-    "http.metrics_token=false",
+    "http.metrics_token=true",
     "log.level=debug",
     "log.format=json",
 ]
@@ -143,7 +143,8 @@ def test_the_sizes_of_cut_episodes_bind_where_episodes_are_cut(key: str) -> None
 @pytest.mark.parametrize("override", FREE)
 def test_a_free_setting_changes_nothing(override: str) -> None:
     """The state is continued with another rate, address, cache or log level."""
-    after = load_config(None, [override], {})
+    token = {"STREAMMETA_HTTP__TOKEN_FILE": "token"} if "metrics_token" in override else {}
+    after = load_config(None, [override], token)
     assert after != Config()
     assert fit(after) == fit(Config())
     assert config_hash(after) == config_hash(Config())
