@@ -15,7 +15,6 @@ from rich.table import Table
 from streammeta.cli.saying import say
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
-from streammeta.quoting import quoted_line
 from streammeta.runtime.assembly import learner_of
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
@@ -204,4 +203,4 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = str(value)
-    return quoted_line(text)
+    return text if text.isprintable() else repr(text)  # a task id may hold what would steer a terminal
