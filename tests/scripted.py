@@ -239,6 +239,10 @@ class FusedStore:
         """As the store behind."""
         return self.behind.constants()
 
+    def ids(self) -> Mapping[int, bytes]:
+        """As the store behind."""
+        return self.behind.ids()
+
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()

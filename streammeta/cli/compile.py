@@ -8,6 +8,7 @@ import click
 import torch
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
@@ -94,8 +95,8 @@ def _tell(compiled: Compiled, output: str) -> None:
     if output == "json":
         about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
         del about["conditions"]
-        click.echo(json.dumps(about))
+        say(json.dumps(about))
     else:
-        click.echo(f"compiled:{compiled.name}")
-        click.echo(f"{cost:.1f} µs an iteration, form {library.form}; compiled in {library.seconds:.0f} s")
-        click.echo(str(library.path))
+        say(f"compiled:{compiled.name}")
+        say(f"{cost:.1f} µs an iteration, form {library.form}; compiled in {library.seconds:.0f} s")
+        say(str(library.path))

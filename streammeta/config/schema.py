@@ -153,6 +153,15 @@ class EventsSection(Section):
             "0: such records are dead letters."
         ),
     )
+    dedupe_window_events: Free[int] = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description=(
+            "Records during which an event is known by its ce_id: one sent again is passed over, counted as "
+            "duplicate. 200 bytes of memory each. 0: never."
+        ),
+    )
     batch: int = Field(
         1,
         ge=1,
@@ -236,6 +245,19 @@ class HttpSection(Section):
         "",
         description="File with a bearer token for everything but /livez, /readyz and /metrics; empty: none.",
     )
+    metrics_token: Free[bool] = Field(
+        default=False, description="Whether /metrics asks for that token too: they name topic and tasks."
+    )
+    metrics_tasks: Free[int] = Field(
+        20, ge=0, le=20, description="Worst tasks that /metrics names; 0: none, their mean alone."
+    )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _given(cls, asked: bool, info: ValidationInfo) -> bool:
+        if asked and not info.data.get("token_file"):
+            raise ValueError("needs http.token_file, which names the file with the token")
+        return asked
 
 
 class LogSection(Section):

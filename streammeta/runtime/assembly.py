@@ -43,6 +43,7 @@ from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
+from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
 from streammeta.state.store import Store
@@ -202,6 +203,7 @@ def assemble(
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),
+        ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
     )
     return Loop(
         source=source,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streammeta.clock import Clock
+from streammeta.codec import event_id
 from streammeta.episodes.cutter import Cutter, Portion
-from streammeta.episodes.gathering import Gathering, Read, Taken
+from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent
 from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
 from streammeta.learner.engine import Engine
@@ -24,6 +25,7 @@ from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.told import learned
+from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
 from streammeta.stream.base import DeadLetters
 
@@ -46,6 +48,7 @@ class Intake:
         gathering: The iteration that is being gathered.
         observers: Told what happened.
         tape: Keeps what the state contains, in its order.
+        ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
     topic: str
@@ -58,6 +61,7 @@ class Intake:
     observers: Sequence[Observer]
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
+    ids: EventIds = field(default_factory=lambda: EventIds(0))
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
     _waiting: int = field(init=False, default=0)
@@ -66,6 +70,8 @@ class Intake:
     """What expired with them."""
     _pending: Pending = field(init=False, default_factory=Pending)
     """The chunk."""
+    _open_ids: set[bytes] = field(init=False, default_factory=set)
+    """Events that wait in the open iteration."""
     _most_records: int = field(init=False, default=CHUNK_RECORDS)
 
     @property
@@ -136,11 +142,12 @@ class Intake:
             self.close()
             self.settle()
             self._count(0, self.cutter.sweep(number))
-        read = self._read(record, number)
+        event = event_id(record) if self.ids.window else b""
+        read = Repeated() if event and self._contains(event, number) else self._read(record, number)
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began), now)
+        self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -170,6 +177,8 @@ class Intake:
         items = [place(self.engine, taken.read) for taken in gathered]
         self._pending.add(gathered, items, self._dropped, self._taken, self.engine.memories)
         self._waiting, self._dropped = 0, NOTHING
+        self._pending.ids |= self._open_ids
+        self._open_ids.clear()
 
     def settle(self) -> None:
         """Apply the iterations of the chunk, one after the other, then tell of them."""
@@ -186,17 +195,18 @@ class Intake:
         times.append(tick())
         for gathered in pending.iterations:
             self.tape.keep([taken.record for taken in gathered])
+        taken = [taken for gathered in pending.iterations for taken in gathered]
+        self._know(taken, results)
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
         self._pace(pending.records, times[-1] - times[0])
         self._begin_chunk()
         self._count(pending.records, pending.dropped)
-        self._tell(pending, results, folded, times)
+        self._tell(taken, results, folded, times)
 
     def _tell(
-        self, chunk: Pending, results: Sequence[Result], folded: Folded | None, times: Sequence[float]
+        self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
     ) -> None:
-        taken = [taken for gathered in chunk.iterations for taken in gathered]
         if folded is not None:
             columns = learned(
                 self.topic,
@@ -221,6 +231,8 @@ class Intake:
         """Add what the open iteration admits; closes it when it is complete."""
         self.gathering.take(taken, now_seconds)
         self._taken[taken.record.partition] = taken.record.offset + 1
+        if taken.event and not isinstance(taken.read, BadEvent | Repeated):
+            self._open_ids.add(taken.event)
         if isinstance(taken.read, Portion):
             self._dropped = self._dropped.plus(taken.read.dropped)
         self._waiting += 1
@@ -231,6 +243,7 @@ class Intake:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
         self._waiting, self._dropped = 0, NOTHING
+        self._open_ids.clear()
         return self.gathering.close()
 
     def _begin_chunk(self) -> None:
@@ -238,6 +251,22 @@ class Intake:
         if not self.open:
             self.cutter.settled()
         self._pending = Pending()
+
+    def _contains(self, event: bytes, number: int) -> bool:
+        """Whether it was learned; what waits of it is applied first, for it may be refused."""
+        if event in self._open_ids:
+            self.close()
+        if event in self._pending.ids:
+            self.settle()
+        return self.ids.known(event, number)
+
+    def _know(self, taken: Sequence[Taken], results: Sequence[Result]) -> None:
+        """Keep the ids of what was taken into the state; the ledger has not counted it yet."""
+        for number, (one, result) in enumerate(
+            zip(taken, results, strict=True), start=self.ledger.tally.records + 1
+        ):
+            if one.event and isinstance(result, int):
+                self.ids.add(one.event, number)
 
     def _pace(self, records: int, seconds: float) -> None:
         """Let the next chunk take no longer than it may."""
@@ -274,5 +303,7 @@ class Intake:
             self.dead_letters.send(record, result)
             self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
             self.tell(Refused(self.topic, record.partition, record.offset, result.reason, str(result)))
+        elif isinstance(result, Repeated):
+            self.tell(Duplicate(self.topic, record.partition, record.offset, sent_again=True))
         elif not result:
             self.tell(Skipped(self.topic, record.partition, record.offset))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from streammeta.episodes.cutter import Portion
-from streammeta.episodes.gathering import Taken
+from streammeta.episodes.gathering import Repeated, Taken
 from streammeta.errors import BadEvent
 from streammeta.events import Positions
 from streammeta.runtime.iteration import Item
@@ -24,6 +24,7 @@ class Pending:
         reached: Positions after them.
         tasks: Their tasks, and whether one learns; in the order in which they came.
         fresh: How many of them were not dirty.
+        ids: Of their events, where ids are kept.
     """
 
     iterations: list[Sequence[Taken]] = field(default_factory=list)
@@ -33,6 +34,7 @@ class Pending:
     reached: dict[int, int] = field(default_factory=dict)
     tasks: dict[str, bool] = field(default_factory=dict)
     fresh: int = 0
+    ids: set[bytes] = field(default_factory=set)
 
     def add(
         self,
@@ -55,7 +57,7 @@ class Pending:
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read
-        if isinstance(read, BadEvent):
+        if isinstance(read, BadEvent | Repeated):
             return
         task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
         if task not in self.tasks:

@@ -76,6 +76,7 @@ class Checkpoint:
         tally: Records taken, and what expired of examples.
         recording: Where the state stands in a recording; None when it belongs to none.
         executors: The compiled steps in use, by name, sorted.
+        ids: The blocks of event ids that the store holds: first and one past the last.
     """
 
     origin: Origin
@@ -87,6 +88,7 @@ class Checkpoint:
     tally: Tally = NOTHING
     recording: RecordingMark | None = None
     executors: Sequence[str] = ()
+    ids: tuple[int, int] = (0, 0)
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -117,6 +119,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "tally": checkpoint.tally,
         "recording": checkpoint.recording,
         "executors": [*checkpoint.executors],
+        "ids": checkpoint.ids,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -168,7 +171,13 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         tally=Tally(*document.get("tally", ())),
         recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
         executors=tuple(map(str, document.get("executors", ()))),
+        ids=_extent(document.get("ids", (0, 0))),
     )
+
+
+def _extent(found: Sequence[Any]) -> tuple[int, int]:
+    first, end = map(int, found)
+    return first, end
 
 
 def _group(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

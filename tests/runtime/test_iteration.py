@@ -49,7 +49,7 @@ def run_iteration(engine: Engine, *reads: TaskEvent | BadEvent) -> list[Reason |
     engine.load(tasks)
     results = iterate(engine, items)
     engine.fold(tasks)
-    return [None if isinstance(result, int) else result.reason for result in results]
+    return [result.reason if isinstance(result, BadEvent) else None for result in results]
 
 
 @pytest.mark.parametrize(
