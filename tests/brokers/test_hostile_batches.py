@@ -1,6 +1,5 @@
 """Batches that would stop a consumer, met on real brokers: bombs, garbage, a disk that is not sound."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from streammeta.errors import DamagedLog, Reason
 from streammeta.events import Run
-from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import ApacheKafka, Broker, fresh, producer_of
 from tests.contracts.source import drain
@@ -19,7 +17,7 @@ REAL = ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)]
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
 @pytest.mark.parametrize("broker", REAL)
 def test_a_bomb_is_passed(broker: str, codec: str, request: pytest.FixtureRequest) -> None:
-    """What expands beyond the limit is one record without content; what follows is read, at once and again."""
+    """What expands beyond the limit is one record without content; what follows is read; again the same."""
     real: Broker = request.getfixturevalue(broker)
     topic = real.create(fresh("bomb"), max_message_bytes=str(8 << 20))
     with closing(producer_of(real, codec)) as producer:
@@ -37,7 +35,7 @@ def test_a_bomb_is_passed(broker: str, codec: str, request: pytest.FixtureReques
 
 
 @pytest.fixture
-def damaged(secure_kafka_broker: ApacheKafka) -> Iterator[tuple[Broker, str]]:
+def damaged(secure_kafka_broker: ApacheKafka) -> tuple[Broker, str]:
     """A topic of three batches, of which the one at offset 2 was changed on the broker's disk."""
     broker = secure_kafka_broker.broker
     topic = broker.create(fresh("damaged"))
@@ -48,12 +46,12 @@ def damaged(secure_kafka_broker: ApacheKafka) -> Iterator[tuple[Broker, str]]:
     with log.open("r+b") as file:
         file.seek(content.index(b"secret-second"))
         file.write(b"S")
-    yield broker, topic
+    return broker, topic
 
 
 @pytest.mark.kafka
 def test_a_damaged_batch_is_named(damaged: tuple[Broker, str]) -> None:
-    """What lies before it is given; then partition, offsets and both remedies are told, again at each start."""
+    """What lies before it is given; then partition, offsets and remedies are told, again at each start."""
     broker, topic = damaged
     for _ in range(2):
         with closing(KafkaSource(broker.settings(topic=topic))) as source:
