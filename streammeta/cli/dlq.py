@@ -131,6 +131,7 @@ def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
         "key": key,
         "bytes": entry.size_bytes,
         "stage": letter.stage,
+        "omitted": letter.omitted,
         "message": letter.message,
         "replayed": notes.hold(letter.partition, letter.offset),
         "dead_letter": {"partition": letter.partition, "offset": letter.offset},
@@ -211,6 +212,11 @@ def _told(told: Redelivered, *, dry_run: bool) -> str:
     ]
     parts += [f"{told.before:,} were put back before (--again sends them once more)"] if told.before else []
     parts += [f"{told.elsewhere:,} of other topics left"] if told.elsewhere else []
+    parts += (
+        [f"{told.incomplete:,} do not hold their whole record; the source topic does, while it keeps it"]
+        if told.incomplete
+        else []
+    )
     parts += [f"{told.foreign:,} other records left"] if told.foreign else []
     parts += [] if told.done else ["stopped; the same command goes on"]
     return "; ".join(parts)

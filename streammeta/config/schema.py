@@ -58,6 +58,18 @@ class KafkaSection(Section):
         le=2**31 - 1,
         description="Bytes of the largest value that is used; larger ones are dead letters.",
     )
+    max_batch_bytes: Free[int] = Field(
+        67_108_864,
+        ge=1,
+        le=2**31 - 1,
+        description=("Bytes that a compressed batch may expand to; the records beyond are dead letters."),
+    )
+    on_corrupt: Free[Literal["fail", "skip"]] = Field(
+        "fail",
+        description=(
+            "What to do when a batch in the log is damaged: fail, or skip it with a dead letter that says so."
+        ),
+    )
     connect_timeout_seconds: Free[float] = Field(
         30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
     )

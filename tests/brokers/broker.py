@@ -39,6 +39,8 @@ class Settings:
     on_lost_offsets: Literal["fail", "earliest", "latest"] = "fail"
     dead_letter_topic: str = "tasks.dlq"
     max_event_bytes: int = 1 << 20
+    max_batch_bytes: int = 1 << 26
+    on_corrupt: Literal["fail", "skip"] = "fail"
     connect_timeout_seconds: float = 20.0
     refused_grace_seconds: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict)
@@ -134,18 +136,25 @@ class Broker:
         return bool(self.admin.describe_topics([topic])[0]["error_code"] == 3)
 
 
+def producer_of(broker: Broker, codec: str) -> KafkaProducer:
+    """One that compresses, and sends large records."""
+    return KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, compression_type=codec, max_request_size=1 << 28
+    )
+
+
 class ApacheKafka:
     """The process of a real Apache Kafka. Its listeners: PLAINTEXT (may do all), SASL and TLS (ACLs)."""
 
     def __init__(self, data: Path) -> None:
-        self._data = data
+        self.data = data
         self.start()
         self.broker = Broker(self.facts["PLAINTEXT"])
 
     def start(self) -> None:
         """Start, or start again with the same data at the same addresses; about 4 s."""
         self._process = subprocess.Popen(
-            [KAFKA, "start", "--data", self._data, "--secure", "--acl"], stdout=subprocess.PIPE, text=True
+            [KAFKA, "start", "--data", self.data, "--secure", "--acl"], stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.facts: dict[str, Any] = json.loads(self._process.stdout.readline())
