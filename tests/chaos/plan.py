@@ -76,9 +76,8 @@ def blocks(size: Size, seed: int) -> list[Block]:
     """How the records are sent, in order: plain ones between transactions."""
     draws = random.Random(f"blocks {seed}")
     aborted = size.transactions // 2
-    hows: list[How] = (
-        ["committed"] * size.transactions + ["aborted"] * aborted + ["plain"] * size.transactions
-    )
+    counts: dict[How, int] = {"committed": size.transactions, "aborted": aborted, "plain": size.transactions}
+    hows = [how for how, count in counts.items() for _ in range(count)]
     draws.shuffle(hows)
     bounds = sorted(draws.sample(range(1, size.records), len(hows) - 1))
     return [Block(*at, how) for at, how in zip(_between(bounds, size.records), hows, strict=True)]
