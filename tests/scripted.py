@@ -43,6 +43,7 @@ def make_script(
     partitions: int,
     tasks: int,
     events: int,
+    examples: int = 3,
     poison: float = 0.1,
     odd: float = 0.0,
     wild: float = 0.0,
@@ -60,7 +61,7 @@ def make_script(
         task = draws.randrange(tasks)
         partition = task % partitions
         offsets[partition] += draws.choice((1, 1, 1, 3))
-        x, y = arrays.normal(size=(2, 2, 3, 2))
+        x, y = arrays.normal(size=(2, 2, examples, 2))
         if odd and draws.random() < odd:
             x, y = x[:, :2], y[:, :2]
         if wild and draws.random() < wild:

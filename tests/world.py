@@ -82,6 +82,8 @@ class World:
     slow: bool = False
     part_bytes: int | None = None
     compiled_from: Path | None = None
+    learner: Brain | None = None
+    """Of another algorithm than the world's own."""
     recording: Path = field(init=False)
     folder: Path = field(init=False)
 
@@ -113,7 +115,7 @@ class World:
         self.source = ScriptedSource(
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
-        own_brain = brain_for(self.config)
+        own_brain = self.learner or brain_for(self.config)
         begun = restore(own_brain, store)
         try:
             with self._tape(begun) as tape:
