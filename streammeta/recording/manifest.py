@@ -166,11 +166,20 @@ def replace_durably(path: Path, content: bytes) -> None:
 def rename_durably(temporary: Path, path: Path) -> None:
     """Give a file that is on the disk its name, durably."""
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_file(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Put a file, or the names in a directory, on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(file)
     finally:
-        os.close(directory)
+        os.close(file)
+
+
+PART_BYTES_MOST: Final = 1 << 30
+"""A part is read whole; ours have some 100 MB at most."""
 
 
 def checked(directory: Path, part: Part) -> bytes:
@@ -180,6 +189,8 @@ def checked(directory: Path, part: Part) -> bytes:
         RecordingError: it is gone, truncated or edited.
     """
     check_size(directory, part)
+    if part.bytes > PART_BYTES_MOST:
+        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {PART_BYTES_MOST}")
     content = (directory / part.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise _damaged(directory, part, "its SHA-256 is not that of the manifest: it was edited")

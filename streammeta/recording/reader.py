@@ -3,21 +3,25 @@
 A recording can be read while it is written: what is seen is that of the moment it was opened.
 """
 
-import json
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streammeta.errors import RecordingError
+from streammeta.events import Record
+from streammeta.parquet import examine
 from streammeta.recording import spool as spooling
+from streammeta.recording.flaws import KEY, Flaws, unpack, with_flaws
 from streammeta.recording.manifest import Manifest, Part, Span, check_size, checked, read_manifest
 from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.spool import Frame, first_row_of, frames_of
-from streammeta.recording.table import SCHEMA, Tally
+from streammeta.recording.table import SCHEMA, Tally, records_of
 from streammeta.recording.writer import CUTS
 
 CHUNK_ROWS: Final = 1024
@@ -33,12 +37,19 @@ class Chunk(NamedTuple):
         batch: Their columns, a `pyarrow.RecordBatch`.
         end_row: The row after the last one looked at, wanted or not.
         cuts: Rows before which an iteration ended, among those of the part that the chunk begins.
+        flaws: Why rows were passed by, of the part or the spool that the chunk is of.
     """
 
     rows: Sequence[int]
     batch: Any
     end_row: int
     cuts: tuple[int, ...]
+    flaws: Flaws
+
+    def records(self, topic: str) -> list[Record]:
+        """Its rows, as records of `topic`."""
+        records = records_of(self.batch, topic)
+        return with_flaws(records, self.rows, self.flaws) if self.flaws else records
 
 
 class Recording:
@@ -109,24 +120,36 @@ class Recording:
             if part.end_row > first_row:
                 yield from self._chunks_of(part, first_row, selection)
         begin = self.manifest.rows
+        flaws = {row: flaw for frame in self._frames for row, flaw in frame.flaws.items()}
         for frame in self._frames:
             cuts = tuple(begin + cut for cut in frame.cuts)
             batches = [frame.batch] if frame.batch is not None else []
-            yield from _chosen(batches, begin, first_row, cuts, selection)
+            yield from _chosen(batches, begin, first_row, cuts, selection, flaws)
             begin += sum(batch.num_rows for batch in batches)
 
     def _chunks_of(self, part: Part, first_row: int, selection: Selection) -> Iterator[Chunk]:
         content = checked(self.directory, part)
         try:
             with pq.ParquetFile(pa.BufferReader(content)) as file:
-                cuts = json.loads((file.schema_arrow.metadata or {}).get(CUTS, b"[]"))
+                metadata = file.schema_arrow.metadata or {}
+                cuts = msgspec.json.decode(metadata.get(CUTS, b"[]"), type=list[int])
                 places = tuple(part.first_row + cut for cut in cuts)
-                batches = file.iter_batches(CHUNK_ROWS)
-                yield from _chosen(batches, part.first_row, first_row, places, selection)
-        except (pa.ArrowException, ValueError) as error:
+                flaws = unpack(metadata.get(KEY, b"{}"))
+                batches = file.iter_batches(_batch_rows(file, content, part))
+                yield from _chosen(batches, part.first_row, first_row, places, selection, flaws)
+        except (pa.ArrowException, ValueError, OSError, RecordingError, msgspec.MsgspecError) as error:
             raise RecordingError(
                 f"recording {self.directory}: {part.name} cannot be read: {error}"
             ) from error
+
+
+def _batch_rows(file: Any, content: bytes, part: Part) -> int:
+    """How many rows to read at a time, of a part that is what its manifest says."""
+    if not file.schema_arrow.equals(SCHEMA):
+        raise RecordingError("its columns are not those of a recording")
+    if file.metadata.num_rows != part.rows:
+        raise RecordingError(f"it has {file.metadata.num_rows} rows, the manifest says {part.rows}")
+    return examine(io.BytesIO(content), len(content), file.metadata, CHUNK_ROWS).batch_rows
 
 
 def _together(directory: Path) -> tuple[Manifest, list[Frame]]:
@@ -142,7 +165,7 @@ def _together(directory: Path) -> tuple[Manifest, list[Frame]]:
 
 
 def _chosen(
-    batches: Any, begin: int, first_row: int, cuts: tuple[int, ...], selection: Selection
+    batches: Any, begin: int, first_row: int, cuts: tuple[int, ...], selection: Selection, flaws: Flaws
 ) -> Iterator[Chunk]:
     for whole in batches:
         batch = whole.slice(max(0, first_row - begin))
@@ -153,7 +176,7 @@ def _chosen(
         if mask is not None:
             rows = (number + mask.nonzero()[0]).tolist()
             batch = batch.filter(pa.array(mask))
-        yield Chunk(rows, batch, begin, cuts)
+        yield Chunk(rows, batch, begin, cuts, flaws)
         cuts = ()
     if cuts:
-        yield Chunk((), pa.RecordBatch.from_pylist([], schema=SCHEMA), begin, cuts)
+        yield Chunk((), pa.RecordBatch.from_pylist([], schema=SCHEMA), begin, cuts, flaws)

@@ -13,7 +13,6 @@ from streammeta.errors import RecordingError
 from streammeta.events import Condition, Positions, Record, Run
 from streammeta.recording.reader import Chunk, Recording
 from streammeta.recording.selection import Selection
-from streammeta.recording.table import records_of
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 from streammeta.stream.base import Waiting, untold
 
@@ -95,7 +94,7 @@ class ReplaySource:
             if chunk is None:
                 self._exhausted = True
                 return False
-            self._records = records_of(chunk.batch, self._recording.manifest.topic)
+            self._records = chunk.records(self._recording.manifest.topic)
             self._rows, self._place, self._seen_row = chunk.rows, 0, chunk.end_row
             self._cuts.extend(chunk.cuts)
         return True

@@ -11,7 +11,6 @@ What 1 and 2 leave behind is written over later; a spool whose rows the manifest
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -25,6 +24,7 @@ import pyarrow.parquet as pq
 from streammeta.errors import RecordingError
 from streammeta.events import Record
 from streammeta.recording import spool as spooling
+from streammeta.recording.flaws import KEY, RowFlaw, of_records, pack
 from streammeta.recording.manifest import (
     NAME,
     Kind,
@@ -35,10 +35,11 @@ from streammeta.recording.manifest import (
     part_name,
     read_manifest,
     rename_durably,
+    sync_file,
     write_manifest,
 )
 from streammeta.recording.spool import Spool
-from streammeta.recording.table import SCHEMA, Tally, batch_of
+from streammeta.recording.table import Tally, batch_of
 from streammeta.state.directory import locked, unlock
 
 PART_BYTES: Final = 64 << 20
@@ -72,6 +73,7 @@ class Writer:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._cuts: list[int] = []
+        self._flaws: dict[int, RowFlaw] = {}
         self._passed: dict[int, int] = {}
         with self._explained():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -159,6 +161,8 @@ class Writer:
 
     def append(self, records: Sequence[Record]) -> None:
         """Take further rows; they are on the disk after the next `sync`."""
+        if any(record.flaw is not None for record in records):
+            self._flaws.update(of_records(records, self.rows))
         self._waiting += records
         self._waiting_bytes += sum(len(record.value or b"") + _ROW_BYTES for record in records)
         if self._waiting_bytes >= FRAME_BYTES:
@@ -175,9 +179,12 @@ class Writer:
             return
         batch = batch_of(self._waiting) if self._waiting else None
         with self._explained():
+            if self._flaws:
+                self._spool.append_flaws(self._flaws)
             self._spool.append(batch, tuple(self._cuts))
         if batch is not None:
             self._tally.add(batch)
+        self._flaws = {}
         self._waiting, self._cuts, self._waiting_bytes = [], [], 0
 
     def sync(self) -> int:
@@ -234,13 +241,14 @@ class Writer:
         name = part_name(len(self.manifest.parts))
         temporary = self.directory / (name + ".new")
         batches, cuts = _joined(self._spool.frames)
-        schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})
-        table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
+        flaws = {row: flaw for frame in self._spool.frames for row, flaw in frame.flaws.items()}
+        metadata = {CUTS: json.dumps(cuts)} | ({KEY: pack(flaws)} if flaws else {})
+        table = pa.Table.from_batches(batches).replace_schema_metadata(metadata)
         pq.write_table(
             table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
         )
         content = temporary.read_bytes()
-        _sync_file(temporary)
+        sync_file(temporary)
         rename_durably(temporary, self.directory / name)
         return Part(
             name=name,
@@ -286,11 +294,3 @@ def _joined(frames: Sequence[spooling.Frame]) -> tuple[list[Any], list[int]]:
             batches.append(frame.batch)
             rows += frame.batch.num_rows
     return batches, sorted(set(cuts))
-
-
-def _sync_file(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

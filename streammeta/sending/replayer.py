@@ -19,7 +19,6 @@ from streammeta.errors import ConfigError
 from streammeta.events import Record
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.recording.table import records_of
 from streammeta.sending.transactions import Target, Transactions
 from streammeta.stream.kafka.access import connected
 from streammeta.stream.kafka.topics import Administration
@@ -70,6 +69,7 @@ class PutBack:
         topic: Its name.
         sent, bytes: Of this life.
         next_row: The row of the recording that comes next.
+        left_out: Rows of this life whose content could not be had when they were recorded.
         done: Whether that was all.
         seconds: Since the start.
     """
@@ -80,6 +80,7 @@ class PutBack:
     next_row: int
     done: bool
     seconds: float
+    left_out: int = 0
 
 
 class Replayer:
@@ -90,7 +91,7 @@ class Replayer:
         self._transactions = Transactions(target, keep_going)
         self._began = self._committed_at = clock.monotonic()
         self._sent = self._bytes = 0
-        self._next_row = 0
+        self._next_row = self._left_out = 0
 
     def run(
         self,
@@ -111,7 +112,7 @@ class Replayer:
             for row, record in _rows(recording, selection, self._next_row, self._target.topic):
                 if not self._wait(record.timestamp_ms):
                     break
-                self._transactions.send(record)
+                self._send(record)
                 self._next_row = row + 1
                 if self._is_due():
                     self._commit()
@@ -120,6 +121,15 @@ class Replayer:
                 self._next_row = recording.rows
             self._commit()
         return self._so_far(done=self._next_row == recording.rows)
+
+    def _send(self, record: Record) -> None:
+        if record.flaw is not None and record.flaw.stage == "read":
+            self._left_out += 1
+            log.warning(
+                "row left out", partition=record.partition, offset=record.offset, why=record.flaw.message
+            )
+        else:
+            self._transactions.send(record)
 
     def _wait(self, timestamp_ms: int) -> bool:
         """Wait until the row is due, and let none wait meanwhile; False when it shall not be sent."""
@@ -146,7 +156,9 @@ class Replayer:
 
     def _so_far(self, *, done: bool) -> PutBack:
         seconds = self._clock.monotonic() - self._began
-        return PutBack(self._target.topic, self._sent, self._bytes, self._next_row, done, seconds)
+        return PutBack(
+            self._target.topic, self._sent, self._bytes, self._next_row, done, seconds, self._left_out
+        )
 
 
 def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool], clock: Clock) -> None:
@@ -185,4 +197,4 @@ def _rows(
 ) -> Iterator[tuple[int, Record]]:
     """The wanted rows, as records of `topic`."""
     for chunk in recording.chunks(first_row, selection):
-        yield from zip(chunk.rows, records_of(chunk.batch, topic), strict=True)
+        yield from zip(chunk.rows, chunk.records(topic), strict=True)
