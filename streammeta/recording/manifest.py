@@ -37,7 +37,7 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         bytes, sha256: Of the file.
         offsets: Partition -> the offsets in it.
-        time_ms: The records' timestamps.
+        time_ms: The records' timestamps, but for unknown ones; 0 and 0 where all are.
     """
 
     name: str
@@ -95,7 +95,9 @@ class Manifest(msgspec.Struct, frozen=True):
             rows=part.end_row,
             bytes=self.bytes + part.bytes,
             offsets=dict(sorted(offsets.items())),
-            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms),
+            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms)
+            if part.time_ms.end
+            else self.time_ms,
             rewinds=self.rewinds + rewinds,
             parts=(*self.parts, part),
         )
