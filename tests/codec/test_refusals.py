@@ -284,7 +284,7 @@ ARRAYS = 300_000
     ],
 )
 def test_what_is_certain_to_be_refused_is_not_built(value: bytes, reason: Reason) -> None:
-    """A million characters of nested lists cost no list: less than ten times their bytes are taken."""
+    """A million characters of nested lists cost no list: less than twenty times their bytes are taken."""
     tracemalloc.start()
     try:
         with pytest.raises(BadEvent) as refused:
@@ -293,4 +293,4 @@ def test_what_is_certain_to_be_refused_is_not_built(value: bytes, reason: Reason
     finally:
         tracemalloc.stop()
     assert refused.value.reason == reason
-    assert peak_bytes < 10 * len(value)
+    assert peak_bytes < 20 * len(value)
