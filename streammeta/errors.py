@@ -5,6 +5,7 @@
       StateError                 exit 65   the state does not fit, or cannot be read
         LostOffsets              exit 65   the log no longer holds the next offset
       RecordingError             exit 65   a recording, or a part of it, cannot be used
+      TableDamaged             exit 65   a Parquet table that is not what it says, or would fill the memory
       StateLocked                exit 73   another process writes to the state directory
       BrokerUnavailable          exit 69   retriable: not reached within its deadline
         TopicMissing             exit 69   the broker serves, the topic does not exist
@@ -52,6 +53,12 @@ class DamagedLog(StreammetaError):
 
 class RecordingError(StreammetaError):
     """A recording is damaged, is not one, or does not belong to the state. The message names the part."""
+
+    exit_code = 65
+
+
+class TableDamaged(StreammetaError):
+    """A Parquet table contradicts itself, or would take more memory than a table does. Names the column."""
 
     exit_code = 65
 

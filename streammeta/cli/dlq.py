@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +19,7 @@ from streammeta.config import Config, load_config
 from streammeta.errors import Reason
 from streammeta.observe.logs import configure_logging
 from streammeta.quoting import quoted_line
+from streammeta.recording.times import time_text
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
@@ -121,9 +121,8 @@ def _letters(config: Config, wanted: Wanted, counts: _Counts) -> Iterator[_Entry
 def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     letter, original = entry.letter, entry.letter.original
     key = original.key.decode("utf-8", "backslashreplace") if original.key is not None else None
-    written = datetime.fromtimestamp(letter.written_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return {
-        "time": written,
+        "time": time_text(letter.written_ms),
         "reason": letter.reason,
         "topic": original.topic,
         "partition": original.partition,
@@ -147,7 +146,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = {
             **row,
-            "time": f"{row['time'][:19]}Z",
+            "time": f"{row['time'][:19]}Z" if row["time"] else None,
             "from": f"{row['partition']}:{row['offset']}",
             "replayed": "yes" if row["replayed"] else "",
         }

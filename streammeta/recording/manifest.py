@@ -47,7 +47,7 @@ class Part(msgspec.Struct, frozen=True):
     Attributes:
         bytes, sha256: Of the file.
         offsets: Partition -> the offsets in it.
-        time_ms: The records' timestamps.
+        time_ms: The records' timestamps, but for unknown ones; 0 and 0 where all are.
         executors: Who learned its rows, in order, the last perhaps none of them; nothing: the traced step.
     """
 
@@ -123,7 +123,9 @@ class Manifest(msgspec.Struct, frozen=True):
             rows=part.end_row,
             bytes=self.bytes + part.bytes,
             offsets=dict(sorted(offsets.items())),
-            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms),
+            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms)
+            if part.time_ms.end
+            else self.time_ms,
             rewinds=self.rewinds + rewinds,
             format=FORMAT,
             parts=(*self.parts, part),
@@ -199,11 +201,20 @@ def replace_durably(path: Path, content: bytes) -> None:
 def rename_durably(temporary: Path, path: Path) -> None:
     """Give a file that is on the disk its name, durably."""
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_file(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Put a file, or the names in a directory, on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(file)
     finally:
-        os.close(directory)
+        os.close(file)
+
+
+PART_BYTES_MOST: Final = 1 << 30
+"""A part is read whole; ours have some 100 MB at most."""
 
 
 def checked(directory: Path, part: Part) -> bytes:
@@ -213,6 +224,8 @@ def checked(directory: Path, part: Part) -> bytes:
         RecordingError: it is gone, truncated or edited.
     """
     check_size(directory, part)
+    if part.bytes > PART_BYTES_MOST:
+        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {PART_BYTES_MOST}")
     content = (directory / part.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise _damaged(directory, part, "its SHA-256 is not that of the manifest: it was edited")

@@ -10,9 +10,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streammeta.recording.flaws import KEY, pack
 from streammeta.recording.manifest import Manifest, Part, Span, Stretch, part_name, rename_durably
 from streammeta.recording.spool import Frame, stretches_of
-from streammeta.recording.table import SCHEMA, Tally
+from streammeta.recording.table import Tally
 
 CUTS: Final = b"streammeta.cuts"
 """Key of a part's metadata: JSON, the numbers of rows of the part before each cut."""
@@ -25,8 +26,9 @@ def write_part(directory: Path, manifest: Manifest, frames: Sequence[Frame], tal
     name = part_name(len(manifest.parts))
     temporary = directory / (name + ".new")
     batches, cuts = _joined(frames)
-    schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})
-    table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
+    flaws = {row: flaw for frame in frames for row, flaw in frame.flaws.items()}
+    metadata = {CUTS: json.dumps(cuts)} | ({KEY: pack(flaws)} if flaws else {})
+    table = pa.Table.from_batches(batches).replace_schema_metadata(metadata)
     pq.write_table(
         table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
     )

@@ -14,7 +14,6 @@ from streammeta.events import Condition, Conditions, Positions, Record, Run
 from streammeta.recording.manifest import Stretch
 from streammeta.recording.reader import Chunk, Recording
 from streammeta.recording.selection import Selection
-from streammeta.recording.table import records_of
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 from streammeta.stream.base import Waiting, untold
 
@@ -102,7 +101,7 @@ class ReplaySource:
             if chunk is None:
                 self._exhausted = True
                 return False
-            self._records = records_of(chunk.batch, self._recording.manifest.topic)
+            self._records = chunk.records(self._recording.manifest.topic)
             self._rows, self._place, self._seen_row = chunk.rows, 0, chunk.end_row
             self._cuts.extend(chunk.cuts)
             self._stretches.extend(chunk.stretches)

@@ -20,6 +20,7 @@ import msgspec
 from streammeta.errors import RecordingError
 from streammeta.events import Conditions, Record
 from streammeta.recording import spool as spooling
+from streammeta.recording.flaws import RowFlaw, of_records
 from streammeta.recording.manifest import (
     FORMAT,
     NAME,
@@ -62,6 +63,7 @@ class Writer:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._cuts: list[int] = []
+        self._flaws: dict[int, RowFlaw] = {}
         self._passed: dict[int, int] = {}
         with self._explained():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -168,6 +170,8 @@ class Writer:
 
     def append(self, records: Sequence[Record]) -> None:
         """Take further rows; they are on the disk after the next `sync`."""
+        if any(record.flaw is not None for record in records):
+            self._flaws.update(of_records(records, self.rows))
         self._waiting += records
         self._waiting_bytes += sum(len(record.value or b"") + _ROW_BYTES for record in records)
         if self._waiting_bytes >= FRAME_BYTES:
@@ -184,9 +188,12 @@ class Writer:
             return
         batch = batch_of(self._waiting) if self._waiting else None
         with self._explained():
+            if self._flaws:
+                self._spool.append_flaws(self._flaws)
             self._spool.append(batch, tuple(self._cuts))
         if batch is not None:
             self._tally.add(batch)
+        self._flaws = {}
         self._waiting, self._cuts, self._waiting_bytes = [], [], 0
 
     def sync(self) -> int:
