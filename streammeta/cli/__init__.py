@@ -1,8 +1,6 @@
 """The command line: `streammeta VERB`. Thin: each verb parses its options and calls the library."""
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -74,10 +72,7 @@ class Root(click.Group):
             formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; a module of the user's in the working directory is found."""
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.append(here)  # last: a file of the user's must not hide a library
+        """Run the verb."""
         try:
             return super().invoke(ctx)
         except click.ClickException as error:

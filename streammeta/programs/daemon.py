@@ -30,6 +30,7 @@ from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
+from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
@@ -108,6 +109,7 @@ def run_daemon(
         StreammetaError: names what is wrong; its exit code is that of the process.
     """
     configure_logging(config.log.level, config.log.format)
+    warn_of_exposures(config)
     controls, clock, received = Controls(), Clock(), deque[str]()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
