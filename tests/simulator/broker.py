@@ -1,7 +1,7 @@
 """A broker: its topics, how it serves at the moment, and how long a request waits for it."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from streammeta.events import Record
@@ -38,6 +38,7 @@ class Broker:
         unanswered: Letters that were, or may have been, written without an answer.
         served_at: When it last answered, or could have, before it stopped to.
         began_at: When the client process began.
+        on_told: Called when the group was told offsets.
         life: The client process that lives; what others had begun is not gone on with.
     """
 
@@ -57,6 +58,7 @@ class Broker:
     unanswered: int = 0
     served_at: float = 0.0
     began_at: float = 0.0
+    on_told: Callable[[], None] = lambda: None
 
     @property
     def serving(self) -> bool:
@@ -94,20 +96,19 @@ class Broker:
         if self.serving:
             self.clock.advance(self.draws.uniform(0.0005, 0.003))
         deadline = self.clock.now + timeout_seconds
-        while not self.serving:
+        while not self.serving and not self.clock.acting:
             left = deadline - self.clock.now
             if left <= 0.001:
                 return False
             mends = max(self.frozen_until, self.down_until, self.refused_until)
             self.clock.advance(min(left, max(0.001, mends - self.clock.now)))
             self.clock.moment()
-            if self.clock.now == deadline - left:  # in what happens by itself nothing waits
-                return False
-        return True
+        return self.serving
 
     def told(self, offsets: Mapping[int, int]) -> None:
         """The group's offsets."""
         self.committed = dict(offsets)
+        self.on_told()
 
     def freeze(self, seconds: float) -> None:
         """SIGSTOP, and SIGCONT so much later."""

@@ -167,7 +167,9 @@ class Producer:
         future, clock = Future(self.broker), self.broker.clock
         deadline = clock.now + self.config["delivery_timeout_ms"] / 1000
         letter = Record(topic, 0, 0, 0, value.key, value.value, tuple(value.headers))
-        clock.at(clock.now + self.broker.draws.uniform(0.0, 0.01), lambda: self._try(letter, future, deadline))
+        clock.at(
+            clock.now + self.broker.draws.uniform(0.0, 0.01), lambda: self._try(letter, future, deadline)
+        )
         return future
 
     def _try(self, letter: Record, future: Future, deadline: float) -> None:

@@ -30,6 +30,7 @@ class Disk:
         content: The store's last commit.
         copy: A commit that was kept; None for none.
         files: The order log's, by name.
+        unsynced: What a power cut would leave of the store; None for all of it.
         reordered: A power cut, or damage, may have cost entries of the order log.
     """
 
@@ -41,6 +42,7 @@ class Disk:
     copy: tuple[Content, dict[str, TaskRow]] | None = None
     files: dict[str, bytearray] = field(default_factory=dict)
     reordered: bool = False
+    unsynced: tuple[Content, dict[str, TaskRow]] | None = None
     _open: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +97,8 @@ class Disk:
                 content[kept:] = bytes(len(content) - kept)
             else:
                 del content[kept:]
+        if self.unsynced is not None:
+            self.content, self.rows = self.unsynced
         self.reordered = True
 
     def flip_in_log(self) -> None:

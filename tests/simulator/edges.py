@@ -14,7 +14,18 @@ from unittest.mock import patch
 
 from kafka import errors
 
-from streammeta.stream.kafka import access, dead_letters, held, reader, runs, served, source, topics, waits, watch
+from streammeta.stream.kafka import (
+    access,
+    dead_letters,
+    held,
+    reader,
+    runs,
+    served,
+    source,
+    topics,
+    waits,
+    watch,
+)
 from streammeta.stream.kafka.access import KafkaSettings
 from tests.simulator.broker import Broker
 from tests.simulator.clients import SimulatedConnected

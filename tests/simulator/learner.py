@@ -10,9 +10,10 @@ event that holds `WILD` gives no finite update.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +26,18 @@ from streammeta.events import Batch, Episode, Record
 from streammeta.learner.tracing import Steps
 from streammeta.models.loading import load_network
 from streammeta.models.network import Network
-from streammeta.runtime.assembly import Brain
+from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.state.checkpoint import Origin
 
 P = 1_000_003.0
 WILD = -9e8
 SHIFT = 2.0**-20
+SETTINGS: Mapping[str, Any] = {
+    "model": {"factory": "streammeta.models:mlp", "args": {"sizes": [2, 1]}, "dtype": "float64"},
+    "algorithm": {"name": "moml", "inner_lr": 0.01, "beta": 0.3},
+    "outer": {"name": "sgd", "lr": 0.01, "momentum": 0.5, "clip_norm": 5.0},
+}
+"""What a state is made with; the exact learner only bears the name."""
 
 
 def _sums(episode: Episode[Tensor]) -> Tensor:
@@ -75,8 +82,16 @@ def _network() -> tuple[Network, Steps]:
     return network, Steps(LEARNER, network)
 
 
-def brain_for(config: Config) -> Brain:
-    """What computes with these numbers; traced once for all worlds."""
+@cache
+def _moml() -> Brain:
+    return build_brain(Config.model_validate(SETTINGS))
+
+
+def brain_for(config: Config, *, real: bool = False) -> Brain:
+    """What computes with these numbers, or MOML; traced once for all worlds."""
+    if real:
+        origin = replace(_moml().origin, fit=fit(config), config_hash=config_hash(config))
+        return replace(_moml(), origin=origin)
     network, steps = _network()
     return Brain(network, LEARNER, steps, Origin(fit(config), config_hash(config), network.layout, "float64"))
 
@@ -128,7 +143,9 @@ class Expected:
 
 
 @cache
-def _read_value(key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]) -> object:
+def _read_value(
+    key: bytes | None, value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
+) -> object:
     record = Record("tasks", 0, 0, 0, key, value, headers)
     try:
         event = decode(record, max_bytes=1 << 20)

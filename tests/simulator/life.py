@@ -58,7 +58,7 @@ def live(world: World) -> Ending:
 
 def _live(world: World, watcher: Watcher) -> None:
     config = config_of(world.plan, world.on_lost)
-    brain, store = brain_for(config), DiskStore(world.disk)
+    brain, store = brain_for(config, real=world.plan.real), DiskStore(world.disk)
     log = OrderLog(ORDER_LOG, expected=store.load() is not None, files=world.disk)
     begun = restore(brain, store)
     world.journal.begin(begun.recording, witness=not (world.disk.reordered or world.plan.lossy))
@@ -121,4 +121,3 @@ def _judge(world: World, error: StreammetaError) -> None:
 def _require(world: World, error: StreammetaError, *kinds: str, seconds: float) -> None:
     if not world.troubled(*kinds, within_seconds=seconds):
         raise Violation(f"the broker is well, and yet: {error}") from error
-

@@ -47,6 +47,7 @@ class Plan:
         on_lost: What is done about records that the log no longer holds.
         lossy: Retention and compaction take records that were not learned from, or the topic is made again.
         compiled_looks: Looks until the compiled step is there; 0: none is made.
+        real: MOML learns, instead of the learner whose numbers plain Python knows too.
         steps: What happens, by time.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     on_lost: Literal["fail", "earliest"]
     lossy: bool
     compiled_looks: int
+    real: bool = False
     steps: tuple[Step, ...] = field(default=())
 
     @property
@@ -70,11 +72,7 @@ class Plan:
     def __str__(self) -> str:
         """A line for each step."""
         lines = [f"  {step.at:7.2f} s  {step.kind} {step.number:g}" for step in self.steps]
-        facts = [
-            f"{name} {getattr(self, name)}"
-            for name in self.__slots__
-            if name not in ("steps",)
-        ]
+        facts = [f"{name} {getattr(self, name)}" for name in self.__slots__ if name != "steps"]
         return "\n".join([", ".join(facts), *lines])
 
 
@@ -96,7 +94,15 @@ _USUAL: tuple[Kind, ...] = (
     *("freeze", "down") * 2,
     *("stop", "refuse", "throttle", "leaderless", "grow", "keep_copy"),
 )
-_RARE: tuple[Kind, ...] = ("power_cut", "power_cut", "disk_full", "flip_log", "flip_store", "expire", "compact")
+_RARE: tuple[Kind, ...] = (
+    "power_cut",
+    "power_cut",
+    "disk_full",
+    "flip_log",
+    "flip_store",
+    "expire",
+    "compact",
+)
 
 
 def draw(seed: int) -> Plan:
@@ -110,6 +116,7 @@ def draw(seed: int) -> Plan:
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
     batch = draws.choice((1, 1, 1, 3))
+    real = draws.random() < 0.04
     return Plan(
         seed=seed,
         batch=batch,
@@ -119,7 +126,8 @@ def draw(seed: int) -> Plan:
         checkpoint_events=draws.randint(2, 9),
         on_lost="earliest" if lossy else "fail",
         lossy=lossy,
-        compiled_looks=draws.randint(1, 12) if batch == 1 and draws.random() < 0.4 else 0,
+        compiled_looks=draws.randint(1, 12) if batch == 1 and not real and draws.random() < 0.4 else 0,
+        real=real,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
 

@@ -1,5 +1,6 @@
 """Worlds run to their end, from their seeds."""
 
+import traceback
 from typing import NamedTuple
 
 from tests.simulator.clock import Hung
@@ -9,6 +10,10 @@ from tests.simulator.journal import Violation
 from tests.simulator.life import RESTART_SECONDS, live
 from tests.simulator.plan import Plan, draw
 from tests.simulator.world import World
+
+
+MOST_LIVES = 100
+"""No plan holds so many reasons to begin anew."""
 
 
 class Result(NamedTuple):
@@ -37,6 +42,8 @@ def run_plan(plan: Plan) -> Result:
         try:
             while True:
                 lives += 1
+                if lives > MOST_LIVES:
+                    raise Hung(f"{lives} lives, and no rest")
                 ending = live(world)
                 world.clock.fuse.length = world.clock.fuse.length if ending != "rested" else -1
                 world.clock.advance(RESTART_SECONDS)
@@ -49,4 +56,6 @@ def run_plan(plan: Plan) -> Result:
             check(world)
         except (Violation, Hung) as failure:
             return Result(lives, world.journal.applied, f"{type(failure).__name__}: {failure}")
+        except Exception:  # noqa: BLE001 (whatever ends a daemon unnamed is a failure of its seed)
+            return Result(lives, world.journal.applied, traceback.format_exc())
     return Result(lives, world.journal.applied, "")

@@ -13,17 +13,14 @@ from tests.simulator.clock import Clock
 from tests.simulator.compiler import Workshop
 from tests.simulator.disk import Disk
 from tests.simulator.journal import Journal, Violation
+from tests.simulator.learner import SETTINGS
 from tests.simulator.log import Log
 from tests.simulator.plan import Plan, Step
 from tests.simulator.stream import record
 
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
-_CONFIG = {
-    "model": {"factory": "streammeta.models:mlp", "args": {"sizes": [2, 1]}, "dtype": "float64"},
-    "algorithm": {"name": "moml", "inner_lr": 0.5, "beta": 0.3},
-    "outer": {"name": "sgd", "lr": 0.25},
-}
+
 
 
 def config_of(plan: Plan, on_lost: str) -> Config:
@@ -34,7 +31,7 @@ def config_of(plan: Plan, on_lost: str) -> Config:
         "checkpoint_seconds": 5.0,
     }
     events, kafka = {"batch": plan.batch}, {"on_lost_offsets": on_lost}
-    return Config.model_validate({**_CONFIG, "state": state, "events": events, "kafka": kafka})
+    return Config.model_validate({**SETTINGS, "state": state, "events": events, "kafka": kafka})
 
 
 @dataclass
@@ -75,6 +72,7 @@ class World:
         self.draws = random.Random(plan.seed + 1_000_000_007)
         topic = Topic(f"00000000-0000-0000-0000-{1:012d}", [Log() for _ in range(plan.partitions)])
         self.broker = Broker(self.clock, self.draws, topic)
+        self.broker.on_told = self.check_told
         self.disk = Disk(self.clock, self.draws)
         self.workshop = Workshop(plan.compiled_looks)
         self.on_lost, self.ends_at = plan.on_lost, plan.ends_at
@@ -211,6 +209,7 @@ class World:
         if self.power:
             self.power = False
             self.disk.power_cut()
+            self.check_told()
         if any(kind == "flip_log" for _, _, kind in self.troubles):
             self.troubles = [trouble for trouble in self.troubles if trouble[2] != "flip_log"]
             self.disk.flip_in_log()
