@@ -98,7 +98,7 @@ class Opener(Generic[Body]):
         return value
 
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
-        if content_type == JSON and _holds_constants(value):
+        if content_type == JSON and holds_constants(value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
         return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
 
@@ -157,7 +157,7 @@ def _content_type(header: bytes | None) -> str:
     return name
 
 
-def _holds_constants(value: bytes) -> bool:
+def holds_constants(value: bytes) -> bool:
     """Whether the value is JSON but for NaN and Infinity, as lenient producers (Python's json) write them."""
     constants: list[str] = []
     try:

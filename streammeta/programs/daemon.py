@@ -33,8 +33,11 @@ from streammeta.programs.copying import CopyKeeper
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
 from streammeta.runtime.loop import Controls, Rates
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.serving.commits import Commits
+from streammeta.serving.desk import Desk
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -127,7 +130,10 @@ def run_daemon(
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        address = _serve(config, stack, watchers, settings, store)
+        desk = Desk(
+            Commits(store), predictor_for(config, brain.network), time.time, config.kafka.max_event_bytes
+        )
+        address = _serve(config, stack, watchers, settings, store, desk)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
@@ -220,7 +226,7 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -233,7 +239,8 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=read_token(config.http.token_file), local=is_loopback(config.http.host))
+    token, local = read_token(config.http.token_file), is_loopback(config.http.host)
+    app = make_app(shown, token=token, local=local, desk=desk)
     server = HttpServer(app, config.http.host, config.http.port)
     server.start()
     stack.callback(server.stop)

@@ -2,8 +2,6 @@
 
 from typing import Final, Literal, NamedTuple, Protocol, get_args
 
-from torch import Tensor
-
 from streammeta.algorithms.base import State
 from streammeta.events import Array, Batch
 
@@ -33,12 +31,12 @@ class Known(NamedTuple):
 
     Attributes:
         events: Events learned from; 0 while its examples only wait.
-        memory: Its memory, shape (M,); meaningless while `events` is 0.
+        memory: Its memory, shape (M,), in the model's numbers; meaningless while `events` is 0.
         examples: The labelled examples that its buffer holds, older first; None for none.
     """
 
     events: int
-    memory: Tensor
+    memory: Array
     examples: Batch[Array] | None = None
 
 

@@ -38,14 +38,14 @@ class Prepared:
     """What is known of a shape.
 
     Attributes:
-        refusal: Why the model does not take it; "" where it does.
+        refusal: The field that the model does not take, and why; None where it takes all.
         classes: How many classes the model tells apart in a support set, 0 for none.
         calls: By size, how often it was computed.
         traced: By size.
         maps: Whether tasks are computed at once; else one by one, as a model needs it that no map can take.
     """
 
-    refusal: str = ""
+    refusal: tuple[str, str] | None = None
     classes: int = 0
     calls: dict[int, int] = field(default_factory=dict)
     traced: dict[int, FlatStep] = field(default_factory=dict)
@@ -90,24 +90,31 @@ class Functions:
             if len(self._shapes) >= MAX_SHAPES:
                 del self._shapes[next(iter(self._shapes))]
             prepared = self._shapes[shape] = self._tried(shape[0], state, arrays)
-        if prepared.refusal:
-            raise NoAnswer(Reason.SHAPE_MISMATCH, "x", prepared.refusal)
+        if prepared.refusal is not None:
+            field, message = prepared.refusal
+            raise NoAnswer(Reason.SHAPE_MISMATCH, field, message)
         return prepared
 
     def _tried(self, kind: Kind, state: State, arrays: Sequence[Tensor]) -> Prepared:
         """Whether the model takes arrays of these shapes: tried on zeros, one task and two."""
-        *given, x = blank = [torch.zeros_like(array[:1]) for array in arrays]
-        prepared = Prepared()
-        params = state.params
+        network, blank, prepared = (
+            self._network,
+            [torch.zeros_like(array[:1]) for array in arrays],
+            Prepared(),
+        )
+        field, x = "x", blank[-1][0]
         try:
+            network.predict(state.params.clone(), x.clone())
             if kind == "adapted":
-                prepared.classes = try_model(self._network, params, given[0][0], given[1][0])
+                field, x = "support.x", blank[0][0]
+                network.predict(state.params.clone(), x.clone())
+                field = "support.y"
+                prepared.classes = try_model(network, state.params, x, blank[1][0])
             self._flat(kind, state)(*state_tensors(state), *blank)
         except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
             refuse_machine_fault(error)
-            words = [shape_words(self._network, params, one[0]) for one in (x, *given[: kind == "adapted"])]
-            why = next(filter(None, words), told(error))
-            return Prepared(f"the model cannot take these shapes: {why}")
+            words = shape_words(network, state.params, x) or told(error)
+            return Prepared((field, f"{field}: {words}"))
         try:
             self._flat(kind, state)(*state_tensors(state), *(torch.cat((one, one)) for one in blank))
         except Exception as error:  # noqa: BLE001 (whatever it is, tasks can be computed without the map)

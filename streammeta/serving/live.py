@@ -27,4 +27,4 @@ class LiveState:
         entry = self._engine.memories.get(task)
         if not entry.stats.events and entry.buffer.empty:
             return None
-        return Known(entry.stats.events, entry.memory, entry.buffer.examples)
+        return Known(entry.stats.events, entry.memory.cpu().numpy(), entry.buffer.examples)

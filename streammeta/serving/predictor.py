@@ -123,9 +123,9 @@ class Predictor:
             raise
         finite = np.isfinite(predictions).reshape(len(part), -1).all(1)
         if not finite.all():
-            number = part[int(np.argmin(finite))].number
-            message = "the model's output for it is not finite"
-            raise NoAnswer("non_finite_prediction", "x", message, number)
+            one = part[int(np.argmin(finite))]
+            field = "x" if one.ask.support is None else "support"
+            raise NoAnswer("non_finite_prediction", field, "the prediction is not finite", one.number)
         return predictions
 
     def _run(self, state: State, part: Sequence[Placed]) -> Array:
@@ -133,7 +133,8 @@ class Predictor:
         x = _cast(network.x_numbers, [one.ask.x for one in part], "x", number)
         arrays: list[Tensor] = []
         if part[0].kind == "memory":
-            arrays.append(torch.stack([one.known.memory for one in part if one.known is not None]))
+            memories = [one.known.memory for one in part if one.known is not None]
+            arrays.append(torch.from_numpy(np.stack(memories)))
         supports = [one.support for one in part if one.support is not None]
         if supports:
             arrays.append(_cast(network.x_numbers, [x for x, _ in supports], "support.x", number))

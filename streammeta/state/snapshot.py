@@ -23,6 +23,11 @@ class LmdbSnapshot:
         self._databases = databases
         self._sealed = txn.get(b"layout", db=databases.meta) == LAYOUT
 
+    @property
+    def number(self) -> int:
+        """That of the commit: a later one has a higher number."""
+        return self._txn.id()
+
     def load(self) -> Meta | None:
         """The meta state; None when nothing was ever committed."""
         tensors, document = self._value(0, b"tensors"), self._value(0, b"document")

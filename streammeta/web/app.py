@@ -1,4 +1,4 @@
-"""The HTTP interface: metrics, probes, the API, and the live page.
+"""The HTTP interface: metrics, probes, the API, predictions, and the live page.
 
 Nothing is loaded from elsewhere, and nothing can be changed through this port.
 """
@@ -22,8 +22,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
+from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
 from streammeta.web.guard import LocalHost, SecurityHeaders, Token
+from streammeta.web.openapi import document_of
+from streammeta.web.predictions import Predictions
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -45,13 +48,14 @@ class _AnyText(PathConvertor):
 register_url_convertor("text", _AnyText())
 
 
-def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
+def make_app(shown: Shown, *, token: str | None, local: bool, desk: Desk | None = None) -> Starlette:
     """The application.
 
     Args:
         shown: What it shows.
         token: Bearer token asked for everything but the open paths; None asks for none.
         local: Whether only this machine reaches the port: then, without a token, other names are refused.
+        desk: Answers predictions; None where none are given.
 
     Raises:
         ConfigError: the token is empty, which would let in everybody who sends an empty one.
@@ -63,6 +67,7 @@ def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
     guard = [Middleware(LocalHost)] if local else []
     guard = guard if token is None else [Middleware(Token, token=token)]
     feed = Feed(shown.live, lambda: shown.status.stopped)
+    predictions = [] if desk is None else [Route("/api/v1/predict", Predictions(desk).ask, methods=["POST"])]
     return Starlette(
         routes=[
             Route("/", _page),
@@ -74,6 +79,8 @@ def make_app(shown: Shown, *, token: str | None, local: bool) -> Starlette:
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),
+            *predictions,
+            Route("/openapi.json", lambda _: _json(document_of(predicts=desk is not None))),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
