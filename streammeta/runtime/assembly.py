@@ -108,18 +108,6 @@ def build_brain(
     return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
 
 
-def brain_of(checkpoint: Checkpoint, constants: bytes) -> Brain:
-    """What the state was learned with: its settings, learning rates and all, and its `constants`.
-
-    Runs the factory and the loss that the state names.
-
-    Raises:
-        ConfigError: the model cannot be built.
-        StateError: the settings are damaged, or the factory gives another model.
-    """
-    return brain_on(config_of(checkpoint), checkpoint, constants)
-
-
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
     """What this configuration computes with, on a state that fits it.
 

@@ -5,8 +5,8 @@ committed meanwhile, and neither the learner nor its writer waits for it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from streammeta.algorithms.base import State
 from streammeta.errors import StateError
 from streammeta.serving.asking import Known
 from streammeta.state.buffers import unpack_buffer
-from streammeta.state.checkpoint import Checkpoint, unpack
-from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.checkpoint import Checkpoint, Origin, unpack
 from streammeta.state.snapshot import LmdbSnapshot
 
 
@@ -44,19 +43,35 @@ class CommitView(NamedTuple):
 
     def task(self, task: str) -> Known | None:
         """What the commit knows of the task."""
-        row = self.snapshot.get(task)
-        if row is None:
+        found = self.snapshot.learned(task)
+        if found is None:
             return None
-        memory = np.frombuffer(row.memory, np.dtype(self.checkpoint.origin.dtype))
-        examples = unpack_buffer(row.buffer)[0].examples if row.buffer else None
-        return Known(row.stats.events, memory, examples)
+        events, memory, buffer = found
+        examples = unpack_buffer(buffer)[0].examples if buffer else None
+        return Known(events, np.frombuffer(memory, self.checkpoint.origin.dtype), examples)
+
+
+class Committed(Protocol):
+    """A store on disk, as far as readers of its commits need it."""
+
+    def written_at_seconds(self) -> float:
+        """When the last commit was written, as Unix time."""
+
+    def snapshot(self) -> AbstractContextManager[LmdbSnapshot]:
+        """The last commit, for as long as the block runs."""
 
 
 class Commits:
-    """The last commit of a store, unpacked once. One thread at a time."""
+    """The last commit of a store, unpacked once. One thread at a time.
 
-    def __init__(self, store: LmdbStore) -> None:
+    Args:
+        store: The store.
+        origin: What its states must have been made with; None where nobody can put another one there.
+    """
+
+    def __init__(self, store: Committed, origin: Origin | None = None) -> None:
         self._store = store
+        self._origin = origin
         self._number = -1
         self._checkpoint: Checkpoint | None = None
 
@@ -73,5 +88,15 @@ class Commits:
                 meta = snapshot.load()
                 if meta is None:
                     raise StateError("nothing was committed yet; ask again in a moment")
-                self._checkpoint, self._number = unpack(meta), snapshot.number
+                self._checkpoint, self._number = self._fitting(unpack(meta)), snapshot.number
             yield CommitView(snapshot, self._checkpoint, written_at_seconds)
+
+    def _fitting(self, found: Checkpoint) -> Checkpoint:
+        origin = self._origin
+        if origin is not None and (found.origin.config_hash, found.origin.layout, found.origin.constants) != (
+            origin.config_hash,
+            origin.layout,
+            origin.constants,
+        ):
+            raise StateError("a state of other settings was put in this one's place; start again to serve it")
+        return found

@@ -38,6 +38,11 @@ class _Set(msgspec.Struct):
     y: Raw
 
 
+class _Line(msgspec.Struct):
+    x: Raw
+    support: _Set | None = None
+
+
 class _Ask(msgspec.Struct):
     task: str
     x: Raw
@@ -71,6 +76,7 @@ class Asked:
 
 
 _JSON: Final = (msgspec.json.Decoder(_Ask), msgspec.json.Decoder(list[_Ask]))
+_LINE: Final = msgspec.json.Decoder(_Line)
 _MSGPACK: Final = (msgspec.msgpack.Decoder(_Ask), msgspec.msgpack.Decoder(list[_Ask]))
 _WHOLE: Final = (msgspec.msgpack.Decoder(_WholeAsk), msgspec.msgpack.Decoder(list[_WholeAsk]))
 
@@ -88,6 +94,19 @@ def read(body: bytes, content_type: str) -> Asked:
         raise NoAnswer(Reason.TOO_LARGE, "", f"a list of {len(many)}; ask for 1 to {MAX_ASKS} at once")
     tensor = from_json if content_type == JSON else from_msgpack
     return Asked([_ask(one, tensor, number) for number, one in enumerate(many)], listed=listed)
+
+
+def read_line(line: bytes, task: str, at: At) -> Ask:
+    """What a line of JSON asks for of this task: its x, and its support set.
+
+    Raises:
+        NoAnswer: as `read`.
+    """
+    try:
+        body = _LINE.decode(line)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _refusal(error) from error
+    return _ask(_Ask(task, body.x, body.support, at), from_json, 0)
 
 
 def written(answered: Answered, content_type: str, *, listed: bool) -> bytes:

@@ -71,7 +71,8 @@ def parameters(export: dict[str, Array], prefix: str) -> list[Array]:
 def forward(params: list[Array], x: Array) -> Array:
     """The network 1-4-1 by hand."""
     one, first, two, second = params
-    return np.maximum(x @ one.T + first, 0) @ two.T + second
+    output: Array = np.maximum(x @ one.T + first, 0) @ two.T + second
+    return output
 
 
 def adapted(params: list[Array], support: Batch[Array]) -> list[Array]:

@@ -125,8 +125,8 @@ def test_a_support_set_goes_before_the_buffer(state: Asked, http: httpx.Client) 
     np.testing.assert_allclose(answer["y"], forward(meta, x), rtol=0, atol=1e-5)
 
 
-GOOD = {"task": "task-1", "x": [[0.5]]}
-SET = {"x": [[0.5]], "y": [[0.5]]}
+GOOD: dict[str, object] = {"task": "task-1", "x": [[0.5]]}
+SET: dict[str, object] = {"x": [[0.5]], "y": [[0.5]]}
 HUGE = {"x": [[1e30]], "y": [[1e30]]}
 
 
