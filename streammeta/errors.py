@@ -14,6 +14,7 @@
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
+      NoAnswer                   exit 1    a prediction that cannot be had; names the field
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -126,6 +127,23 @@ class BadEvent(StreammetaError):
         super().__init__(message)
         self.reason = reason
         self.stage = stage
+
+
+class NoAnswer(StreammetaError):
+    """A prediction that cannot be had; nothing else is harmed.
+
+    Attributes:
+        reason: A word for programs: that of a record refused alike, or `no_memory`, `no_support`,
+            `non_finite_prediction`.
+        field: What is wrong in what was asked: "x", "support.y", "at".
+        number: Which one of those that were asked for together, counted from 0.
+    """
+
+    def __init__(self, reason: str, field: str, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.number = number
 
 
 class CodeFault(BadEvent):

@@ -107,7 +107,7 @@ class Opener(Generic[Body]):
         return value
 
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
-        if content_type == JSON and _met_constant(str(error), value):
+        if content_type == JSON and met_constant(str(error), value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
         return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
 
@@ -164,7 +164,7 @@ def _content_type(header: bytes | None) -> str:
     return name
 
 
-def _met_constant(error: str, value: bytes) -> bool:
+def met_constant(error: str, value: bytes) -> bool:
     """Whether the value is JSON up to NaN or Infinity, as lenient producers (Python's json) write them."""
     place = _MALFORMED.search(error)
     return place is not None and _CONSTANT.match(value, int(place[1])) is not None

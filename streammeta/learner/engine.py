@@ -86,6 +86,11 @@ class Engine:
         params_of, state = self._steps.task_params, self.state
         return (lambda memory: params_of(state, memory)) if params_of else (lambda memory: memory)
 
+    @property
+    def keeps_params(self) -> bool:
+        """Whether a task's memory means parameters of its own."""
+        return self._steps.task_params is not None
+
     def check(self, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.algorithms.registry import build_learner
@@ -81,10 +81,13 @@ class _Unasked:
         raise NotImplementedError("this learner has no model")
 
 
-def build_brain(config: Config, *, predicts: bool = False) -> Brain:
+def build_brain(
+    config: Config, *, predicts: bool = False, build: Callable[..., nn.Module] | None = None
+) -> Brain:
     """Model, algorithm and outer optimiser as the configuration describes them.
 
-    With `predicts`, what is told of an event learned from holds the predictions of its query set.
+    With `predicts`, what is told of an event learned from holds the predictions of its query set. `build`
+    builds the model where `model.factory` only names it.
 
     Sets the process's number of torch threads: the bits of a sum depend on it.
 
@@ -94,25 +97,19 @@ def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     torch.set_num_threads(config.model.threads)
     model = config.model
     network = load_network(
-        model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
+        model.factory,
+        model.args,
+        loss=model.loss,
+        seed=model.seed,
+        dtype=model.dtype,
+        device=model.device,
+        build=build,
     )
     constants_of(network.module)  # refused here what no state can hold
     try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
     return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
-
-
-def brain_of(checkpoint: Checkpoint, constants: bytes) -> Brain:
-    """What the state was learned with: its settings, learning rates and all, and its `constants`.
-
-    Runs the factory and the loss that the state names.
-
-    Raises:
-        ConfigError: the model cannot be built.
-        StateError: the settings are damaged, or the factory gives another model.
-    """
-    return brain_on(_config_of(checkpoint), checkpoint, constants)
 
 
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
@@ -136,14 +133,20 @@ def learner_of(checkpoint: Checkpoint) -> MetaLearner:
     Raises:
         StateError: the settings are damaged.
     """
-    config = _config_of(checkpoint)
+    config = config_of(checkpoint)
     return build_learner(config.algorithm, config.outer, _Unasked(checkpoint.origin.layout))
 
 
-def _config_of(checkpoint: Checkpoint) -> Config:
+def config_of(checkpoint: Checkpoint) -> Config:
+    """The settings that the state was learned with, learning rates and all; defaults where it is free.
+
+    Raises:
+        StateError: they are damaged.
+    """
     try:
         sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
         sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
+        sections.setdefault("outer", {})["lr"] = checkpoint.state.meta_lr.item()
         return Config.model_validate(sections)
     except (ValidationError, ValueError, KeyError, TypeError):  # not chained: the text may hold secrets
         raise StateError(

@@ -13,7 +13,7 @@ from streammeta.errors import (
     StreammetaError,
 )
 from streammeta.runtime.assembly import assemble, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource

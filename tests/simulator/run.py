@@ -11,7 +11,6 @@ from tests.simulator.life import RESTART_SECONDS, live
 from tests.simulator.plan import Plan, draw
 from tests.simulator.world import World
 
-
 MOST_LIVES = 100
 """No plan holds so many reasons to begin anew."""
 

@@ -8,10 +8,11 @@ from streammeta.config import Config
 from streammeta.episodes.gathering import Read
 from streammeta.errors import BadEvent
 from streammeta.events import Record, TaskEvent
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.runtime.assembly import Brain
 from streammeta.runtime.iteration import iterate, place
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 
 
 class Undisturbed(NamedTuple):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from streammeta.config import Config
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from tests.scripted import Fuse
 from tests.simulator.broker import Broker, Topic
 from tests.simulator.clock import Clock
@@ -20,7 +20,6 @@ from tests.simulator.stream import record
 
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
-
 
 
 def config_of(plan: Plan, on_lost: str) -> Config:
