@@ -44,6 +44,12 @@ class LostOffsets(StateError):
     """The log no longer holds (or does not yet hold) the offset that the state needs next."""
 
 
+class DamagedLog(StreammetaError):
+    """A batch in the topic's log is not what was written. The message names its offsets and the remedy."""
+
+    exit_code = 65
+
+
 class RecordingError(StreammetaError):
     """A recording is damaged, is not one, or does not belong to the state. The message names the part."""
 
@@ -106,7 +112,7 @@ class BadEvent(StreammetaError):
 
     Attributes:
         reason: One of the closed list.
-        stage: The hop that refused it: "decode" or "step".
+        stage: The hop that refused it: "read", "decode" or "step".
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:

@@ -4,11 +4,11 @@ from contextlib import closing
 from pathlib import Path
 
 from streammeta.config import Config
-from streammeta.learner.engine import Progress
 from streammeta.runtime.assembly import build_brain
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.progress import Progress
 from streammeta.state.store import Meta, TaskRow, TaskStats
 
 AT_ONCE = 10_000

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.daemons import Marks, daemon, generated
 from streammeta.benchmarks.rows import Plan, Row, Size
 from streammeta.benchmarks.turns import Rounds, turns
-from streammeta.events import Positions, Record
+from streammeta.events import Conditions, Positions, Record
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
@@ -22,7 +22,7 @@ from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 
 EVENTS: dict[Size, tuple[int, int]] = {
-    "small": (2000, 200),
+    "small": (2000, 60),
     "usual": (1_000_000, 3000),
     "full": (1_000_000, 10_000),
 }
@@ -117,6 +117,10 @@ class _Recorded(Marks):
     def cut(self) -> None:
         """As `Tape.cut`."""
         self._timed(self._recorder.cut)
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        self._timed(lambda: self._recorder.serve(compiled))
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
         """As `Tape.sync`."""

@@ -19,6 +19,7 @@ from streammeta.benchmarks.rows import Plan, Row, Size, Suite
 from streammeta.benchmarks.start import start
 from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
+from streammeta.cli.saying import say
 
 SUITES: Final[dict[str, Suite]] = {
     "step": step,
@@ -66,10 +67,10 @@ def bench(
     earlier = Earlier(compare) if compare else None
     rows: list[Named] = []
     for name in dict.fromkeys(names or SUITES):
-        click.echo(f"{name} …", err=True)
+        say(f"{name} …", err=True)
         rows += [(name, row) for row in SUITES[name](plan)]
     if output == "json":
-        click.echo(json.dumps(document(plan, rows, earlier), allow_nan=False))
+        say(json.dumps(document(plan, rows, earlier), allow_nan=False))
     else:
         _print(rows, earlier, plan)
 

@@ -4,8 +4,8 @@ import json
 import math
 from datetime import UTC, datetime
 
-import click
-
+from streammeta.cli.saying import say
+from streammeta.quoting import quoted_line
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 
@@ -35,10 +35,10 @@ def tell_plan(recording: Recording, selection: Selection, speed: float, output: 
         "seconds": (last_ms - first_ms) / 1000 / speed if total else 0.0,
     }
     if output == "json":
-        click.echo(json.dumps(plan))
+        say(json.dumps(plan))
         return
     for name, value in plan.items():
-        click.echo(f"{name:11} {value if value is not None else '-'}")
+        say(f"{name:11} {quoted_line(str(value)) if value is not None else '-'}")
 
 
 def _time(milliseconds: float) -> str:

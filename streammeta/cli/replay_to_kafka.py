@@ -4,15 +4,14 @@ import json
 import math
 from dataclasses import asdict
 
-import click
-
 from streammeta.cli.progress import progress_of
+from streammeta.cli.saying import say
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.observe.logs import configure_logging
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 
@@ -46,11 +45,11 @@ def put_back(
             recording, selection, again=again, tell=lambda now: tell(now.next_row / max(1, recording.rows))
         )
     if output == "json":
-        click.echo(json.dumps(asdict(last)))
+        say(json.dumps(asdict(last)))
         return
     rest = "" if last.done else "; the same command goes on"
     nothing = " (all were there; --again puts them there once more)" if last.done and not last.sent else ""
-    click.echo(
+    say(
         f"{last.sent:,} records ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
         f"{nothing}{rest}"
     )

@@ -69,6 +69,7 @@ class Opener(Generic[Body]):
         Raises:
             BadEvent: one of them fails.
         """
+        refuse_flawed(record)
         task = _task(record.key)
         value = self._value(record.value, max_bytes)
         headers = {_header(name): content for name, content in record.headers}
@@ -101,6 +102,17 @@ class Opener(Generic[Body]):
         if content_type == JSON and _holds_constants(value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
         return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
+
+
+def refuse_flawed(record: Record) -> None:
+    """Refuse a record that is passed by before it is read.
+
+    Raises:
+        BadEvent: for the reason that it came with.
+    """
+    flaw = record.flaw
+    if flaw is not None and flaw.stage != "step":
+        raise BadEvent(Reason(flaw.reason), flaw.message, stage=flaw.stage)
 
 
 def check_count(examples: int, max_examples: int) -> None:
