@@ -63,7 +63,7 @@ def hops(plan: Plan) -> Iterator[Row]:
             about = {"folder": folder, "executor": plan.executor, "settings": settings, "warm": warm}
             runs = [
                 (apart(__name__, "watched", **about), apart(__name__, "unwatched", **about))
-                for _ in range(ROUNDS[plan.size] + plan.uncounted)
+                for _ in range(plan.rounds_of(ROUNDS) + plan.uncounted)
             ][plan.uncounted :]
     except BrokerUnavailable as error:
         yield absent("an event", "µs", str(error))

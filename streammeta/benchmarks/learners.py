@@ -16,7 +16,7 @@ from streammeta.learner.executors.chunk import example_chunk
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.executors.serving import Executors
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.runtime.assembly import build_brain, restore
 from streammeta.runtime.compiling import compiled_steps_cache
 from streammeta.state.memories import Memories

@@ -49,7 +49,7 @@ def pipeline(plan: Plan) -> Iterator[Row]:
                     yield absent(name, "µs", f"{peer} is not installed: pip install 'streammeta[bench]'")
                 else:
                     measures[name] = partial(apart, __name__, "by_hand", events=few, peer=peer, **about)
-            measured = turns(measures, ROUNDS[plan.size], uncounted=plan.uncounted)
+            measured = turns(measures, plan.rounds_of(ROUNDS), uncounted=plan.uncounted)
     except BrokerUnavailable as error:
         yield absent(OURS, "µs", str(error))
         return

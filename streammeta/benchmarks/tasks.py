@@ -72,7 +72,7 @@ def tasks(plan: Plan) -> Iterator[Row]:
             return float(result["seconds"])
 
         measures: dict[str, Measure] = {name: partial(run, name, *how) for name, how in names.items()}
-        measured = turns(measures, scale.rounds, uncounted=plan.uncounted)
+        measured = turns(measures, plan.rounds or scale.rounds, uncounted=plan.uncounted)
     base = f"{few:,} tasks"
     for name, rounds in measured.items():
         yield rounds.row(f"event, {name}", "µs", 1e6, f"cache {scale.cache:,}")

@@ -47,6 +47,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="small: does everything run? full: a million tasks and events.",
 )
 @click.option("--bootstrap-servers", default="", help="A Kafka to measure with; else the embedded broker.")
+@click.option("--rounds", type=click.IntRange(1), help="Of each figure; by default as many as it needs.")
 @click.option("--omniglot", type=_FILE, help="An omniglot .npz for conv4; else images made up.")
 @click.option("--compare", type=_FILE, help="An earlier run's --output json.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -54,6 +55,7 @@ def bench(
     names: tuple[str, ...],
     size: Size,
     bootstrap_servers: str,
+    rounds: int | None,
     omniglot: Path | None,
     compare: Path | None,
     output: str,
@@ -63,7 +65,7 @@ def bench(
     Suites: step, batch, pipeline, hops, tasks, memory, start, pages, recording. Figures are medians of rounds
     by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
     """
-    plan = Plan(size, bootstrap_servers, omniglot)
+    plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)
     earlier = Earlier(compare) if compare else None
     rows: list[Named] = []
     for name in dict.fromkeys(names or SUITES):

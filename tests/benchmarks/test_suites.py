@@ -11,8 +11,9 @@ import pytest
 from streammeta.benchmarks import batch, conv, step
 from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.hops import AROUND, HOPS, LOOP, POLL, STEP, hops
-from streammeta.benchmarks.learners import Learner
+from streammeta.benchmarks.learners import CHUNK, Learner
 from streammeta.benchmarks.memory import memory
+from streammeta.benchmarks.peers.catalogue import why_missing
 from streammeta.benchmarks.peers.problem import problem
 from streammeta.benchmarks.pipeline import NUMPY, OURS, TORCHOPT, pipeline
 from streammeta.benchmarks.recording import recording
@@ -35,7 +36,7 @@ def values(rows: Sequence[Row]) -> dict[str, float]:
 
 def test_step_sets_the_engine_beside_its_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is told with its reason; ratios are those of the figures; conv4 has its passes."""
-    there = step.why_missing
+    there = why_missing
     monkeypatch.setattr(
         step, "why_missing", lambda peer: f"{peer.package} left out" if peer.package == "jax" else there(peer)
     )
@@ -59,7 +60,7 @@ def test_batch_is_measured_and_equals_the_plain_loop() -> None:
 
 def test_a_batch_that_is_off_the_plain_loop_ends_the_suite() -> None:
     """A learner at another inner rate is refused."""
-    made = problem(batch.CHUNK, known=batch.KNOWN)
+    made = problem(CHUNK, known=batch.KNOWN)
     made = replace(made, tasks=[*range(batch.KNOWN)])
     wrong = load_config(None, [f"events.batch={batch.BATCH}", "algorithm.inner_lr=0.0101"], {})
     with pytest.raises(ArithmeticError, match="off the plain loop"):
