@@ -50,7 +50,7 @@ def batch(plan: Plan) -> Iterator[Row]:
         yield absent(CPP, "µs", reason)
     else:
         measures[CPP] = block(PEERS[CPP].make(made), events)
-    yield from against(turns(measures, ROUNDS[plan.size], uncounted=plan.uncounted), ENGINE)
+    yield from against(turns(measures, plan.rounds_of(ROUNDS), uncounted=plan.uncounted), ENGINE)
 
 
 def difference(learner: Learner, made: Problem) -> float:

@@ -50,7 +50,7 @@ def conv4(plan: Plan, compiled: CompiledSteps | None) -> Iterator[Row]:
     episodes = [of.tensors(episode) for episode in made.episodes]
     loss = torch.nn.functional.cross_entropy
     measures[PASSES] = block(lambda number: bare_passes(module, loss, episodes[number]), events)
-    measured = turns(measures, ROUNDS[plan.size], uncounted=plan.uncounted)
+    measured = turns(measures, plan.rounds_of(ROUNDS), uncounted=plan.uncounted)
     note = "Omniglot" if plan.drawings else "images made up"
     for name, rounds in measured.items():
         yield rounds.row(name, "ms", 1e3, note)

@@ -42,8 +42,12 @@ HOPS: Final[dict[str, tuple[tuple[Any, str], ...]]] = {
 }
 """Hop -> what it is in the code. The step is the traced graph, or what the compile cache gives instead."""
 
-WARM = 2000
-EVENTS: dict[Size, int] = {"small": 2500, "usual": 20_000, "full": 50_000}
+SCALES: dict[Size, tuple[int, int, int]] = {
+    "small": (700, 100, 100),
+    "usual": (20_000, 2000, 1000),
+    "full": (50_000, 2000, 1000),
+}
+"""Events; those before the clock runs; those between two checkpoints."""
 ROUNDS: dict[Size, int] = {"small": 1, "usual": 5, "full": 9}
 
 
@@ -51,11 +55,15 @@ def hops(plan: Plan) -> Iterator[Row]:
     """Microseconds an event of each hop, and of all Python around the step, the Kafka client excluded."""
     try:
         with broker(plan) as served, tempfile.TemporaryDirectory() as folder:
-            topic = new_topic(served.servers, EVENTS[plan.size])
-            about = {"folder": folder, "executor": plan.executor, "settings": reads(served.servers, topic)}
+            events, warm, checkpoint = SCALES[plan.size]
+            settings = [
+                *reads(served.servers, new_topic(served.servers, events)),
+                f"state.checkpoint_events={checkpoint}",
+            ]
+            about = {"folder": folder, "executor": plan.executor, "settings": settings, "warm": warm}
             runs = [
                 (apart(__name__, "watched", **about), apart(__name__, "unwatched", **about))
-                for _ in range(ROUNDS[plan.size] + plan.uncounted)
+                for _ in range(plan.rounds_of(ROUNDS) + plan.uncounted)
             ][plan.uncounted :]
     except BrokerUnavailable as error:
         yield absent("an event", "µs", str(error))
@@ -75,14 +83,14 @@ def _row(name: str, seconds: list[float]) -> Row:
     return Rounds(tuple(seconds)).row(name, "µs", 1e6)
 
 
-def unwatched(folder: str, executor: str, settings: list[str]) -> float:
+def unwatched(folder: str, executor: str, settings: list[str], warm: int) -> float:
     """Seconds an event of the daemon as it is."""
     with tempfile.TemporaryDirectory(dir=folder) as state:
-        return daemon(state, executor, settings).event_seconds(WARM)
+        return daemon(state, executor, settings).event_seconds(warm)
 
 
-def watched(folder: str, executor: str, settings: list[str]) -> dict[str, float]:
-    """Seconds an event by hop, from the first checkpoint behind `WARM` events to the last."""
+def watched(folder: str, executor: str, settings: list[str], warm: int) -> dict[str, float]:
+    """Seconds an event by hop, from the first checkpoint behind `warm` events to the last."""
     watch, notes = Watch(), list[tuple[dict[str, Tally], Tally]]()
     for hop, places in HOPS.items():
         watch.put(hop, places)
@@ -90,7 +98,7 @@ def watched(folder: str, executor: str, settings: list[str]) -> dict[str, float]
     marks = Marks(lambda: notes.append(watch.note()))
     with tempfile.TemporaryDirectory(dir=folder) as state:
         daemon(state, executor, settings, marks=marks)
-    first = next(number for number, mark in enumerate(marks.checkpoints) if mark[1] >= WARM)
+    first = next(number for number, mark in enumerate(marks.checkpoints) if mark[1] >= warm)
     (began, before), (ended, after) = marks.checkpoints[first], marks.checkpoints[-1]
     (early, root), (late, last) = notes[first], notes[-1]
     tallies = {hop: late[hop].since(early[hop]) for hop in late}

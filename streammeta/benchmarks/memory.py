@@ -22,7 +22,7 @@ from streammeta.runtime.assembly import build_brain
 TASKS: Final = 1000
 TENTHS: Final = 10
 EVENTS: dict[Size, tuple[int, int]] = {
-    "small": (200, 40),
+    "small": (100, 40),
     "usual": (200_000, 1000),
     "full": (1_000_000, 3000),
 }

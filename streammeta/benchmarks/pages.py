@@ -43,6 +43,7 @@ TASKS_EVERY_SECONDS = 3.0
 def pages(plan: Plan) -> Iterator[Row]:
     """Events a second without and with five open pages, and their ratio."""
     pairs, *window = WINDOWS[plan.size]
+    pairs = plan.rounds or pairs
     with tempfile.TemporaryDirectory() as folder, _process("daemon", folder) as (_, output):
         address = output.readline().strip()
         _rate(address, *window)  # the trace of the first event, and warm caches

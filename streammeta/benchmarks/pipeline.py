@@ -26,31 +26,30 @@ from streammeta.errors import BrokerUnavailable
 
 OURS = "streammeta run"
 TORCHOPT, NUMPY = "kafka-python + TorchOpt, by hand", "kafka-python + NumPy, by hand"
-WARM = 1000
-EVENTS: dict[Size, tuple[int, int]] = {
-    "small": (1500, 100),
-    "usual": (40_000, 4000),
-    "full": (200_000, 10_000),
+SCALES: dict[Size, tuple[int, int, int]] = {
+    "small": (60, 20, 20),
+    "usual": (40_000, 4000, 1000),
+    "full": (200_000, 10_000, 1000),
 }
-"""What the daemon learns from, and what the slower consumers do."""
+"""Events that the daemon learns from; that the slower consumers do; between two checkpoints of the daemon."""
 ROUNDS: dict[Size, int] = {"small": 1, "usual": 5, "full": 9}
 
 
 def pipeline(plan: Plan) -> Iterator[Row]:
     """Microseconds an event, and how many times as long the consumers by hand take."""
-    events, few = EVENTS[plan.size]
+    events, few, checkpoint = SCALES[plan.size]
     try:
         with broker(plan) as served, tempfile.TemporaryDirectory() as folder:
             topic = new_topic(served.servers, events)
             about = {"servers": served.servers, "topic": topic, "folder": folder}
-            ours = partial(apart, __name__, "ours", executor=plan.executor, **about)
+            ours = partial(apart, __name__, "ours", executor=plan.executor, checkpoint=checkpoint, **about)
             measures: dict[str, Measure] = {OURS: ours}
             for name, peer in ((TORCHOPT, "torchopt"), (NUMPY, "numpy")):
                 if find_spec(peer) is None:
                     yield absent(name, "µs", f"{peer} is not installed: pip install 'streammeta[bench]'")
                 else:
                     measures[name] = partial(apart, __name__, "by_hand", events=few, peer=peer, **about)
-            measured = turns(measures, ROUNDS[plan.size], uncounted=plan.uncounted)
+            measured = turns(measures, plan.rounds_of(ROUNDS), uncounted=plan.uncounted)
     except BrokerUnavailable as error:
         yield absent(OURS, "µs", str(error))
         return
@@ -63,10 +62,11 @@ def pipeline(plan: Plan) -> Iterator[Row]:
             yield rounds.over(measured[OURS]).row(f"{name} / {OURS}", "ratio")
 
 
-def ours(servers: str, topic: str, folder: str, executor: str) -> float:
-    """Seconds an event of the daemon on a new state."""
+def ours(servers: str, topic: str, folder: str, executor: str, checkpoint: int) -> float:
+    """Seconds an event of the daemon on a new state, behind its first checkpoint."""
+    settings = [*reads(servers, topic), f"state.checkpoint_events={checkpoint}"]
     with tempfile.TemporaryDirectory(dir=folder) as state:
-        return daemon(state, executor, reads(servers, topic)).event_seconds(WARM)
+        return daemon(state, executor, settings).event_seconds(checkpoint)
 
 
 def by_hand(servers: str, topic: str, folder: str, events: int, peer: str) -> float:

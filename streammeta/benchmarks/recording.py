@@ -22,7 +22,7 @@ from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 
 EVENTS: dict[Size, tuple[int, int]] = {
-    "small": (2000, 200),
+    "small": (2000, 60),
     "usual": (1_000_000, 3000),
     "full": (1_000_000, 10_000),
 }
@@ -34,7 +34,7 @@ _HEADERS: Final = (("content-type", b"application/msgpack"),)
 
 def recording(plan: Plan) -> Iterator[Row]:
     """Rows a second, bytes a row, and the share of the learner's time that the flight recorder takes."""
-    (small, learned), rounds = EVENTS[plan.size], ROUNDS[plan.size]
+    (small, learned), rounds = EVENTS[plan.size], plan.rounds_of(ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "small"
         yield Row(f"write, {small:,} events of 100 B", small / _write(directory, small), "events/s")

@@ -4,7 +4,7 @@ A suite is a function from a plan to rows. Time is taken in `turns`; what needs 
 from `apart`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,17 +22,23 @@ class Plan:
         size: "small" sees that everything runs, on traced steps, and its figures mean nothing; "full" takes a
             million tasks and a million events where "usual" takes less.
         servers: A Kafka to measure with; "" for the embedded broker.
+        rounds: How many are taken of each figure; 0 for what its suite holds right.
         drawings: Omniglot as an `.npz`; None for images made up, of the same shape.
     """
 
     size: Size = "usual"
     servers: str = ""
+    rounds: int = 0
     drawings: Path | None = None
 
     @property
     def executor(self) -> str:
         """`engine.compile` of what is measured: compiled steps where there can be any."""
         return "require" if self.size != "small" and compiler_version() is not None else "off"
+
+    def rounds_of(self, right: Mapping[Size, int]) -> int:
+        """How many there are, `right` being what the suite holds right."""
+        return self.rounds or right[self.size]
 
     @property
     def uncounted(self) -> int:

@@ -38,7 +38,7 @@ def _starts(plan: Plan, servers: str, folder: str, known: int) -> list[tuple[flo
     topic, taken = new_topic(servers, 0), []
     settings = [*reads(servers, topic), "state.checkpoint_events=1"]
     fill(configured(folder, plan.executor, settings), known)
-    for _ in range(ROUNDS[plan.size] + plan.uncounted):
+    for _ in range(plan.rounds_of(ROUNDS) + plan.uncounted):
         append(servers, topic, 1)
         began = time.perf_counter()
         parts = apart(__name__, "first_event", folder=folder, executor=plan.executor, settings=settings)

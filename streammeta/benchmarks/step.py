@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from streammeta.benchmarks.conv import conv4
 from streammeta.benchmarks.learners import CHUNK, CompiledStep, Learner, compiled_or_why
 from streammeta.benchmarks.peers.catalogue import PEERS, why_missing
-from streammeta.benchmarks.peers.problem import problem
+from streammeta.benchmarks.peers.numpy_moml import NumpyMoml
+from streammeta.benchmarks.peers.problem import Problem, problem
 from streammeta.benchmarks.rows import Plan, Row, Size, absent
 from streammeta.benchmarks.turns import against, block, turns
 from streammeta.config import load_config
+from streammeta.learner.executors.chunk import NUMBERS
 
 STEP, ENGINE, TRACED = "step, compiled", "engine, compiled steps", "engine, traced steps"
-EVENTS = 256
+EVENTS, SAME_EVENTS = 256, 60
+TOLERANCE = 2e-3
 ROUNDS: dict[Size, int] = {"small": 1, "usual": 21, "full": 51}
 
 
@@ -26,6 +29,8 @@ def step(plan: Plan) -> Iterator[Row]:
     compiled, why = compiled_or_why(plan)
     calls: dict[str, tuple[Callable[[int], object], int]] = {}
     if compiled is not None:
+        off = difference(CompiledStep(made, compiled), made)
+        yield Row(f"{STEP}, off NumPy by hand by", off, "of each loss")
         calls[STEP] = CompiledStep(made, compiled), 1
         calls[ENGINE] = Learner(made, compiled, config), CHUNK
     else:
@@ -38,10 +43,28 @@ def step(plan: Plan) -> Iterator[Row]:
             calls[name] = peer.make(made), peer.per_call
     measured = turns(
         {name: block(call, events, stride) for name, (call, stride) in calls.items()},
-        ROUNDS[plan.size],
+        plan.rounds_of(ROUNDS),
         uncounted=plan.uncounted,
     )
     yield from against(measured, STEP if STEP in measured else TRACED)
     if ENGINE in measured:
         yield from (row for row in against(measured, ENGINE) if row.unit == "ratio")
     yield from conv4(plan, compiled)
+
+
+def difference(learner: CompiledStep, made: Problem) -> float:
+    """How far the losses after adaptation of the first events lie from those of NumPy by hand, at most.
+
+    Raises:
+        ArithmeticError: farther than rounding goes in so many events.
+    """
+    numpy = NumpyMoml(made, "float64")
+    worst = 0.0
+    for number in range(SAME_EVENTS):
+        learner(number)
+        found = float(learner.numbers[number, NUMBERS.index("loss_adapted")])
+        right = numpy(number).loss_adapted
+        worst = max(worst, abs(found - right) / right)
+    if not worst <= TOLERANCE:
+        raise ArithmeticError(f"the compiled step lies {worst:.2g} off NumPy by hand; allowed: {TOLERANCE}")
+    return worst

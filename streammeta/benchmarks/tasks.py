@@ -24,20 +24,21 @@ ZIPF: Final = 1.1
 
 
 class Scale(NamedTuple):
-    """Few and many tasks, tasks in RAM, events of a run, those before the clock runs, rounds."""
+    """Few and many tasks; tasks in RAM; events of a run, before the clock, between checkpoints; rounds."""
 
     few: int
     many: int
     cache: int
     events: int
     warm: int
+    checkpoint: int
     rounds: int
 
 
 SCALES: dict[Size, Scale] = {
-    "small": Scale(10, 100, 20, 200, 100, 1),
-    "usual": Scale(1000, 100_000, 10_000, 30_000, 15_000, 3),
-    "full": Scale(1000, 1_000_000, 10_000, 30_000, 15_000, 5),
+    "small": Scale(10, 100, 20, 60, 20, 20, 1),
+    "usual": Scale(1000, 100_000, 10_000, 30_000, 15_000, 1000, 3),
+    "full": Scale(1000, 1_000_000, 10_000, 30_000, 15_000, 1000, 5),
 }
 
 
@@ -71,7 +72,7 @@ def tasks(plan: Plan) -> Iterator[Row]:
             return float(result["seconds"])
 
         measures: dict[str, Measure] = {name: partial(run, name, *how) for name, how in names.items()}
-        measured = turns(measures, scale.rounds, uncounted=plan.uncounted)
+        measured = turns(measures, plan.rounds or scale.rounds, uncounted=plan.uncounted)
     base = f"{few:,} tasks"
     for name, rounds in measured.items():
         yield rounds.row(f"event, {name}", "µs", 1e6, f"cache {scale.cache:,}")
@@ -86,10 +87,15 @@ def learn(
     folder: str, executor: str, first: int, known: int, draws: str, scale: tuple[int, ...]
 ) -> dict[str, float]:
     """Go on with the state: seconds an event, and this process's peak resident memory."""
-    _, _, cache, events, warm, _ = scale
+    _, _, cache, events, warm, checkpoint, _ = scale
     drawn = drawn_tasks(known, events, draws, seed=first)
     source = generated(events, lambda number: b"task-%d" % drawn[number], first)
-    marks = daemon(Path(folder), executor, [f"state.cache_tasks={cache}"], source)
+    marks = daemon(
+        Path(folder),
+        executor,
+        [f"state.cache_tasks={cache}", f"state.checkpoint_events={checkpoint}"],
+        source,
+    )
     return {"seconds": marks.event_seconds(warm), "peak_bytes": peak_bytes()}
 
 

@@ -19,6 +19,7 @@ from streammeta.benchmarks.rows import Plan, Row, Size, Suite
 from streammeta.benchmarks.start import start
 from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
+from streammeta.cli.saying import say
 
 SUITES: Final[dict[str, Suite]] = {
     "step": step,
@@ -46,6 +47,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="small: does everything run? full: a million tasks and events.",
 )
 @click.option("--bootstrap-servers", default="", help="A Kafka to measure with; else the embedded broker.")
+@click.option("--rounds", type=click.IntRange(1), help="Of each figure; by default as many as it needs.")
 @click.option("--omniglot", type=_FILE, help="An omniglot .npz for conv4; else images made up.")
 @click.option("--compare", type=_FILE, help="An earlier run's --output json.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -53,6 +55,7 @@ def bench(
     names: tuple[str, ...],
     size: Size,
     bootstrap_servers: str,
+    rounds: int | None,
     omniglot: Path | None,
     compare: Path | None,
     output: str,
@@ -62,14 +65,14 @@ def bench(
     Suites: step, batch, pipeline, hops, tasks, memory, start, pages, recording. Figures are medians of rounds
     by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
     """
-    plan = Plan(size, bootstrap_servers, omniglot)
+    plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)
     earlier = Earlier(compare) if compare else None
     rows: list[Named] = []
     for name in dict.fromkeys(names or SUITES):
-        click.echo(f"{name} …", err=True)
+        say(f"{name} …", err=True)
         rows += [(name, row) for row in SUITES[name](plan)]
     if output == "json":
-        click.echo(json.dumps(document(plan, rows, earlier), allow_nan=False))
+        say(json.dumps(document(plan, rows, earlier), allow_nan=False))
     else:
         _print(rows, earlier, plan)
 

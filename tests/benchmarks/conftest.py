@@ -2,9 +2,11 @@
 
 import importlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from streammeta.benchmarks import hops, memory, pipeline, recording, start, tasks
 from streammeta.benchmarks.hops import HOPS
@@ -28,6 +30,15 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         (CompiledSteps, "require"),
     ):
         monkeypatch.setattr(owner, attribute, getattr(owner, attribute))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """As the daemon: on a busy machine two threads of torch wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

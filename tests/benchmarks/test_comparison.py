@@ -26,7 +26,7 @@ def _suite(monkeypatch: pytest.MonkeyPatch) -> None:
     """One suite that takes no time, and keeps the plan."""
 
     def suite(plan: Plan) -> Iterator[Row]:
-        assert plan.servers == "here:1"
+        assert plan == Plan("small", "here:1", 2)
         yield from ROWS
 
     monkeypatch.setitem(verb.SUITES, "step", suite)
@@ -34,7 +34,7 @@ def _suite(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str) -> str:
     """What the verb prints."""
-    called = ["step", "--size", "small", "--bootstrap-servers", "here:1", *arguments]
+    called = ["step", "--size", "small", "--bootstrap-servers", "here:1", "--rounds", "2", *arguments]
     result = CliRunner().invoke(verb.bench, called, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout

@@ -121,8 +121,8 @@ def test_tasks_are_drawn_as_they_are_called() -> None:
 def test_memory_is_told_over_a_stream_and_by_algorithm() -> None:
     """Megabytes at both ends; what MOML keeps per task is the network."""
     found = values([*memory(SMALL)])
-    begin, end = (found[f"200 events: resident memory {at}"] for at in ("after 2 tenths", "at the end"))
-    assert math.isclose(found["200 events: resident memory, end / 2 tenths"], end / begin)
+    begin, end = (found[f"100 events: resident memory {at}"] for at in ("after 2 tenths", "at the end"))
+    assert math.isclose(found["100 events: resident memory, end / 2 tenths"], end / begin)
     assert begin > 50
     assert found["moml: kept per task"] == 1761
 
