@@ -118,6 +118,34 @@ class Switch:
         return f"compiled:{self.compiled}" if self.compiled else "traced"
 
 
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a compiled step was made for, and what with.
+
+    Attributes:
+        shapes: Dtypes and shapes of the iterations that it computes.
+        form, compiler, torch: How it was compiled, and by which versions.
+        processor: Which one it was compiled for, in short.
+        threads: `model.threads`.
+    """
+
+    shapes: str
+    form: str
+    compiler: str
+    torch: str
+    processor: str
+    threads: int
+
+    def unlike(self, here: "Conditions") -> list[str]:
+        """In what the two differ beside the shapes, in words; `here` is what is compiled with now."""
+        pairs = [
+            ("torch", self.torch, here.torch),
+            ("the processor", self.processor, here.processor),
+            ("model.threads", str(self.threads), str(here.threads)),
+        ]
+        return [f"{what} was {then}, here {now}" for what, then, now in pairs if then != now]
+
+
 OrderEntry = Run | Cut | Switch
 """What the order log holds."""
 

@@ -22,7 +22,6 @@ from streammeta.benchmarks.result import Result
 from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Record
-from streammeta.learner.engine import Progress
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.outcomes import Turned
@@ -32,6 +31,7 @@ from streammeta.sending.messages import messages
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.progress import Progress
 from streammeta.state.store import Meta, TaskRow, TaskStats
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters

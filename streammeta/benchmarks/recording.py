@@ -3,7 +3,7 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from streammeta.benchmarks.result import Result
 from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
-from streammeta.events import Positions, Record
+from streammeta.events import Conditions, Positions, Record
 from streammeta.outcomes import Learned
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
@@ -141,6 +141,11 @@ class _Timed:
         """As `Tape.cut`."""
         with self._timed():
             self._tape.cut()
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        with self._timed():
+            self._tape.serve(compiled)
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
         """As `Tape.sync`."""

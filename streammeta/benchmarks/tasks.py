@@ -19,15 +19,15 @@ from streammeta.benchmarks.result import Result
 from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.events import Record
-from streammeta.learner.engine import Progress
 from streammeta.outcomes import Learned, Outcome
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.sending.messages import messages
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
+from streammeta.state.progress import Progress
 from streammeta.state.store import TaskRow, TaskStats
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
 

@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.errors import StreammetaError
+from streammeta.quoting import quoted
 
 
 class Verb(NamedTuple):
@@ -78,8 +80,11 @@ class Root(click.Group):
             sys.path.append(here)  # last: a file of the user's must not hide a library
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = quoted(error.message)  # type: ignore[misc]  # click calls it final
+            raise
         except StreammetaError as error:
-            click.echo(f"streammeta: {error}", err=True)
+            say(f"streammeta: {error}", err=True)
             ctx.exit(error.exit_code)
 
 

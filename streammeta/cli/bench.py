@@ -16,6 +16,7 @@ from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
 from streammeta.benchmarks.stream import stream
 from streammeta.benchmarks.tasks import tasks
+from streammeta.cli.saying import say
 from streammeta.observe.machine import machine
 
 SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
@@ -37,11 +38,11 @@ def bench(names: tuple[str, ...], output: str) -> None:
     """Measure this machine: all benchmarks, or those named. Minutes; keep the machine quiet."""
     results = []
     for name in names or SUITE:
-        click.echo(f"{name} …", err=True)
+        say(f"{name} …", err=True)
         results += [(name, result) for result in SUITE[name]()]
     if output == "json":
         rows = [{"benchmark": name, **result._asdict()} for name, result in results]
-        click.echo(json.dumps({"machine": machine(), "results": rows}))
+        say(json.dumps({"machine": machine(), "results": rows}))
     else:
         _print(results)
 

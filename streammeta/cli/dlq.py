@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.errors import Reason
 from streammeta.observe.logs import configure_logging
+from streammeta.quoting import quoted_line
 from streammeta.recording.times import time_text
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.stream.kafka.access import KafkaSettings
@@ -87,11 +89,11 @@ def list_letters(
     newest = heapq.nlargest(limit, found) if limit else sorted(found, reverse=True)
     rows = [_row(entry, counts.notes) for entry in newest]
     if output == "json":
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
         return
     if rows:
         _print(rows)
-    click.echo(_summary(config, counts, len(rows)), err=True)
+    say(_summary(config, counts, len(rows)), err=True)
 
 
 class _Entry(NamedTuple):
@@ -148,13 +150,13 @@ def _print(rows: list[dict[str, Any]]) -> None:
             "from": f"{row['partition']}:{row['offset']}",
             "replayed": "yes" if row["replayed"] else "",
         }
-        table.add_row(*("-" if cells[name] is None else str(cells[name]) for name in columns))
+        table.add_row(*("-" if cells[name] is None else quoted_line(str(cells[name])) for name in columns))
     console.print(table)
 
 
 def _summary(config: Config, counts: _Counts, shown: int) -> str:
     total = counts.reasons.total()
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+    reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in counts.reasons.most_common())
     parts = [
         f"{total:,} dead letters in {config.kafka.dead_letter_topic}" + (f": {reasons}" if reasons else "")
     ]
@@ -192,9 +194,9 @@ def replay_letters(
         redelivery = Redelivery(config.kafka, dead_letters, wanted, lambda: not controls.stop)
         told = redelivery.plan(again=again) if dry_run else redelivery.run(again=again, tell=_tell)
     if output == "json":
-        click.echo(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
+        say(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
         return
-    click.echo(_told(told, dry_run=dry_run))
+    say(_told(told, dry_run=dry_run))
 
 
 def _tell(sent: int) -> None:
@@ -202,7 +204,7 @@ def _tell(sent: int) -> None:
 
 
 def _told(told: Redelivered, *, dry_run: bool) -> str:
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.sent.most_common())
+    reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in told.sent.most_common())
     verb = "would go back" if dry_run else "put back"
     parts = [
         f"{told.sent.total():,} dead letters {verb} to {told.topic}" + (f" ({reasons})" if reasons else "")

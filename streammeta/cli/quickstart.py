@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from streammeta.cli.run import live_console
+from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import StreammetaError
@@ -67,7 +68,7 @@ def quickstart(duration: float | None, port: int, no_broker: bool, directory: Pa
         ]
         if no_broker:
             connect: Connect = connect_generated
-            click.echo("no broker: the producer feeds the learner in this process", err=True)
+            say("no broker: the producer feeds the learner in this process", err=True)
         else:
             connect = connect_kafka
             broker = stack.enter_context(_broker_and_producer(directory))
@@ -150,18 +151,18 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
 
 
 def _greet(address: str) -> None:
-    click.echo(f"streammeta is learning: open {address}")
+    say(f"streammeta is learning: open {address}")
 
 
 def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:
     loss, events = last["losses"]["adapted"], last["events"]
-    click.echo(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
+    say(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
     if loss["first"] is not None and loss["now"] is not None:
-        click.echo(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
+        say(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
     state = shlex.quote(str(directory))
-    click.echo(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
+    say(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
     if made:
-        click.echo(f"nothing else needs it; remove it when you like: rm -r {state}")
+        say(f"nothing else needs it; remove it when you like: rm -r {state}")
 
 
 def _program(called: str) -> str:

@@ -3,8 +3,8 @@
 import json
 import math
 
-import click
-
+from streammeta.cli.saying import say
+from streammeta.quoting import quoted_line
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.times import Pace, known, time_text
@@ -42,7 +42,7 @@ def tell_plan(recording: Recording, selection: Selection, speed: float, output: 
         "seconds": stream_ms / 1000 / speed,
     }
     if output == "json":
-        click.echo(json.dumps(plan))
+        say(json.dumps(plan))
         return
     for name, value in plan.items():
-        click.echo(f"{name:11} {value if value is not None else '-'}")
+        say(f"{name:11} {quoted_line(str(value)) if value is not None else '-'}")

@@ -5,16 +5,15 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import click
-
 from streammeta.cli.progress import progress_of
+from streammeta.cli.saying import say
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.observe.logs import configure_logging
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.times import LONGEST_STEP_MS, Timing
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 if TYPE_CHECKING:
@@ -51,12 +50,12 @@ def put_back(
             recording, selection, again=again, tell=lambda now: tell(now.next_row / max(1, recording.rows))
         )
     if output == "json":
-        click.echo(json.dumps(asdict(last)))
+        say(json.dumps(asdict(last)))
         return
     _tell_odd(last, timing)
     rest = "" if last.done else "; the same command goes on"
     nothing = " (all were there; --again puts them there once more)" if last.done and not last.sent else ""
-    click.echo(
+    say(
         f"{last.sent:,} records ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
         f"{nothing}{rest}"
     )
@@ -65,10 +64,10 @@ def put_back(
 def _tell_odd(last: "PutBack", timing: Timing) -> None:
     """What the records did not have: times that can be followed, or their content."""
     if timing.pace.jumps:
-        click.echo(
+        say(
             f"time jumps {timing.pace.jumps:,} times by more than {LONGEST_STEP_MS // 86_400_000} days; "
             "these steps were not waited for",
             err=True,
         )
     if last.left_out:
-        click.echo(f"{last.left_out:,} records were recorded without their content, and left out", err=True)
+        say(f"{last.left_out:,} records were recorded without their content, and left out", err=True)

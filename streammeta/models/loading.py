@@ -140,7 +140,7 @@ def _built(
     with _users(seed):
         module = _call_factory(build, factory, args)
     refuse_kinds(module)
-    return moved(module, DTYPES[dtype], _device(device))
+    return moved(module, DTYPES[dtype], usable_device(device))
 
 
 def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, Any]) -> nn.Module:
@@ -202,7 +202,12 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
     return bool(torch.equal(one, other)) or bool(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True))
 
 
-def _device(device: str) -> torch.device:
+def usable_device(device: str) -> torch.device:
+    """The device, tried.
+
+    Raises:
+        ConfigError: this machine, or this torch, has none of that name.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

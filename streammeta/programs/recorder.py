@@ -12,7 +12,7 @@ from streammeta.events import Positions, Record
 from streammeta.observe.logs import configure_logging
 from streammeta.recording.selection import Bound
 from streammeta.recording.writer import Writer
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.stream.base import Source
 from streammeta.stream.kafka.source import KafkaSource

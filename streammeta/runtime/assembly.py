@@ -18,7 +18,7 @@ from streammeta.config.schema import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
 from streammeta.errors import StateError
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.tracing import Steps
@@ -35,13 +35,17 @@ from streammeta.models.network import Layout, Network
 from streammeta.models.trial import try_at_start
 from streammeta.outcomes import Observer
 from streammeta.runtime.commit import Aside, in_thread
+from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.first_refusals import FirstRefusals
-from streammeta.runtime.intake import Intake, Ledger
-from streammeta.runtime.loop import CheckpointPolicy, Controls, Loop, Rates
+from streammeta.runtime.intake import Intake
+from streammeta.runtime.ledger import Ledger
+from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
+from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from streammeta.state.store import Store
 from streammeta.stream.base import DeadLetters, Source
 
@@ -199,6 +203,7 @@ def assemble(
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),
+        ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
     )
     return Loop(
         source=source,

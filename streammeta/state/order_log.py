@@ -94,6 +94,21 @@ class OrderLog:
             raise self._failed(error) from error
         self._entries.extend(entries)
 
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """Log the entries before all that was logged and `positions` does not contain.
+
+        `positions` are reached when what was logged is applied in its order. Atomic, as `forget`.
+
+        Raises:
+            StateError: the disk is full or fails. None of the entries is logged.
+        """
+        before, after = _split(self._entries, positions)
+        try:
+            self._replace_with([*before, *entries, *after])
+        except OSError as error:
+            raise self._failed(error) from error
+        self._entries = [*before, *entries, *after]
+
     def pending(self, positions: Positions) -> list[OrderEntry]:
         """The logged runs that a state at `positions` does not contain, trimmed, and the cuts after each.
 
@@ -165,6 +180,16 @@ class OrderLog:
             f"order log {self._path}: {error.strerror}; make room on the disk, or see that this user may "
             "read and write the file, then start again"
         )
+
+
+def _split(entries: Sequence[OrderEntry], at: Positions) -> tuple[list[OrderEntry], list[OrderEntry]]:
+    """The entries up to `at`, and those from there on; the run in which it lies is parted."""
+    for number, run in enumerate(entries):
+        if isinstance(run, Run) and run.end > at.get(run.partition, 0):
+            place = max(run.first, at.get(run.partition, 0))
+            begun = [run._replace(end=place)] if place > run.first else []
+            return [*entries[:number], *begun], [run._replace(first=place), *entries[number + 1 :]]
+    return [*entries], []
 
 
 def _tell_dropped(path: Path, entries: int) -> None:

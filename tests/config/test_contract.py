@@ -58,6 +58,7 @@ query = 6
 stride = 7
 expire_after_events = 1000
 label_wait_events = 50
+dedupe_window_events = 500
 forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
@@ -77,6 +78,8 @@ cache_dir = "/var/cache/streammeta"
 host = "0.0.0.0"
 port = 0
 token_file = "token"
+metrics_token = true
+metrics_tasks = 0
 [log]
 level = "debug"
 format = "json"
@@ -124,6 +127,7 @@ MEANING = {
         "stride": 7,
         "expire_after_events": 1000,
         "label_wait_events": 50,
+        "dedupe_window_events": 500,
         "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
@@ -137,7 +141,13 @@ MEANING = {
         "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
-    "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
+    "http": {
+        "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
+        "port": 0,
+        "token_file": "token",
+        "metrics_token": True,
+        "metrics_tasks": 0,
+    },
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -183,6 +193,7 @@ DEFAULTS = {
         "stride": 10,
         "expire_after_events": 0,
         "label_wait_events": 10_000,
+        "dedupe_window_events": 0,
         "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,
@@ -196,7 +207,13 @@ DEFAULTS = {
         "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
-    "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
+    "http": {
+        "host": "127.0.0.1",
+        "port": 9464,
+        "token_file": "",
+        "metrics_token": False,
+        "metrics_tasks": 20,
+    },
     "log": {"level": "info", "format": "console"},
 }
 

@@ -11,7 +11,7 @@ import structlog
 from kafka import KafkaAdminClient
 
 from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError, TopicMissing
-from streammeta.events import Condition, Positions, Record, Run
+from streammeta.events import Condition, Conditions, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings, always, connected
 from streammeta.stream.kafka.commits import Committer
@@ -151,6 +151,10 @@ class KafkaSource:
     def is_cut(self) -> bool:
         """As `Source.is_cut`: a topic tells of none."""
         return False
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """As `Source.executors`: a topic tells of none."""
+        return None
 
     def replayed(self) -> float | None:
         """As `Source.replayed`: a topic has no end."""
