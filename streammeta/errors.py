@@ -15,6 +15,7 @@
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
       NoAnswer                   exit 1    a prediction that cannot be had; names the field
+        OutOfMemory              the memory did not suffice for it, this time
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -154,3 +155,10 @@ class CodeFault(BadEvent):
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.BAD_TENSOR, message, stage="step")
+
+
+class OutOfMemory(BadEvent):
+    """The memory did not suffice to read the record or to learn from it; another time it might."""
+
+    def __init__(self, message: str, *, stage: str = "step") -> None:
+        super().__init__(Reason.TOO_LARGE, message, stage=stage)

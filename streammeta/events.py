@@ -146,7 +146,32 @@ class Conditions:
         return [f"{what} was {then}, here {now}" for what, then, now in pairs if then != now]
 
 
-OrderEntry = Run | Cut | Switch
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """This record is not learned from: what came of trying it cannot be told from its bytes.
+
+    Attributes:
+        stage: Where it was tried.
+        died: Two processes died of it; else the memory did not suffice.
+    """
+
+    partition: int
+    offset: int
+    stage: Literal["decode", "step"]
+    died: bool
+
+    @property
+    def flaw(self) -> Flaw:
+        """The same, as it goes along with the record."""
+        verb = "reading" if self.stage == "decode" else "learning from"
+        if self.died:
+            why = f"two processes died while {verb} it: out of memory, or a crash in native code"
+            return Flaw("bad_tensor", why, self.offset + 1, self.stage)
+        why = f"{verb} it took more memory than there is"
+        return Flaw("too_large", why, self.offset + 1, self.stage)
+
+
+OrderEntry = Passed | Run | Cut | Switch
 """What the order log holds."""
 
 

@@ -141,7 +141,7 @@ class Engine:
             self._step(tables, places, index)
         except CodeFault as fault:
             raise self._judged(fault) from fault.__cause__
-        except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
+        except _FAILURES as error:
             refuse_machine_fault(error)
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
@@ -228,4 +228,5 @@ def _discarded(group: Group, places: Sequence[int]) -> BadEvent:
     return BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(meta, adapted), stage="step")
 
 
+_FAILURES = (AssertionError, ArithmeticError, LookupError, MemoryError, ValueError, RuntimeError)
 _NOT_RECALLED = Recalled()

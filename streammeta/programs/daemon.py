@@ -45,6 +45,7 @@ from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Store
+from streammeta.state.trials import Trials
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
@@ -153,6 +154,7 @@ def run_daemon(
                 dead_letters=dead_letters,
                 store=store,
                 order_log=order_log,
+                trials=stack.enter_context(closing(Trials(directory.trials_path))),
                 observers=(*watchers.observers, keeper),
                 controls=controls,
                 reload=lambda: reloaded(config, read_config),

@@ -114,7 +114,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def with_part(self, part: Part, following: Mapping[int, int], rewinds: int) -> "Manifest":
         """The manifest when `part` is appended; `following` are the positions after it."""
-        offsets = dict(self.offsets)
+        offsets, timed = dict(self.offsets), part.time_ms.end > 0
         for partition, span in part.offsets.items():
             offsets[partition] = offsets.get(partition, span).with_span(span)
         return msgspec.structs.replace(
@@ -123,9 +123,7 @@ class Manifest(msgspec.Struct, frozen=True):
             rows=part.end_row,
             bytes=self.bytes + part.bytes,
             offsets=dict(sorted(offsets.items())),
-            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms)
-            if part.time_ms.end
-            else self.time_ms,
+            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms) if timed else self.time_ms,
             rewinds=self.rewinds + rewinds,
             format=FORMAT,
             parts=(*self.parts, part),
@@ -201,19 +199,14 @@ def replace_durably(path: Path, content: bytes) -> None:
 def rename_durably(temporary: Path, path: Path) -> None:
     """Give a file that is on the disk its name, durably."""
     temporary.replace(path)
-    sync_file(path.parent)
-
-
-def sync_file(path: Path) -> None:
-    """Put a file, or the names in a directory, on the disk."""
-    file = os.open(path, os.O_RDONLY)
+    directory = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(file)
+        os.fsync(directory)
     finally:
-        os.close(file)
+        os.close(directory)
 
 
-PART_BYTES_MOST: Final = 1 << 30
+MOST_PART_BYTES: Final = 1 << 30
 """A part is read whole; ours have some 100 MB at most."""
 
 
@@ -224,8 +217,8 @@ def checked(directory: Path, part: Part) -> bytes:
         RecordingError: it is gone, truncated or edited.
     """
     check_size(directory, part)
-    if part.bytes > PART_BYTES_MOST:
-        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {PART_BYTES_MOST}")
+    if part.bytes > MOST_PART_BYTES:
+        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {MOST_PART_BYTES}")
     content = (directory / part.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise _damaged(directory, part, "its SHA-256 is not that of the manifest: it was edited")

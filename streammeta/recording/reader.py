@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -46,8 +45,8 @@ class Chunk(NamedTuple):
     batch: Any
     end_row: int
     cuts: tuple[int, ...]
-    stretches: tuple[Stretch, ...] = ()
-    flaws: Flaws = MappingProxyType({})
+    stretches: tuple[Stretch, ...]
+    flaws: Flaws
 
     def records(self, topic: str) -> list[Record]:
         """Its rows, as records of `topic`."""
@@ -138,7 +137,7 @@ class Recording:
         for frame in self._frames:
             cuts = tuple(begin + cut for cut in frame.cuts)
             batches = [frame.batch] if frame.batch is not None else []
-            yield from _chosen(batches, begin, first_row, (cuts, stretches), selection, flaws)
+            yield from _chosen(batches, begin, first_row, (cuts, stretches, flaws), selection)
             stretches = ()
             begin += sum(batch.num_rows for batch in batches)
 
@@ -149,10 +148,9 @@ class Recording:
                 metadata = file.schema_arrow.metadata or {}
                 cuts = msgspec.json.decode(metadata.get(CUTS, b"[]"), type=list[int])
                 places = tuple(part.first_row + cut for cut in cuts)
-                flaws = unpack(metadata.get(KEY, b"{}"))
+                told = places, part.stretches, unpack(metadata.get(KEY, b"{}"))
                 batches = file.iter_batches(_batch_rows(file, content, part))
-                told = places, part.stretches
-                yield from _chosen(batches, part.first_row, first_row, told, selection, flaws)
+                yield from _chosen(batches, part.first_row, first_row, told, selection)
         except (pa.ArrowException, ValueError, OSError, RecordingError, msgspec.MsgspecError) as error:
             raise RecordingError(
                 f"recording {self.directory}: {part.name} cannot be read: {error}"
@@ -187,11 +185,10 @@ def _chosen(
     batches: Any,
     begin: int,
     first_row: int,
-    told: tuple[tuple[int, ...], tuple[Stretch, ...]],
+    told: tuple[tuple[int, ...], tuple[Stretch, ...], Flaws],
     selection: Selection,
-    flaws: Flaws,
 ) -> Iterator[Chunk]:
-    """What is wanted of a part or frame; `told`: its cuts and stretches, given with the first chunk."""
+    """What is wanted of a part or frame; `told`: its cuts, stretches and flaws; the first two once."""
     for whole in batches:
         batch = whole.slice(max(0, first_row - begin))
         number = begin + whole.num_rows - batch.num_rows
@@ -201,7 +198,7 @@ def _chosen(
         if mask is not None:
             rows = (number + mask.nonzero()[0]).tolist()
             batch = batch.filter(pa.array(mask))
-        yield Chunk(rows, batch, begin, *told, flaws)
-        told = (), ()
-    if any(told):
-        yield Chunk((), pa.RecordBatch.from_pylist([], schema=SCHEMA), begin, *told, flaws)
+        yield Chunk(rows, batch, begin, *told)
+        told = (), (), told[2]
+    if told[0] or told[1]:
+        yield Chunk((), pa.RecordBatch.from_pylist([], schema=SCHEMA), begin, *told)

@@ -63,8 +63,8 @@ class Writer:
         self._waiting: list[Record] = []
         self._waiting_bytes = 0
         self._cuts: list[int] = []
-        self._flaws: dict[int, RowFlaw] = {}
         self._passed: dict[int, int] = {}
+        self._flaws: dict[int, RowFlaw] = {}
         with self._explained():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(directory / "lock", "recording")
@@ -191,9 +191,9 @@ class Writer:
             if self._flaws:
                 self._spool.append_flaws(self._flaws)
             self._spool.append(batch, tuple(self._cuts))
+        self._flaws = {}
         if batch is not None:
             self._tally.add(batch)
-        self._flaws = {}
         self._waiting, self._cuts, self._waiting_bytes = [], [], 0
 
     def sync(self) -> int:

@@ -42,6 +42,7 @@ from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.runtime.trials import NoTrials, Trials
 from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
@@ -170,6 +171,7 @@ def assemble(
     clock: Clock | None = None,
     history: Callable[[], bytes] = bytes,
     tape: Tape | None = None,
+    trials: Trials | None = None,
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
 ) -> Loop:
@@ -206,6 +208,8 @@ def assemble(
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),
+        trials=trials or NoTrials(),
+        log_passed=order_log.append,
         ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
     )
     return Loop(

@@ -9,22 +9,23 @@ What waits, in the open iteration or in the chunk, is in none of them, only in t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from streammeta.clock import Clock
 from streammeta.codec import event_id
 from streammeta.episodes.cutter import Cutter, Portion
 from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
-from streammeta.errors import BadEvent
-from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
+from streammeta.errors import BadEvent, OutOfMemory
+from streammeta.events import Examples, HalfExamples, Passed, Positions, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.learner.folded import Folded
 from streammeta.outcomes import Duplicate, Expired, Observer, Outcome, Refused, Skipped
-from streammeta.runtime.iteration import Result, iterate, place
+from streammeta.runtime.iteration import Result, iterate, place, try_alone
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.told import learned
+from streammeta.runtime.trials import NoTrials, Trials
 from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
 from streammeta.stream.base import DeadLetters
@@ -48,6 +49,9 @@ class Intake:
         gathering: The iteration that is being gathered.
         observers: Told what happened.
         tape: Keeps what the state contains, in its order.
+        trials: Told of what is tried next.
+        log_passed: Writes down which records were passed for want of memory.
+        passed: Partition and offset -> what is not to be tried again.
         ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
@@ -61,6 +65,9 @@ class Intake:
     observers: Sequence[Observer]
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
+    trials: Trials = field(default_factory=NoTrials)
+    log_passed: Callable[[Sequence[Passed]], object] = len
+    passed: dict[tuple[int, int], Passed] = field(default_factory=dict)
     ids: EventIds = field(default_factory=lambda: EventIds(0))
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
@@ -137,6 +144,7 @@ class Intake:
     def take(self, record: Record) -> None:
         """Read the record and let it join; closes at most one iteration before it, and one with it."""
         began = self.clock.monotonic()
+        record = self._marked(record)
         number = self.ledger.tally.records + self._pending.records + self._waiting + 1
         if self.cutter.due(number):
             self.close()
@@ -174,7 +182,7 @@ class Intake:
         gathered = self.gathering.close()
         if not gathered:
             return
-        items = [place(self.engine, taken.read) for taken in gathered]
+        items = [place(self.engine, taken.read, taken.record.flaw) for taken in gathered]
         self._pending.add(gathered, items, self._dropped, self._taken, self.engine.memories)
         self._waiting, self._dropped = 0, NOTHING
         self._pending.ids |= self._open_ids
@@ -183,18 +191,18 @@ class Intake:
     def settle(self) -> None:
         """Apply the iterations of the chunk, one after the other, then tell of them."""
         pending = self._pending
+        self.trials.over()
         if not pending.iterations:
             return
         engine, tick, tasks = self.engine, self.clock.monotonic, [*pending.tasks]
         times = [tick()]
         engine.load(tasks)
         times.append(tick())
-        results = [result for iteration in pending.items for result in iterate(engine, iteration)]
+        results = self._learned()
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
-        for gathered in pending.iterations:
-            self.tape.keep([taken.record for taken in gathered])
+        self._keep(results)
         taken = [taken for gathered in pending.iterations for taken in gathered]
         self._know(taken, results)
         self.ledger.positions.update(pending.reached)
@@ -203,6 +211,45 @@ class Intake:
         self._begin_chunk()
         self._count(pending.records, pending.dropped)
         self._tell(taken, results, folded, times)
+
+    def _marked(self, record: Record) -> Record:
+        """The record, which is decoded next; with its flaw, where it is to be passed."""
+        self.trials.decoding(record)
+        passed = self.passed.get((record.partition, record.offset)) if self.passed else None
+        return record if passed is None else record._replace(flaw=passed.flaw)
+
+    def _learned(self) -> list[Result]:
+        """What came of the records of the chunk; each iteration is marked before it is tried."""
+        results: list[Result] = []
+        trials, engine = self.trials, self.engine
+        for gathered, items in zip(self._pending.iterations, self._pending.items, strict=True):
+            records = [taken.record for taken in gathered]
+            if len(records) > 1 and trials.suspects(records):
+                for record, item in zip(records, items, strict=True):
+                    trials.learning([record])
+                    try_alone(engine, item)
+            trials.learning(records)
+            results += iterate(engine, items)
+            if trials.suspicious:
+                trials.over()
+        trials.over()
+        return results
+
+    def _keep(self, results: Sequence[Result]) -> None:
+        """Tell the tape; what was passed for want of memory is logged first: another time it might not be."""
+        at, found = 0, list[Passed]()
+        for gathered in self._pending.iterations:
+            records = [taken.record for taken in gathered]
+            for number in range(len(records)):
+                result, record = results[at + number], records[number]
+                if isinstance(result, OutOfMemory) and record.flaw is None:
+                    stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
+                    found.append(Passed(record.partition, record.offset, stage=stage, died=False))
+                    records[number] = record._replace(flaw=found[-1].flaw)
+            at += len(records)
+            self.tape.keep(records)
+        if found:
+            self.log_passed(found)
 
     def _tell(
         self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
@@ -296,6 +343,8 @@ class Intake:
             return self.cutter.portion(read, number)
         except BadEvent as refusal:
             return refusal
+        except MemoryError as error:
+            return OutOfMemory(f"reading it took more memory than there is: {error}", stage="decode")
 
     def _settled(self, record: Record, result: Result) -> None:
         """Tell what came of a record, but for what was learned; it is set aside when it was refused."""

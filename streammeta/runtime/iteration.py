@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from streammeta.episodes.cutter import Portion
 from streammeta.episodes.gathering import Read, Repeated
-from streammeta.errors import BadEvent
-from streammeta.events import TaskEvent
+from streammeta.errors import BadEvent, OutOfMemory, Reason
+from streammeta.events import Flaw, TaskEvent
 from streammeta.learner.chunk import Placed
 from streammeta.learner.engine import Engine
 
@@ -24,13 +24,23 @@ class Item(NamedTuple):
     placed: Sequence[Placed]
 
 
-def place(engine: Engine, read: Read) -> Item:
-    """Bring a record's events into the engine's chunk."""
+def place(engine: Engine, read: Read, flaw: Flaw | None = None) -> Item:
+    """Bring a record's events into the engine's chunk; with a `flaw` they are refused when learned."""
+    placed: Sequence[Placed] = ()
     if isinstance(read, TaskEvent):
-        return Item(read, (engine.place(read),))
-    if isinstance(read, Portion):
-        return Item(read, [engine.place(event) for event in read.events])
-    return Item(read, ())
+        placed = (engine.place(read),)
+    elif isinstance(read, Portion):
+        placed = [engine.place(event) for event in read.events]
+    if flaw is not None:
+        for one in placed:
+            one.group.refused[one.place] = BadEvent(Reason(flaw.reason), flaw.message, stage="step")
+    return Item(read, placed)
+
+
+def try_alone(engine: Engine, item: Item) -> None:
+    """Try a loaded event as alone as it would be if it were to blame for a refusal; nothing is kept."""
+    if len(item.placed) == 1:
+        engine.refusal(item.placed[0])
 
 
 def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
@@ -96,11 +106,14 @@ def _learn(engine: Engine, events: Mapping[int, Placed]) -> dict[int, Result]:
     except BadEvent as refusal:
         if len(events) == 1:
             return dict.fromkeys(events, refusal)
+        together = refusal
     results: dict[int, Result] = {}
     for number, event in events.items():
         refusal_alone = engine.refusal(event)
         if refusal_alone is not None:
             results[number] = refusal_alone
+    if isinstance(together, OutOfMemory) and not results:
+        return dict.fromkeys(events, together)  # apart they would be other iterations, and other bits
     sound = {number: event for number, event in events.items() if number not in results}
     for part in [sound] if results else [{number: event} for number, event in events.items()]:
         results |= _learn(engine, part)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record, Switch
+from streammeta.events import Cut, Passed, Positions, Record, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
@@ -152,7 +152,8 @@ class Loop:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
 
     def _recover(self) -> None:
-        """Apply again what was applied after the last checkpoint."""
+        """Apply again what was applied after the last checkpoint, but for what is to be passed."""
+        self._pass_over()
         self._restoring = bool(self.order_log.pending(self.intake.ledger.positions))
         executors = self.intake.engine.executors
         executors.recovering = self._restoring
@@ -171,6 +172,18 @@ class Loop:
             self._restoring = executors.recovering = False
             self._replayed = 1.0
         self._tell_turned()
+
+    def _pass_over(self) -> None:
+        """Know what processes before this one have died of, or could not do for want of memory."""
+        intake = self.intake
+        condemned = intake.trials.condemned
+        if condemned:
+            log.warning("records passed: two processes died while trying them", records=condemned)
+        self.order_log.append(condemned)
+        intake.trials.begin_life()
+        for entry in self.order_log.pending(intake.ledger.positions):
+            if isinstance(entry, Passed):
+                intake.passed[entry.partition, entry.offset] = entry
 
     def _poll(self) -> Sequence[Record]:
         """What came, at the latest when the open iteration is due."""

@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
+from streammeta.events import Cut, OrderEntry, Passed, Positions, Run, Switch
 from streammeta.state.files import FILES, Files
 
 log = structlog.get_logger(__name__)
@@ -38,6 +38,7 @@ _ENTRY_BYTES = _BODY.size + _CRC.size
 _RUN = 1
 _CUT = 2
 _SWITCH = 3
+_PASSED = 4
 
 
 class OrderLog:
@@ -119,6 +120,9 @@ class OrderLog:
         for entry in self._entries:
             if isinstance(entry, Switch):
                 switches.append(entry)
+            elif isinstance(entry, Passed):
+                if entry.offset >= positions.get(entry.partition, 0):
+                    pending.append(entry)
             elif isinstance(entry, Run):
                 run = entry._replace(first=max(entry.first, positions.get(entry.partition, 0)))
                 if run.first > entry.first:  # what was applied before it, and under what, is in the state
@@ -226,6 +230,8 @@ def _body(entry: OrderEntry) -> bytes:
         return _BODY.pack(_RUN, *entry)
     if isinstance(entry, Cut):
         return _BODY.pack(_CUT, 0, 0, 0)
+    if isinstance(entry, Passed):
+        return _BODY.pack(_PASSED, entry.partition, entry.offset, entry.died + 2 * (entry.stage == "step"))
     halves = _HALVES.unpack(bytes.fromhex(entry.compiled)) if entry.compiled else (0, 0)
     return _BODY.pack(_SWITCH, int(bool(entry.compiled)), *halves)
 
@@ -235,6 +241,8 @@ def _entry(kind: int, partition: int, first: int, end: int) -> OrderEntry:
         return Run(partition, first, end)
     if kind == _CUT:
         return Cut()
+    if kind == _PASSED:
+        return Passed(partition, first, stage="step" if end & 2 else "decode", died=bool(end & 1))
     return Switch(_HALVES.pack(first, end).hex() if partition else "")
 
 
@@ -251,7 +259,7 @@ def _parse(content: bytes, path: Path) -> list[OrderEntry]:
         if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):
             break
         kind, *numbers = _BODY.unpack(body)
-        if kind not in (_RUN, _CUT, _SWITCH):
+        if kind not in (_RUN, _CUT, _SWITCH, _PASSED):
             raise StateError(
                 f"order log {path}: entry of unknown kind {kind}; a newer streammeta wrote it, use that one"
             )

@@ -277,7 +277,7 @@ ARRAYS = 300_000
         (b"[" + b"[]," * ARRAYS + b"[]]", Reason.UNDECODABLE),
         (b'{"x": [' + b"[]," * ARRAYS + b"NaN]}", Reason.NON_FINITE_INPUT),
         (b'{"x": [' + b"[]," * ARRAYS + b'[]], "y": [1]}', Reason.TOO_LARGE),
-        (b'{"x": [[' + b"[]," * ARRAYS + b']], "y": [1]}', Reason.BAD_TENSOR),
+        (b'{"x": [[' + b"[]," * ARRAYS + b'[]]], "y": [1]}', Reason.BAD_TENSOR),
         (b'{"x": [' + b"1," * ARRAYS + b'1], "y": [1]}', Reason.TOO_LARGE),
         (b'{"x": [1], "id": [' + b"[]," * ARRAYS + b"[]]}", Reason.UNDECODABLE),
         (b'{"x": [1], "id": ' + b"9" * ARRAYS + b"}", Reason.UNDECODABLE),
