@@ -32,6 +32,7 @@ from streammeta.recording.manifest import (
     Part,
     Span,
     check_size,
+    make_private,
     part_name,
     read_manifest,
     rename_durably,
@@ -236,6 +237,7 @@ class Writer:
         batches, cuts = _joined(self._spool.frames)
         schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})
         table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
+        make_private(temporary)
         pq.write_table(
             table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
         )
