@@ -1,6 +1,7 @@
 """`streammeta compile`: compiled steps ahead of time, so that the daemon begins with them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.runtime.compiling import compiled_steps_cache
 
@@ -92,7 +93,8 @@ def _tell(compiled: Compiled, output: str) -> None:
     library = compiled.library
     cost = library.microseconds[library.form]
     if output == "json":
-        about = library._asdict() | {"path": str(library.path)}
+        about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
+        del about["conditions"]
         say(json.dumps(about))
     else:
         say(f"compiled:{compiled.name}")

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +19,8 @@ from streammeta.config import Config, load_config
 from streammeta.errors import Reason
 from streammeta.observe.logs import configure_logging
 from streammeta.quoting import quoted_line
-from streammeta.runtime.loop import Controls
+from streammeta.recording.times import time_text
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.stream.kafka.access import KafkaSettings
@@ -121,9 +121,8 @@ def _letters(config: Config, wanted: Wanted, counts: _Counts) -> Iterator[_Entry
 def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     letter, original = entry.letter, entry.letter.original
     key = original.key.decode("utf-8", "backslashreplace") if original.key is not None else None
-    written = datetime.fromtimestamp(letter.written_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return {
-        "time": written,
+        "time": time_text(letter.written_ms),
         "reason": letter.reason,
         "topic": original.topic,
         "partition": original.partition,
@@ -131,6 +130,7 @@ def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
         "key": key,
         "bytes": entry.size_bytes,
         "stage": letter.stage,
+        "omitted": letter.omitted,
         "message": letter.message,
         "replayed": notes.hold(letter.partition, letter.offset),
         "dead_letter": {"partition": letter.partition, "offset": letter.offset},
@@ -146,7 +146,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = {
             **row,
-            "time": f"{row['time'][:19]}Z",
+            "time": f"{row['time'][:19]}Z" if row["time"] else None,
             "from": f"{row['partition']}:{row['offset']}",
             "replayed": "yes" if row["replayed"] else "",
         }
@@ -211,6 +211,11 @@ def _told(told: Redelivered, *, dry_run: bool) -> str:
     ]
     parts += [f"{told.before:,} were put back before (--again sends them once more)"] if told.before else []
     parts += [f"{told.elsewhere:,} of other topics left"] if told.elsewhere else []
+    parts += (
+        [f"{told.incomplete:,} do not hold their whole record; the source topic does, while it keeps it"]
+        if told.incomplete
+        else []
+    )
     parts += [f"{told.foreign:,} other records left"] if told.foreign else []
     parts += [] if told.done else ["stopped; the same command goes on"]
     return "; ".join(parts)

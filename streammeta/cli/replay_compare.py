@@ -17,7 +17,7 @@ from streammeta.programs.comparison import Curve, compare, draw
 from streammeta.quoting import quoted_line
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 HEADINGS = {

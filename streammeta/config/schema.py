@@ -58,6 +58,18 @@ class KafkaSection(Section):
         le=2**31 - 1,
         description="Bytes of the largest value that is used; larger ones are dead letters.",
     )
+    max_batch_bytes: Free[int] = Field(
+        67_108_864,
+        ge=1,
+        le=2**31 - 1,
+        description=("Bytes that a compressed batch may expand to; the records beyond are dead letters."),
+    )
+    on_corrupt: Free[Literal["fail", "skip"]] = Field(
+        "fail",
+        description=(
+            "What to do when a batch in the log is damaged: fail, or skip it with a dead letter that says so."
+        ),
+    )
     connect_timeout_seconds: Free[float] = Field(
         30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
     )
@@ -224,8 +236,8 @@ class EngineSection(Section):
     compile: Free[Literal["auto", "off", "require"]] = Field(
         "auto",
         description="Steps as machine code: compiled beside the learning, from the cache where it has them "
-        "(auto); never (off); before the first event, or not at all without a C++ compiler (require). "
-        "What is recorded or replayed is traced.",
+        "(auto); never (off); before the first event of their shapes, or not at all without a C++ compiler "
+        "(require). What was recorded is replayed by the steps that learned it.",
     )
     cache_dir: Free[str] = Field(
         "",

@@ -39,19 +39,27 @@ _CODE_FAULTS: Final = (LookupError, OSError, ImportError, AttributeError, NameEr
 
 
 def load_network(
-    factory: str, args: Mapping[str, Any], *, loss: str, seed: int, dtype: str, device: str
+    factory: str,
+    args: Mapping[str, Any],
+    *,
+    loss: str,
+    seed: int,
+    dtype: str,
+    device: str,
+    build: Callable[..., nn.Module] | None = None,
 ) -> Network:
     """Build the network that the configuration names.
 
     All that the factory draws from torch, NumPy and `random` depends on `seed` alone; their own states are
     left as they were. Parameters with `requires_grad = False` stay as the factory made them, and do not
-    belong to the flat vector.
+    belong to the flat vector. `build`: what builds the module where `factory` only names it.
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, the model differs between
             two builds, or a layer cannot be used.
     """
-    fresh = partial(_built, load_callable(factory, "model.factory"), factory, args, seed, dtype, device)
+    build = build or load_callable(factory, "model.factory")
+    fresh = partial(_built, build, factory, args, seed, dtype, device)
     module = fresh()
     _refuse_differences(module, fresh(), factory)
     parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]

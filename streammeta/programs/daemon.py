@@ -34,9 +34,12 @@ from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.serving.commits import Commits
+from streammeta.serving.desk import Desk
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -130,7 +133,10 @@ def run_daemon(
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        address = _serve(config, stack, watchers, settings, store)
+        desk = Desk(
+            Commits(store), predictor_for(config, brain.network), time.time, config.kafka.max_event_bytes
+        )
+        address = _serve(config, stack, watchers, settings, store, desk)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
@@ -223,7 +229,7 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -241,6 +247,7 @@ def _serve(
         shown,
         token=read_token(http.token_file),
         local=is_loopback(http.host),
+        desk=desk,
         guarded={"/metrics"} if http.metrics_token else (),
     )
     server = HttpServer(app, http.host, http.port)

@@ -13,7 +13,7 @@ from streammeta.observe.logs import configure_logging
 from streammeta.programs.exposure import warn_of_exposures
 from streammeta.recording.selection import Bound
 from streammeta.recording.writer import Writer
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.stream.base import Source
 from streammeta.stream.kafka.source import KafkaSource

@@ -16,7 +16,7 @@ from streammeta.observe.logs import configure_logging
 from streammeta.programs.doctor.local import of_state
 from streammeta.programs.tried import file_lines
 from streammeta.runtime.compiling import compiled_steps_cache
-from streammeta.runtime.loop import Rates
+from streammeta.runtime.controls import Rates
 from streammeta.web.server import listen
 
 _TAKEN = {"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}}

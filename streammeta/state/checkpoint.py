@@ -13,11 +13,10 @@ import safetensors.torch
 import torch
 
 from streammeta.algorithms.base import State
-from streammeta.episodes.cutter import NOTHING, Tally
 from streammeta.errors import StateError
 from streammeta.evaluation.prequential import Prequential
-from streammeta.learner.engine import Progress
 from streammeta.models.network import Layout, Parameter
+from streammeta.state.progress import NOTHING, Progress, Tally
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1

@@ -138,7 +138,7 @@ class _Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         self._resting.end()
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             self._asking.begin(_REQUEST_SECONDS)
         else:
             self._asking.end()

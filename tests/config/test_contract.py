@@ -17,6 +17,8 @@ start = "latest"
 on_lost_offsets = "earliest"
 dead_letter_topic = "customers.dead"
 max_event_bytes = 1000
+max_batch_bytes = 2097152
+on_corrupt = "skip"
 connect_timeout_seconds = 2.5
 refused_grace_seconds = 7.5
 [kafka.client]
@@ -92,6 +94,8 @@ MEANING = {
         "on_lost_offsets": "earliest",
         "dead_letter_topic": "customers.dead",
         "max_event_bytes": 1000,
+        "max_batch_bytes": 2097152,
+        "on_corrupt": "skip",
         "connect_timeout_seconds": 2.5,
         "refused_grace_seconds": 7.5,
         "client": {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
@@ -156,6 +160,8 @@ DEFAULTS = {
         "on_lost_offsets": "fail",
         "dead_letter_topic": "tasks.dlq",
         "max_event_bytes": 8388608,
+        "max_batch_bytes": 67108864,
+        "on_corrupt": "fail",
         "connect_timeout_seconds": 30.0,
         "refused_grace_seconds": 60.0,
         "client": {},

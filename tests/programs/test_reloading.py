@@ -15,7 +15,7 @@ from streammeta.config import Config, load_config
 from streammeta.observe.logs import configure_logging
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import build_brain, restore
-from streammeta.runtime.loop import Rates
+from streammeta.runtime.controls import Rates
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore

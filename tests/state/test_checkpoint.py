@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from streammeta.algorithms.base import State
 from streammeta.errors import StateError
 from streammeta.evaluation.prequential import Fading, Prequential
-from streammeta.learner.engine import Progress
 from streammeta.models.network import Parameter
 from streammeta.state.checkpoint import FORMAT, Checkpoint, Origin, check_fit, pack, unpack
+from streammeta.state.progress import Progress
 from streammeta.state.store import Meta
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
