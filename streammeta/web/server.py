@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streammeta.errors import ConfigError
 
-MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 256
 _BACKLOG = 512
 """Connections that wait to be accepted; the kernel drops further ones, and their clients try again."""
 _ACCEPTED_AT_ONCE = 16
