@@ -77,9 +77,11 @@ class Root(click.Group):
         """Run the verb."""
         try:
             return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = quoted(error.message)  # type: ignore[misc]  # click calls it final
-            raise
+        except click.UsageError as error:
+            plain = error.format_message()
+            if quoted(plain) == plain:
+                raise
+            raise click.UsageError(quoted(plain), error.ctx) from None
         except StreammetaError as error:
             say(f"streammeta: {error}", err=True)
             ctx.exit(error.exit_code)
