@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: quickstart test lint types layers unit bench clean
+.PHONY: quickstart test lint types layers unit bench simulate clean
 
 quickstart: $(READY)  ## everything on this machine: broker, producer, learner
 	$(BIN)/streammeta quickstart $(ARGS)
@@ -25,6 +25,11 @@ unit: $(READY)
 
 bench: $(READY)
 	$(BIN)/streammeta bench $(ARGS)
+
+SEEDS ?= 1000
+
+simulate: $(READY)  ## so many worlds, or SEEDS=FIRST:END, over a simulated broker, disk and clock
+	$(BIN)/python -m tests.simulator $(SEEDS) $(ARGS)
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
