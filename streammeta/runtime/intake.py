@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 
 from streammeta.clock import Clock
+from streammeta.codec import release_of
 from streammeta.episodes.cutter import NOTHING, Cutter, Portion, Tally
 from streammeta.episodes.gathering import Gathering, Read, Taken
 from streammeta.errors import BadEvent
-from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
+from streammeta.events import Examples, HalfExamples, Positions, Record, Release, TaskEvent
 from streammeta.learner.engine import Engine, Folded
 from streammeta.outcomes import Duplicate, Expired, Learned, Observer, Outcome, Refused, Skipped, Stages
 from streammeta.runtime.iteration import Item, Result, iterate, place
@@ -257,7 +258,7 @@ class Intake:
 
     def _expect(self, read: Read) -> None:
         """Note the task whose row the chunk will ask for."""
-        if isinstance(read, BadEvent):
+        if isinstance(read, BadEvent | Release):
             return
         task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
         if task not in self._tasks:
@@ -284,6 +285,8 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
+            if record.headers and (release := release_of(record)):
+                return release
             read = self.decode(record)
             if isinstance(read, TaskEvent):
                 return read

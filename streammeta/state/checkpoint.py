@@ -6,7 +6,7 @@ fit the configuration is refused with each difference named.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import safetensors.torch
@@ -18,6 +18,7 @@ from streammeta.errors import StateError
 from streammeta.evaluation.prequential import Prequential
 from streammeta.learner.engine import Progress
 from streammeta.models.network import Layout, Parameter
+from streammeta.state.quarantine import Held
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1
@@ -77,6 +78,7 @@ class Checkpoint:
         tally: Records taken, and what expired of examples.
         recording: Where the state stands in a recording; None when it belongs to none.
         executors: The compiled steps in use, by name, sorted.
+        quarantine: The tasks that are held back.
     """
 
     origin: Origin
@@ -88,6 +90,7 @@ class Checkpoint:
     tally: Tally = NOTHING
     recording: RecordingMark | None = None
     executors: Sequence[str] = ()
+    quarantine: Mapping[str, Held] = field(default_factory=dict)
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -118,6 +121,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "tally": checkpoint.tally,
         "recording": checkpoint.recording,
         "executors": [*checkpoint.executors],
+        "quarantine": checkpoint.quarantine,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -169,6 +173,10 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         tally=Tally(*document.get("tally", ())),
         recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
         executors=tuple(map(str, document.get("executors", ()))),
+        quarantine={
+            str(task): Held(int(event), float(norm))
+            for task, (event, norm) in document.get("quarantine", {}).items()
+        },
     )
 
 
