@@ -22,7 +22,7 @@ from typing import NamedTuple
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record, Switch
+from streammeta.events import Cut, Positions, Record, Run, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.intake import Intake
@@ -152,10 +152,12 @@ class Loop:
         begin = dict(self.source.start(before, was))
         ledger.topic_id = self.source.identity() or was
         self.intake.start(begin)
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
         if was and ledger.topic_id != was:
-            self._drop_runs({*before, *begin})
+            self._drop_runs(logged)
         else:
-            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+            back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
+            self._drop_runs(back | (logged - begin.keys()))
 
     def _follow(self) -> bool:
         """Go where the source had to go, if it had to; told before the records that follow are applied."""
