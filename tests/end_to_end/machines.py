@@ -1,0 +1,39 @@
+"""What a machine may do to a process, done in the process itself: `Daemon.prepare`."""
+
+import ctypes
+import itertools
+import os
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+_NEW_MOUNTS: Final = 0x00020000
+_DAY_SECONDS: Final = 86_400.0
+
+
+def small_files(most_bytes: int) -> None:
+    """No file may become larger: a write beyond fails, as on a full disk or over a quota."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+
+
+def may_mount() -> bool:
+    """Whether this user may give a process mounts of its own."""
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+
+
+def read_only(directory: Path) -> None:
+    """The directory is on a file system that takes no writes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_NEW_MOUNTS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    for options in (["--make-rprivate", "/"], ["--bind", directory, directory]):
+        subprocess.run(["mount", *options], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+
+
+def jumping_clock() -> None:
+    """The time of day jumps by a day, there and back, each time that it is asked for the thousandth time."""
+    truly, asked = time.time, itertools.count()
+    time.time = lambda: truly() + (next(asked) // 1000 % 3 - 1) * _DAY_SECONDS
