@@ -1,4 +1,4 @@
-"""What a machine may do to a process, done in the process itself: `Daemon.prepare`."""
+"""What a machine may do to a process; most of it is done in the process itself: `Daemon.prepare`."""
 
 import ctypes
 import itertools
@@ -6,6 +6,8 @@ import os
 import resource
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,22 @@ def small_files(most_bytes: int) -> None:
 def may_mount() -> bool:
     """Whether this user may give a process mounts of its own."""
     return os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False).returncode == 0
+
+
+@contextmanager
+def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
+    """A disk of its own for this directory, which is made."""
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", directory], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+def resize(directory: Path, size_bytes: int) -> None:
+    """Another size for that disk, with what is on it."""
+    subprocess.run(["mount", "-o", f"remount,size={size_bytes}", directory], check=True)
 
 
 def read_only(directory: Path) -> None:
