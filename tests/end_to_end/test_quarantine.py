@@ -1,4 +1,4 @@
-"""A task that runs away, as its owner meets it: held back, listed, released by command, learned from again."""
+"""A task that runs away, as its owner meets it: held back, listed, released, learned from again."""
 
 import json
 from pathlib import Path
