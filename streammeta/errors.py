@@ -114,6 +114,7 @@ class Reason(StrEnum):
     NON_FINITE_INPUT = "non_finite_input"
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
+    QUARANTINED = "quarantined"
 
 
 class BadEvent(StreammetaError):
