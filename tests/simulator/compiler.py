@@ -5,10 +5,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Library
 from streammeta.learner.executors.chunk import chunk_step
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
-from streammeta.learner.executors.identity import key_of
+from streammeta.learner.executors.identity import key_of, shapes_of
 from streammeta.learner.executors.process import TracedStep
 from tests.simulator.learner import SHIFT
 
@@ -22,7 +23,7 @@ class Workshop:
     """The cache of compiled steps, which outlives processes; `looks` until a compilation has ended."""
 
     looks: int
-    built: bool = False
+    built: Conditions | None = None
 
 
 @dataclass
@@ -37,24 +38,28 @@ class SimulatedSteps(CompiledSteps):
         if tuple(step.inputs[-4].shape) != _REGULAR:
             return None
         self._asked = step
-        return self._compiled(step) if self.workshop.built else None
+        return self._compiled(step, self.workshop.built) if self.workshop.built else None
 
     def named(self, step: TracedStep, name: str) -> Compiled | None:
         """As `CompiledSteps.named`."""
         regular = tuple(step.inputs[-4].shape) == _REGULAR
-        return self._compiled(step) if regular and self.holds(name) else None
+        conditions = self.conditions(name)
+        return self._compiled(step, conditions) if regular and conditions else None
 
-    def holds(self, name: str) -> bool:
-        """As `CompiledSteps.holds`."""
-        return self.workshop.built and name == NAME
+    def conditions(self, name: str) -> Conditions | None:
+        """As `CompiledSteps.conditions`."""
+        return self.workshop.built if name == NAME else None
 
     def ready(self) -> list[Compiled]:
         """As `CompiledSteps.ready`."""
-        if self._asked is None or self.workshop.built:
+        asked, workshop = self._asked, self.workshop
+        if asked is None or workshop.built:
             return []
-        self.workshop.looks -= 1
-        self.workshop.built = self.workshop.looks <= 0
-        return [self._compiled(self._asked)] if self.workshop.built else []
+        workshop.looks -= 1
+        if workshop.looks > 0:
+            return []
+        workshop.built = Conditions(shapes_of(asked.inputs), "simulated", "", "", "", 1)
+        return [self._compiled(asked, workshop.built)]
 
     def give_up(self, compiled: Compiled, reason: str) -> None:
         """No step of these is to be given up."""
@@ -63,7 +68,7 @@ class SimulatedSteps(CompiledSteps):
     def close(self) -> None:
         """Nothing runs."""
 
-    def _compiled(self, step: TracedStep) -> Compiled:
+    def _compiled(self, step: TracedStep, conditions: Conditions) -> Compiled:
         key = key_of(step.update, step.inputs, step.state_count)
 
         def update(*inputs: Tensor) -> list[Tensor]:
@@ -76,4 +81,4 @@ class SimulatedSteps(CompiledSteps):
         def run(chunk: list[Tensor]) -> None:
             chunk_step(update, step.state_count, *chunk)
 
-        return Compiled(NAME, run, Library(NAME, key, "simulated", "", {}, 0.0, Path()))
+        return Compiled(NAME, run, Library(NAME, key, conditions, {}, 0.0, Path()))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kafka import OffsetAndMetadata, TopicPartition, errors
 
 from streammeta.events import Record
+from streammeta.stream.kafka.batches import flawed
 from tests.simulator.broker import TOPIC, Broker, Topic
 
 FETCH_WAIT_SECONDS = 0.05
@@ -24,6 +25,12 @@ class Raw(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
+
+
+def raw_of(record: Record) -> Raw:
+    """The record as a fetch brings it; a flaw lies where the reader's own batches leave it."""
+    headers = record.headers if record.flaw is None else flawed(record.offset, record.flaw).headers
+    return Raw(*record[:6], headers)
 
 
 @dataclass
@@ -80,6 +87,7 @@ class Consumer:
         self._subscription = SimpleNamespace(
             position=lambda place: OffsetAndMetadata(self._places[place.partition].position, "", -1)
         )
+        self._fetcher = SimpleNamespace()  # what bounds the batches of the real one is put there
         self._deaf = False
 
     def assign(self, places: Sequence[Any]) -> None:
@@ -154,7 +162,7 @@ class Consumer:
             most -= len(taken)
             if taken:
                 place.position = taken[-1].offset + 1 if place.buffer else place.behind
-                given[TopicPartition(TOPIC, number)] = [Raw(*record) for record in taken]
+                given[TopicPartition(TOPIC, number)] = [raw_of(record) for record in taken]
         return given
 
     def position(self, place: Any, timeout_ms: int = 0) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from streammeta.errors import StateError
 from streammeta.state.checksums import sealed, unsealed
+from streammeta.state.environment import IDS
 from streammeta.state.rows import checked_key, pack_stats, task_key, unpack_stats
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 from tests.simulator.clock import Clock
@@ -156,6 +157,11 @@ class DiskStore:
         """What of the model no event changes."""
         return self._value("constants") if ("meta", b"constants") in self._disk.content else b""
 
+    def ids(self) -> Mapping[int, bytes]:
+        """The blocks of event ids, verified."""
+        keys = (key for _, key in self._disk.content if key.startswith(IDS))
+        return {int(key.removeprefix(IDS), 16): self._value(key.decode()) for key in sorted(keys)}
+
     def _value(self, name: str) -> bytes:
         return unsealed("meta", name.encode(), self._disk.content["meta", name.encode()])
 
@@ -186,6 +192,10 @@ class DiskStore:
             new.pop(("memories", key), None)
             if row is not None:
                 changed["stats", key], changed["memories", key] = pack_stats(row.stats), row.memory
+        for number, block in meta.ids.items():
+            new.pop(place := ("meta", IDS + b"%016x" % number), None)
+            if block is not None:
+                changed[place] = block
         new |= {place: sealed(*place, value) for place, value in changed.items()}
         disk.clock.moment()
         if disk.full:
@@ -195,6 +205,7 @@ class DiskStore:
         disk.clock.moment()
         rows = [(task.encode(), row) for task, row in tasks.items() if row is not None]
         written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in rows)
+        written += sum(len(block) for block in meta.ids.values() if block is not None)
         return written + sum(map(len, whole.values()))
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:

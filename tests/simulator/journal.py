@@ -1,10 +1,10 @@
 """What entered the state, in its order: a tape that outlives processes, and a witness against them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from streammeta.events import Positions, Record
+from streammeta.events import Conditions, Positions, Record
 from streammeta.recording.flight import FlightRecorder
 from streammeta.state.checkpoint import RecordingMark
 
@@ -34,6 +34,7 @@ class Journal:
         self.serving: Callable[[], tuple[str, bool]] = lambda: ("", False)
         """The topic's id, and whether a compiled step is in use, now."""
         self.applied = 0
+        self._compiled = False
 
     def begin(self, mark: RecordingMark | None, *, witness: bool) -> None:
         """A life begins with the state of this mark; without `witness` another order may follow."""
@@ -49,6 +50,8 @@ class Journal:
     def keep(self, records: Sequence[Record]) -> None:
         """As `Tape.keep`."""
         row, place = Row(tuple(records), *self.serving()), len(self.rows)
+        if row.compiled != self._compiled:
+            raise Violation(f"iteration {place} is {told(row)}, of which the tape was not told")
         if place < len(self.witnessed) and self.witnessed[place] != row:
             raise Violation(
                 f"iteration {place} was {told(self.witnessed[place])} before the crash, now it is {told(row)}"
@@ -58,6 +61,10 @@ class Journal:
 
     def cut(self) -> None:
         """Rows are iterations."""
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        self._compiled = bool(compiled)
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:  # noqa: ARG002 (the protocol's)
         """As `Tape.sync`."""
@@ -81,6 +88,11 @@ class Both:
     def cut(self) -> None:
         """As `Tape.cut`."""
         self._recorder.cut()
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        self._journal.serve(compiled)
+        self._recorder.serve(compiled)
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:
         """As `Tape.sync`."""
