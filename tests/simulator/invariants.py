@@ -78,9 +78,7 @@ def _check_recording(world: World) -> None:
         recorded += records
     source.close()
     applied = [record for row in world.journal.rows for record in row.records]
-    _require(
-        recorded == applied, f"{len(recorded)} records are recorded, {len(applied)} applied"
-    )
+    _require(recorded == applied, f"{len(recorded)} records are recorded, {len(applied)} applied")
 
 
 def _check_order(applied: list[Record]) -> None:
