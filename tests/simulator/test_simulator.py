@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from tests.simulator import __main__ as command
+from tests.simulator import command
 from tests.simulator.bugs import BUGS, planted
 from tests.simulator.edges import simulated
 from tests.simulator.life import live
