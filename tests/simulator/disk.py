@@ -13,6 +13,7 @@ from pathlib import Path
 
 from streammeta.errors import StateError
 from streammeta.state.checksums import sealed, unsealed
+from streammeta.state.environment import IDS
 from streammeta.state.rows import checked_key, pack_stats, task_key, unpack_stats
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 from tests.simulator.clock import Clock
@@ -156,6 +157,14 @@ class DiskStore:
         """What of the model no event changes."""
         return self._value("constants") if ("meta", b"constants") in self._disk.content else b""
 
+    def ids(self) -> dict[int, bytes]:
+        """The blocks of event ids, verified."""
+        return {
+            int(key.removeprefix(IDS), 16): unsealed(name, key, value)
+            for (name, key), value in self._disk.content.items()
+            if name == "meta" and key.startswith(IDS)
+        }
+
     def _value(self, name: str) -> bytes:
         return unsealed("meta", name.encode(), self._disk.content["meta", name.encode()])
 
@@ -180,6 +189,11 @@ class DiskStore:
         if constants is not None:
             whole["constants"] = constants
         changed: Content = {("meta", name.encode()): value for name, value in whole.items()}
+        for number, block in meta.ids.items():
+            place = ("meta", IDS + b"%016x" % number)
+            new.pop(place, None)
+            if block is not None:
+                changed[place] = block
         for task, row in tasks.items():
             key = checked_key(task)
             new.pop(("stats", key), None)
