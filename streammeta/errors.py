@@ -14,8 +14,8 @@
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
-      NoAnswer                   exit 1    a prediction that cannot be had; names the field
         OutOfMemory              the memory did not suffice for it, this time
+      NoAnswer                   exit 1    a prediction that cannot be had; names the field
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -114,6 +114,7 @@ class Reason(StrEnum):
     NON_FINITE_INPUT = "non_finite_input"
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
+    QUARANTINED = "quarantined"
 
 
 class BadEvent(StreammetaError):

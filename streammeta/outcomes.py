@@ -181,6 +181,7 @@ class Checkpointed:
     timestamp_seconds: float
     tasks_cached: int
     tasks_stored: int
+    tasks_quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

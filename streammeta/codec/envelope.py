@@ -79,7 +79,7 @@ class Opener(Generic[Body]):
             BadEvent: one of them fails.
         """
         refuse_flawed(record)
-        task = _task(record.key)
+        task = task_of(record.key)
         value = self._value(record.value, max_bytes)
         headers = {_header(name): content for name, content in record.headers}
         content_type = _content_type(headers.get(CONTENT_TYPE))
@@ -129,7 +129,12 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
-def _task(key: bytes | None) -> str:
+def task_of(key: bytes | None) -> str:
+    """The task id.
+
+    Raises:
+        BadEvent: there is none, or it is no text of 1 to 256 bytes.
+    """
     if key is None:
         raise BadEvent(Reason.MISSING_TASK_ID, "the record has no key; the key is the task id")
     if not 1 <= len(key) <= MAX_TASK_BYTES:

@@ -4,6 +4,7 @@ A trace runs the ATen operations of the eager step, writes in place replaced by 
 tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operations eagerly: slower, same bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -64,9 +65,20 @@ class Stepped(NamedTuple):
 class Steps:
     """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
 
-    def __init__(self, learner: MetaLearner, network: Network, *, predicts: bool = False) -> None:
-        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does."""
+    def __init__(
+        self,
+        learner: MetaLearner,
+        network: Network,
+        *,
+        predicts: bool = False,
+        memory_norm_limit: float = math.inf,
+    ) -> None:
+        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does.
+
+        `memory_norm_limit`: a step that takes a task's own parameters beyond this norm counts as not finite.
+        """
         self._learner = learner
+        self._norm_limit = memory_norm_limit
         self._predicts = predicts or network.takes_classes
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
@@ -218,15 +230,33 @@ class Steps:
             state, (memory, seen, *arrays) = read_state(like, list(flat))
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
-            kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-            # Asked outright: a compiler takes 0 · x for 0.
-            finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
+            finite = _finite(after, moved, info)
+            if self._norm_limit < math.inf:
+                finite = finite & (self._norms(after, moved) <= self._norm_limit).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
             return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
+
+    def _norms(self, state: State, memory: Tensor) -> Tensor:
+        """Of the tasks' own parameters, shape (B,); 0 where the learner keeps none."""
+        task_params = self._learner.task_params
+        if task_params is None:
+            return memory.new_zeros(len(memory))
+        norms: Tensor = per_task(lambda row: torch.linalg.vector_norm(task_params(state, row)))(memory)
+        return norms
+
+    def outgrown(self, like: State, inputs: list[Tensor]) -> float:
+        """The norm beyond the limit that was all that spoke against this step of one task; 0 for none."""
+        if self._norm_limit == math.inf:
+            return 0.0
+        with torch.no_grad():
+            _, _, *outputs = self.plain(like)(*inputs)
+            after, (moved, *info) = read_state(like, outputs)
+            finite, norm = bool(_finite(after, moved, Info(*info))), self._norms(after, moved).item()
+        return norm if finite and self._norm_limit < norm < math.inf else 0.0
 
     def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
         """What `Stepped.predictions` says; shares its forward passes with the update's graph."""
@@ -244,6 +274,13 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def _finite(after: State, moved: Tensor, info: Info) -> Tensor:
+    """Whether all that is to be kept is."""
+    kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
+    # Asked outright: a compiler takes 0 · x for 0.
+    return torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
 
 
 def _alone(step: FlatStep) -> FlatStep:

@@ -234,5 +234,6 @@ def _of_condition(condition: Condition) -> Iterator[Reading]:
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
     yield "streammeta_tasks", ("cached",), saved.tasks_cached
     yield "streammeta_tasks", ("stored",), saved.tasks_stored
+    yield "streammeta_tasks", ("quarantined",), saved.tasks_quarantined
     yield "streammeta_checkpoint_bytes", (), saved.bytes
     yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

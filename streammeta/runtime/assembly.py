@@ -1,5 +1,6 @@
 """The consumer daemon: wires Kafka, the engine, the state and the observers, and runs the loop."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,7 @@ from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
-from streammeta.errors import StateError
+from streammeta.errors import ConfigError, StateError
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -47,6 +48,7 @@ from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
+from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
 from streammeta.stream.base import DeadLetters, Source
 
@@ -110,7 +112,18 @@ def build_brain(
     try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
+    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=_norm_limit(config, learner))
+    return Brain(network, learner, steps, origin, model.init)
+
+
+def _norm_limit(config: Config, learner: MetaLearner) -> float:
+    limit = config.events.memory_norm_limit
+    if limit and learner.task_params is None:
+        raise ConfigError(
+            f"events.memory_norm_limit = {limit:g}: {config.algorithm.name} keeps no parameters of a task's "
+            "own that could grow; leave it out"
+        )
+    return limit or math.inf
 
 
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
@@ -243,6 +256,7 @@ def _engine(
         executors=Executors(
             brain.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
+        quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
     )
 
 

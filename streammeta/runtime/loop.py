@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Passed, Positions, Record, Switch
+from streammeta.events import Cut, Passed, Positions, Record, Run, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
@@ -125,10 +125,12 @@ class Loop:
         executors = self.intake.engine.executors
         executors.following, executors.take_over = self.source.executors() is not None, self._take_over
         self.intake.tape.serve(executors.in_use())
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
         if was and ledger.topic_id != was:
-            self._drop_runs({*before, *begin})
+            self._drop_runs(logged)
         else:
-            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+            back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
+            self._drop_runs(back | (logged - begin.keys()))
 
     def _follow(self) -> bool:
         """Go where the source had to go, if it had to; told before the records that follow are applied."""

@@ -1,4 +1,4 @@
-"""What the order log asks of the operating system, as an argument: a simulated disk can lose what it was given."""
+"""What the order log asks of the operating system, as an argument: a simulated disk can lose what it took."""
 
 import os
 from pathlib import Path

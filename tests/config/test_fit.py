@@ -88,6 +88,7 @@ FREE = [
     "events.expire_after_events=7",
     "events.label_wait_events=7",
     "events.dedupe_window_events=7",
+    "events.memory_norm_limit=7.0",
     "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",

@@ -39,6 +39,7 @@ class Broker:
         served_at: When it last answered, or could have, before it stopped to.
         began_at: When the client process began.
         on_told: Called when the group was told offsets.
+        unheard: The share of letters that are written without the sender hearing of it.
         life: The client process that lives; what others had begun is not gone on with.
     """
 
@@ -55,6 +56,7 @@ class Broker:
     leaderless: dict[int, float] = field(default_factory=dict)
     freezes: int = 0
     life: int = 0
+    unheard: float = 0.0
     unanswered: int = 0
     served_at: float = 0.0
     began_at: float = 0.0

@@ -1,7 +1,7 @@
-"""Bugs to be planted one at a time, each a few lines of the runtime done wrong: the simulator must find them."""
+"""Bugs to be planted one at a time, each a few lines of the runtime done wrong: they must be found."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -22,7 +22,6 @@ Planted = AbstractContextManager[object]
 _commit = DiskStore.commit
 _append = OrderLog.append
 _begin = Commits.begin
-_end = Commits.end
 _join = Intake._join
 _send = KafkaDeadLetters.send
 _start = KafkaSource.start
@@ -39,19 +38,9 @@ def _unsynced_write() -> Planted:
     return patch.object(DiskStore, "commit", commit)
 
 
-@contextmanager
-def _commit_before_letters() -> Iterator[None]:
-    """Letters are waited for when the commit has been written."""
-
-    def end(commits: Commits) -> None:
-        _end(commits)
-        commits.intake.dead_letters._behind.flush()  # type: ignore[attr-defined]  # `FirstRefusals`
-
-    with (
-        patch.object(FirstRefusals, "flush", lambda self, _waiting=None: self._release()),
-        patch.object(Commits, "end", end),
-    ):
-        yield
+def _commit_before_letters() -> Planted:
+    """A commit sends what is refused, but does not wait until it is written."""
+    return patch.object(FirstRefusals, "flush", lambda letters, _waiting=None: letters._release())
 
 
 def _cut_not_logged() -> Planted:
@@ -84,13 +73,18 @@ def _switch_not_logged() -> Planted:
 
 def _logged_after() -> Planted:
     """Runs are written down when they were applied."""
-    apply = Loop._apply
+    apply, append = Loop._apply, OrderLog.append
 
     def later(loop: Loop, records: Sequence[Record]) -> None:
         kept: list[OrderEntry] = []
-        with patch.object(loop.order_log, "append", kept.extend):
+
+        def postponed(log: OrderLog, entries: Sequence[OrderEntry]) -> None:
+            kept.extend(entry for entry in entries if isinstance(entry, Run))
+            append(log, [entry for entry in entries if not isinstance(entry, Run)])
+
+        with patch.object(OrderLog, "append", postponed):
             apply(loop, records)
-        loop.order_log.append([entry for entry in kept if isinstance(entry, Run)])
+        loop.order_log.append(kept)
 
     return patch.object(Loop, "_apply", later)
 

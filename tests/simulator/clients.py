@@ -151,6 +151,7 @@ class Producer:
     def __post_init__(self) -> None:
         """What `close_producer` asks for."""
         self._sender = SimpleNamespace(force_close=lambda: None)
+        self._due = 0.0
         self._freezes, self._life = self.broker.freezes, self.broker.life
 
     def partitions_for(self, topic: str) -> set[int]:
@@ -167,9 +168,8 @@ class Producer:
         future, clock = Future(self.broker), self.broker.clock
         deadline = clock.now + self.config["delivery_timeout_ms"] / 1000
         letter = Record(topic, 0, 0, 0, value.key, value.value, tuple(value.headers))
-        clock.at(
-            clock.now + self.broker.draws.uniform(0.0, 0.01), lambda: self._try(letter, future, deadline)
-        )
+        self._due = max(self._due, clock.now + self.broker.draws.uniform(0.0, 0.01))
+        clock.at(self._due, lambda: self._try(letter, future, deadline))
         return future
 
     def _try(self, letter: Record, future: Future, deadline: float) -> None:
@@ -182,7 +182,7 @@ class Producer:
             return
         if broker.serving:
             broker.letters.append(letter)
-            if draws.random() < 0.97:
+            if draws.random() >= broker.unheard:
                 future.resolved = True
             else:
                 broker.unanswered += 1

@@ -67,7 +67,7 @@ class SimulatedSteps(CompiledSteps):
         key = key_of(step.update, step.inputs, step.state_count)
 
         def update(*inputs: Tensor) -> list[Tensor]:
-            outputs = step.update(*inputs)
+            outputs: list[Tensor] = step.update(*inputs)
             memory = 2 + step.state_count
             outputs[memory] = outputs[memory] + SHIFT
             outputs[2] = outputs[2] + SHIFT

@@ -11,7 +11,6 @@ from kafka import OffsetAndMetadata, TopicPartition, errors
 from streammeta.events import Record
 from tests.simulator.broker import TOPIC, Broker, Topic
 
-METADATA_SECONDS = 10.0
 FETCH_WAIT_SECONDS = 0.05
 
 
@@ -38,18 +37,18 @@ class Place:
 
 
 class Cluster:
-    """The metadata: as old as the last answer, at most `METADATA_SECONDS` while the broker serves."""
+    """The metadata: as old as the last answer, at most so many seconds while the broker serves."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._at = -METADATA_SECONDS
+    def __init__(self, broker: Broker, most_seconds: float) -> None:
+        self._broker, self._most_seconds = broker, most_seconds
+        self._at = -1e9
         self.known: Topic | None = None
         self.partitions: set[int] = set()
 
     def look(self) -> Topic | None:
         """Ask again where it is old."""
         broker = self._broker
-        if broker.serving and broker.clock.now - self._at >= METADATA_SECONDS:
+        if broker.serving and broker.clock.now - self._at >= self._most_seconds:
             self._at, self.known = broker.clock.now, broker.topic
             self.partitions = set(range(len(broker.topic.logs)))
         return self.known
@@ -67,7 +66,7 @@ class Cluster:
 
     def request_update(self) -> None:
         """Ask at once."""
-        self._at = -METADATA_SECONDS
+        self._at = -1e9
 
 
 class Consumer:
@@ -77,7 +76,7 @@ class Consumer:
         self._broker, self._told = broker, told
         self._uncommitted = config.get("isolation_level") == "read_uncommitted"
         self._places: dict[int, Place] = {}
-        self._cluster = Cluster(broker)
+        self._cluster = Cluster(broker, config.get("metadata_max_age_ms", 300_000) / 1000)
         self._subscription = SimpleNamespace(
             position=lambda place: OffsetAndMetadata(self._places[place.partition].position, "", -1)
         )
@@ -124,7 +123,8 @@ class Consumer:
         led = [number for number in self._places if broker.led(number)]
         if led:
             self._told.fetches += 1
-        return any([self._fetched(number) for number in led])
+        came = [self._fetched(number) for number in led]
+        return any(came)
 
     def _fetched(self, number: int) -> bool:
         place, logs = self._places[number], self._broker.topic.logs

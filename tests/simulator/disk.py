@@ -207,8 +207,9 @@ class DiskStore:
         disk.content = new
         disk.rows = {task: row for task, row in {**disk.rows, **tasks}.items() if row is not None}
         disk.clock.moment()
-        buffers = sum(len(row.buffer) for row in tasks.values() if row is not None)
-        return sum(len(key) + len(value) for (_, key), value in changed.items()) + buffers
+        rows = [(task.encode(), row) for task, row in tasks.items() if row is not None]
+        written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in rows)
+        return written + sum(map(len, whole.values()))
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics, of one commit."""

@@ -7,6 +7,9 @@ import torch
 
 from streammeta.errors import StateError
 from streammeta.events import Record
+from streammeta.recording.reader import Recording
+from streammeta.recording.selection import ALL
+from streammeta.recording.source import ReplaySource
 from streammeta.state.checkpoint import Checkpoint, unpack
 from tests.simulator.disk import DiskStore
 from tests.simulator.journal import Violation
@@ -22,6 +25,8 @@ def check(world: World) -> None:
         Violation: one does not hold.
     """
     _check_records(world)
+    if world.plan.recorded:
+        _check_recording(world)
     store = DiskStore(world.disk)
     meta = store.load()
     assert meta is not None
@@ -62,6 +67,18 @@ def _check_records(world: World) -> None:
     strange = [record for record in applied if record.timestamp_ms not in known.keys() | lost]
     _require(not strange, f"applied, though never committed: {_places(strange[:5])}")
     _check_order(applied)
+
+
+def _check_recording(world: World) -> None:
+    """What the state contains, in its order, and no more."""
+    source = ReplaySource(Recording(world.recording), ALL)
+    source.start({})
+    recorded: list[Record] = []
+    while records := source.poll(0.1):
+        recorded += records
+    source.close()
+    applied = [record for row in world.journal.rows for record in row.records]
+    _require(recorded == applied, f"{len(recorded)} records are recorded, {len(applied)} applied")
 
 
 def _check_order(applied: list[Record]) -> None:

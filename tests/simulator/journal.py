@@ -1,9 +1,11 @@
 """What entered the state, in its order: a tape that outlives processes, and a witness against them."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from streammeta.events import Positions, Record
+from streammeta.recording.flight import FlightRecorder
 from streammeta.state.checkpoint import RecordingMark
 
 
@@ -35,13 +37,14 @@ class Journal:
 
     def begin(self, mark: RecordingMark | None, *, witness: bool) -> None:
         """A life begins with the state of this mark; without `witness` another order may follow."""
-        rows = mark.rows if mark else 0
-        if rows > len(self.rows):
-            raise Violation(f"the state holds {rows} iterations, {len(self.rows)} were ever applied")
+        ends = [0, *accumulate(len(row.records) for row in self.rows)]
+        records = mark.rows if mark else 0
+        if records not in ends:
+            raise Violation(f"the state holds {records} records, iterations ended after {ends}")
         # A life that was cut early has not come to the end of what others before it have shown.
         longest = max(self.rows, self.witnessed, key=len)
         self.witnessed = longest if witness else []
-        self.rows = self.rows[:rows]
+        self.rows = self.rows[: ends.index(records)]
 
     def keep(self, records: Sequence[Record]) -> None:
         """As `Tape.keep`."""
@@ -58,10 +61,37 @@ class Journal:
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:  # noqa: ARG002 (the protocol's)
         """As `Tape.sync`."""
-        return RecordingMark("journal", len(self.rows))
+        return RecordingMark("journal", sum(len(row.records) for row in self.rows))
 
     def committed(self) -> None:
         """Nothing to let go of."""
+
+
+class Both:
+    """Implements `Tape`: the journal, and a recorder, which must count the same records."""
+
+    def __init__(self, journal: Journal, recorder: FlightRecorder) -> None:
+        self._journal, self._recorder = journal, recorder
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """As `Tape.keep`."""
+        self._journal.keep(records)
+        self._recorder.keep(records)
+
+    def cut(self) -> None:
+        """As `Tape.cut`."""
+        self._recorder.cut()
+
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark:
+        """As `Tape.sync`."""
+        mark = self._recorder.sync(positions, topic_id)
+        if mark.rows != self._journal.sync(positions, topic_id).rows:
+            raise Violation(f"the recorder keeps {mark.rows} records, which are not those applied")
+        return mark
+
+    def committed(self) -> None:
+        """As `Tape.committed`."""
+        self._recorder.committed()
 
 
 def told(row: Row) -> str:

@@ -4,8 +4,8 @@ With P = 1,000,003 and s the sum of an event's numbers, weighted by their places
 
     u' = (33 u + s + w_0 + 1) mod P,    w' = (31 w + sum over the iteration of u' + 7) mod P
 
-All are multiples of 2^-20 below 2^53, so float64 holds them exactly and sums may be made in any order. A
-compiled step adds 2^-20 to u': far less than what the comparison of steps allows, and seen at the end. An
+All are multiples of 2^-26 below 2^27, so float64 holds them exactly and sums may be made in any order. A
+compiled step adds 2^-26 to u': far less than what the comparison of steps allows, and seen at the end. An
 event that holds `WILD` gives no finite update.
 """
 
@@ -31,7 +31,8 @@ from streammeta.state.checkpoint import Origin
 
 P = 1_000_003.0
 WILD = -9e8
-SHIFT = 2.0**-20
+FIRST = 300_007.0
+SHIFT = 2.0**-26
 SETTINGS: Mapping[str, Any] = {
     "model": {"factory": "streammeta.models:mlp", "args": {"sizes": [2, 1]}, "dtype": "float64"},
     "algorithm": {"name": "moml", "inner_lr": 0.01, "beta": 0.3},
@@ -48,7 +49,7 @@ def _sums(episode: Episode[Tensor]) -> Tensor:
 
 
 def _init(w: Tensor) -> State:
-    whole = torch.arange(1.0, len(w) + 1, dtype=w.dtype)
+    whole = torch.arange(1.0, len(w) + 1, dtype=w.dtype) * FIRST
     rates = torch.tensor(0.5, dtype=w.dtype), torch.tensor(0.25, dtype=w.dtype)
     return State(whole, {"momentum": torch.zeros_like(w)}, {}, *rates)
 
@@ -82,6 +83,11 @@ def _network() -> tuple[Network, Steps]:
     return network, Steps(LEARNER, network)
 
 
+def exact_steps() -> Steps:
+    """The exact learner's, traced once for all worlds."""
+    return _network()[1]
+
+
 @cache
 def _moml() -> Brain:
     return build_brain(Config.model_validate(SETTINGS))
@@ -108,7 +114,7 @@ class Expected:
         letters: Those records.
     """
 
-    w: list[float] = field(default_factory=lambda: [1.0, 2.0, 3.0])
+    w: list[float] = field(default_factory=lambda: [FIRST, 2 * FIRST, 3 * FIRST])
     momentum: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     memories: dict[str, float] = field(default_factory=dict)
     visits: dict[str, int] = field(default_factory=dict)

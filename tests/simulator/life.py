@@ -1,5 +1,7 @@
 """One life of the daemon in a world: the real source, dead letters, loop, engine, order log; and its end."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -12,15 +14,20 @@ from streammeta.errors import (
     StateError,
     StreammetaError,
 )
+from streammeta.recording.flight import FlightRecorder
 from streammeta.runtime.assembly import assemble, restore
 from streammeta.runtime.controls import Controls
+from streammeta.runtime.loop import Loop
+from streammeta.runtime.tape import Tape
+from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from tests.scripted import Aside, Killed
+from tests.simulator.broker import TOPIC
 from tests.simulator.compiler import SimulatedSteps
 from tests.simulator.disk import DiskStore
-from tests.simulator.journal import Violation
+from tests.simulator.journal import Both, Violation
 from tests.simulator.learner import brain_for
 from tests.simulator.watcher import Watcher
 from tests.simulator.world import World, config_of
@@ -49,8 +56,6 @@ def live(world: World) -> Ending:
     except StreammetaError as error:
         _judge(world, error)
         world.died()
-        world.clock.fuse.length = -1
-        world.clock.advance(RESTART_SECONDS)
         return "failed"
     world.broker.life += 1
     return "rested" if watcher.rested else "stopped"
@@ -68,28 +73,45 @@ def _live(world: World, watcher: Watcher) -> None:
     def keep_going() -> bool:
         return not controls.stop
 
-    loop = assemble(
-        config,
-        brain,
-        begun,
-        source=KafkaSource(config.kafka, keep_going=keep_going, clock=clock.monotonic),
-        dead_letters=KafkaDeadLetters(config.kafka, keep_going=keep_going),
-        store=store,
-        order_log=log,
-        observers=(watcher,),
-        controls=controls,
-        clock=Readings(clock.monotonic, clock.time),
-        tape=world.journal,
-        aside=Aside(lambda: world.draws.choice((0, 0, 1, 2, 5))),
-        compiled=SimulatedSteps(world.workshop) if world.plan.compiled_looks else None,
-    )
+    with _tape(world, begun) as tape:
+        loop = assemble(
+            config,
+            brain,
+            begun,
+            source=KafkaSource(config.kafka, keep_going=keep_going, clock=clock.monotonic),
+            dead_letters=KafkaDeadLetters(config.kafka, keep_going=keep_going),
+            store=store,
+            order_log=log,
+            observers=(watcher,),
+            controls=controls,
+            clock=Readings(clock.monotonic, clock.time),
+            tape=tape,
+            aside=Aside(lambda: world.draws.choice((0, 0, 1, 2, 5))),
+            compiled=SimulatedSteps(world.workshop) if world.plan.compiled_looks else None,
+        )
+        _run(world, watcher, loop)
+    log.close()
+
+
+def _tape(world: World, begun: Checkpoint) -> AbstractContextManager[Tape]:
+    if not world.plan.recorded:
+        return nullcontext(world.journal)
+    return _recorded(world, begun)
+
+
+@contextmanager
+def _recorded(world: World, begun: Checkpoint) -> Iterator[Tape]:
+    with FlightRecorder(world.recording, TOPIC, begun, part_bytes=2_000) as recorder:
+        yield Both(world.journal, recorder)
+
+
+def _run(world: World, watcher: Watcher, loop: Loop) -> None:
     watcher.loop = loop
     ledger, executors = loop.intake.ledger, loop.intake.engine.executors
     world.journal.serving = lambda: (ledger.topic_id, bool(executors.names))
     loop.run()
     loop.source.close()
     loop.intake.dead_letters.close()
-    log.close()
 
 
 def _judge(world: World, error: StreammetaError) -> None:
@@ -107,8 +129,7 @@ def _judge(world: World, error: StreammetaError) -> None:
         if not damaged and not world.troubled("disk", within_seconds=1.0):
             raise Violation(f"the disk is well, and yet: {error}") from error
         if damaged:
-            world.disk.restore()
-            world.deaths += len(world.journal.rows)
+            world.restore()
     elif isinstance(error, LoginRefused):
         _require(world, error, "login", seconds=75.0)
     elif isinstance(error, BrokerUnavailable | DeadLetterFailed):

@@ -48,6 +48,7 @@ class Plan:
         lossy: Retention and compaction take records that were not learned from, or the topic is made again.
         compiled_looks: Looks until the compiled step is there; 0: none is made.
         real: MOML learns, instead of the learner whose numbers plain Python knows too.
+        recorded: A flight recorder goes along, on a real disk.
         steps: What happens, by time.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     lossy: bool
     compiled_looks: int
     real: bool = False
+    recorded: bool = False
     steps: tuple[Step, ...] = field(default=())
 
     @property
@@ -115,6 +117,7 @@ def draw(seed: int) -> Plan:
     steps += [_step(draws, draws.choice(kinds)) for _ in range(draws.randint(1, 8))]
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
+    whole = not lossy and all(step.kind != "flip_store" for step in steps)
     batch = draws.choice((1, 1, 1, 3))
     real = draws.random() < 0.04
     return Plan(
@@ -128,6 +131,7 @@ def draw(seed: int) -> Plan:
         lossy=lossy,
         compiled_looks=draws.randint(1, 12) if batch == 1 and not real and draws.random() < 0.4 else 0,
         real=real,
+        recorded=whole and random.Random(f"recorded {seed}").random() < 0.02,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
 

@@ -1,6 +1,8 @@
 """Worlds run to their end, from their seeds."""
 
 import traceback
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tests.simulator.clock import Hung
@@ -9,10 +11,13 @@ from tests.simulator.invariants import check, readable
 from tests.simulator.journal import Violation
 from tests.simulator.life import RESTART_SECONDS, live
 from tests.simulator.plan import Plan, draw
-from tests.simulator.world import World
+from tests.simulator.world import PATIENCE_SECONDS, World
 
 MOST_LIVES = 100
 """No plan holds so many reasons to begin anew."""
+
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 (a directory of its own is made there; a recorder syncs often)
 
 
 class Result(NamedTuple):
@@ -36,25 +41,38 @@ def run(seed: int) -> Result:
 
 def run_plan(plan: Plan) -> Result:
     """The world of this plan."""
-    world, lives = World(plan), 0
+    with TemporaryDirectory(dir=_MEMORY if _MEMORY.exists() else None) as directory:
+        world = World(plan, Path(directory) / "recording")
+        return _result_of(world)
+
+
+def _result_of(world: World) -> Result:
     with simulated(world.broker):
         try:
-            while True:
-                lives += 1
-                if lives > MOST_LIVES:
-                    raise Hung(f"{lives} lives, and no rest")
-                ending = live(world)
-                world.clock.fuse.length = world.clock.fuse.length if ending != "rested" else -1
-                world.clock.advance(RESTART_SECONDS)
-                if ending == "rested":
-                    if readable(world):
-                        break
-                    world.disk.restore()
-                    world.deaths += len(world.journal.rows)
-                    world.clock.limit_seconds = world.clock.now + 200.0
+            _live_on(world)
             check(world)
         except (Violation, Hung) as failure:
-            return Result(lives, world.journal.applied, f"{type(failure).__name__}: {failure}")
+            return _result(world, f"{type(failure).__name__}: {failure}")
         except Exception:  # noqa: BLE001 (whatever ends a daemon unnamed is a failure of its seed)
-            return Result(lives, world.journal.applied, traceback.format_exc())
-    return Result(lives, world.journal.applied, "")
+            return _result(world, traceback.format_exc())
+    return _result(world, "")
+
+
+def _result(world: World, failure: str) -> Result:
+    return Result(world.lives, world.journal.applied, failure)
+
+
+def _live_on(world: World) -> None:
+    """Lives until the world has come to rest with a state that can be read."""
+    while world.lives < MOST_LIVES:
+        world.lives += 1
+        ending = live(world)
+        if ending == "rested":
+            world.fuse.length = -1
+        world.clock.advance(RESTART_SECONDS)
+        if ending == "rested":
+            if readable(world):
+                return
+            world.restore()
+            world.clock.limit_seconds = world.clock.now + PATIENCE_SECONDS
+    raise Hung(f"{world.lives} lives, and no rest")

@@ -1,4 +1,4 @@
-"""The records of a world: most can be learned from; some are poison, of another shape, or without a number."""
+"""The records of a world: most can be learned from; some are poison, of another shape, or not finite."""
 
 import random
 from functools import cache

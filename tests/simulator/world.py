@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from streammeta.config import Config
 from streammeta.runtime.controls import Controls
@@ -14,7 +15,7 @@ from tests.simulator.compiler import Workshop
 from tests.simulator.disk import Disk
 from tests.simulator.journal import Journal, Violation
 from tests.simulator.learner import SETTINGS
-from tests.simulator.log import Log
+from tests.simulator.log import Fate, Log
 from tests.simulator.plan import Plan, Step
 from tests.simulator.stream import record
 
@@ -38,16 +39,19 @@ class World:
     """Everything that a process meets.
 
     Attributes:
+        recording: Where the flight recorder writes, if one does.
         fuse: Of the life that runs, or the next.
         power: The next kill takes the machine along.
         controls: Of the life that runs.
         on_lost: What is set now.
         troubles: Seconds from and to which something was wrong, by kind.
+        lives: Processes begun.
         deaths: Processes that did not end well, and copies brought back: what may write a letter again.
         uncertain: Seconds until which the broker may not be judged by its topic: it was made again.
     """
 
     plan: Plan
+    recording: Path
     draws: random.Random = field(init=False)
     clock: Clock = field(init=False, default_factory=Clock)
     broker: Broker = field(init=False)
@@ -59,6 +63,7 @@ class World:
     controls: Controls = field(init=False, default_factory=Controls)
     on_lost: str = field(init=False)
     troubles: list[tuple[float, float, str]] = field(init=False, default_factory=list)
+    lives: int = field(init=False, default=0)
     deaths: int = field(init=False, default=0)
     uncertain: float = field(init=False, default=-1.0)
     ends_at: float = field(init=False)
@@ -70,7 +75,7 @@ class World:
         plan = self.plan
         self.draws = random.Random(plan.seed + 1_000_000_007)
         topic = Topic(f"00000000-0000-0000-0000-{1:012d}", [Log() for _ in range(plan.partitions)])
-        self.broker = Broker(self.clock, self.draws, topic)
+        self.broker = Broker(self.clock, self.draws, topic, unheard=0.03)
         self.broker.on_told = self.check_told
         self.disk = Disk(self.clock, self.draws)
         self.workshop = Workshop(plan.compiled_looks)
@@ -116,7 +121,7 @@ class World:
     def _end_later(self, log: Log, transaction: int) -> None:
         when = self.clock.now + self.draws.choice((0.05, 0.5, 8.0))
         self.ends_at = max(self.ends_at, when)
-        fate = self.draws.choice(("committed", "aborted"))
+        fate: Fate = "committed" if self.draws.random() < 0.5 else "aborted"
         self.clock.at(when, lambda: log.finish(transaction, fate, self.clock.now))
 
     def _freeze(self, seconds: float) -> None:
@@ -139,7 +144,7 @@ class World:
         self.broker.leaderless[partition] = self._trouble("leader", seconds)
 
     def _safe(self, partition: int) -> int:
-        """Up to where no state, nor a copy of one, needs the log any more; anything where losses are planned."""
+        """Up to where no state, nor a copy of one, needs the log any more; anywhere if losses are planned."""
         log = self.broker.topic.logs[partition]
         if self.plan.lossy:
             return self.draws.randint(log.first, log.end)
@@ -198,6 +203,11 @@ class World:
 
     def _power_cut(self, moments: float) -> None:
         self.fuse.length, self.power = int(moments), True
+
+    def restore(self) -> None:
+        """Bring the copy back: letters may be written once more for each that was."""
+        self.disk.restore()
+        self.deaths += len(self.journal.rows)
 
     def died(self) -> None:
         """A process was killed, or gave up."""

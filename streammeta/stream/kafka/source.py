@@ -48,7 +48,7 @@ class KafkaSource:
             settings: The `[kafka]` section.
             keep_going: Asked while waiting for a broker in `start`, `fetch` and `ends`; False ends the wait
                 with `BrokerUnavailable`.
-            clock: Seconds, monotonic; times how often new partitions are looked for, and what is judged by time.
+            clock: Seconds, monotonic; times how often new partitions are looked for, and judges the service.
         """
         self._settings, self._keep_going, self._clock = settings, keep_going, clock
         self._silence, self._watch = Silence(), Watch(settings, clock)
