@@ -6,6 +6,7 @@ learner itself read or wrote there.
 """
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from streammeta.errors import StateError
@@ -30,12 +31,12 @@ class Homes:
         """
         path = StateDirectory(directory).lmdb_path
         with closing(LmdbStore(path, readonly=True)) as store, store.snapshot() as snapshot:
-            meta, constants = snapshot.load(), snapshot.constants()
+            meta, constants, ids = snapshot.load(), snapshot.constants(), snapshot.ids()
             rows = {task: snapshot.get(task) for task, _ in snapshot.stats()}
         if meta is None:
             raise StateError(f"{directory}: no checkpoint yet; is it the state.dir of a daemon?")
         held = MemoryStore()
-        held.commit(meta, rows, constants or None)
+        held.commit(replace(meta, ids=ids), rows, constants or None)
         self._held[directory.resolve()] = meta.document
         return held
 
@@ -52,7 +53,8 @@ class Homes:
         with StateDirectory(directory) as locked, closing(LmdbStore(locked.lmdb_path)) as store:
             self._refuse_other(directory, store.load())
             rows: dict[str, TaskRow | None] = {task: held.get(task) for task, _ in held.stats()}
-            written = store.commit(meta, rows, held.constants() or None)
+            ids = {**dict.fromkeys(store.ids()), **held.ids()}
+            written = store.commit(replace(meta, ids=ids), rows, held.constants() or None)
             OrderLog(locked.order_log_path).close()
         self._held[directory.resolve()] = meta.document
         return written

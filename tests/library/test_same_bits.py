@@ -128,6 +128,26 @@ def test_a_learner_goes_on_from_the_daemon(tmp_path: Path) -> None:
     assert one == two != {}
 
 
+def test_known_events_stay_known_to_the_daemon(tmp_path: Path) -> None:
+    """A learner that goes on in between, and knows no ids, keeps those that the state holds."""
+    events = CONFIG.events.model_copy(update={"dedupe_window_events": 1000})
+    config = CONFIG.model_copy(update={"events": events})
+    records = make_script(5, partitions=1, tasks=6, events=12, poison=0)
+    script = [
+        record._replace(headers=(*record.headers, ("ce_id", b"%d" % number)))
+        for number, record in enumerate(records)
+    ]
+    Homes().write(tmp_path / "state", daemon(script, tmp_path, config=config))
+    learner = Learner.load(tmp_path / "state")
+    learner.learn(*given(script[0])[:3])
+    learner.save(tmp_path / "state")
+    learned = learner.events
+    again = [record._replace(offset=record.offset + script[-1].offset + 1) for record in script]
+    after = daemon([*script, *again], tmp_path, Homes().read(tmp_path / "state"), config=config).load()
+    assert after is not None
+    assert unpack(after).progress.events == learned == 13
+
+
 def test_many_at_once_are_the_daemons_iterations(tmp_path: Path) -> None:
     """With `batch = 2`, `learn_all` gathers the same iterations; not those of events alone."""
     script = make_script(3, partitions=1, tasks=5, events=30, poison=0)
