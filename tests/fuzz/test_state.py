@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, Passed, Run, Switch
+from streammeta.events import Cut, OrderEntry, Passed, Run, Switch
 from streammeta.state.checkpoint import unpack
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
@@ -57,7 +57,13 @@ def test_an_order_log_is_read_or_refused(tmp_path: Path) -> None:
     """What remains of it are entries that were written, from the first on."""
     chance = random.Random(5)
     path = tmp_path / "order.log"
-    entries = [Run(0, 3, 9), Cut(), Switch("ab" * 16), Passed(1, 4, stage="step", died=True), Run(2, 0, 5)]
+    entries: list[OrderEntry] = [
+        Run(0, 3, 9),
+        Cut(),
+        Switch("ab" * 16),
+        Passed(1, 4, stage="step", died=True),
+        Run(2, 0, 5),
+    ]
     with closing(OrderLog(path)) as log:
         log.append(entries)
     sound = path.read_bytes()

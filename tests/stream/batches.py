@@ -42,7 +42,7 @@ class Limited(PartitionRecords):
     limit = LIMIT_BYTES
 
 
-def read(content: bytes, offset: int = 0) -> tuple[list[Record], int]:
+def read(content: bytes | bytearray, offset: int = 0) -> tuple[list[Record], int]:
     """The records of a fetch at `offset`, and where the next fetch begins."""
     records = MemoryRecords(bytearray(content))
     fetched = Limited(offset, TopicPartition("t", 0), records, isolation_level=IsolationLevel.READ_COMMITTED)
