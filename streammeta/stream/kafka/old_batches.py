@@ -37,8 +37,8 @@ class OldBatch:
             return
         bounded = _Bounded(self._batch._buffer, self.magic)
         bounded.limit_bytes = self._limit_bytes
+        before = -1
         try:
-            before = -1
             for record in bounded:
                 if not record.validate_crc():
                     raise Damaged("a message in it has a wrong checksum")
@@ -51,7 +51,8 @@ class OldBatch:
             why = f"it expands beyond kafka.max_batch_bytes = {self._limit_bytes}; raise it or send less"
             yield self._rest(Reason.TOO_LARGE, why)
         except (errors.KafkaError, AssertionError, ValueError, LookupError, struct.error) as error:
-            yield self._rest(Reason.UNDECODABLE, f"it cannot be read: {error}")
+            if before < self._at:
+                yield self._rest(Reason.UNDECODABLE, f"it cannot be read: {error}")
 
     def _rest(self, reason: Reason, why: str, *, damaged: bool = False) -> Any:
         message = f"the batch up to offset {self._at}: {why}"
