@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: quickstart test lint types layers unit bench chaos simulate clean
+.PHONY: quickstart test lint types layers unit fuzz bench chaos simulate clean
 
 quickstart: $(READY)  ## everything on this machine: broker, producer, learner
 	$(BIN)/streammeta quickstart $(ARGS)
@@ -22,6 +22,9 @@ layers: $(READY)
 
 unit: $(READY)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+
+fuzz: $(READY)  ## 100,000 mutants of each kind of input; FUZZ_INPUTS for another number
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(BIN)/pytest --numprocesses 2 --dist load --timeout 0 tests/fuzz $(ARGS)
 
 bench: $(READY)
 	$(BIN)/streammeta bench $(ARGS)

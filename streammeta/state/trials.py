@@ -74,7 +74,7 @@ class Trials:
     @property
     def suspicious(self) -> bool:
         """Whether anything is suspect."""
-        return bool(self._suspects)
+        return len(self._suspects) > 0
 
     def suspects(self, records: Iterable[Record]) -> bool:
         """Whether one of these is."""
@@ -85,13 +85,19 @@ class Trials:
     def decoding(self, record: Record) -> None:
         """The record is decoded next."""
         view = self._view
-        view[_COUNT] = 0
-        view[_FIRST], view[_FIRST + 1] = record.partition, record.offset
+        view[_FIRST] = record.partition
+        view[_FIRST + 1] = record.offset
         view[_COUNT] = 1
 
     def learning(self, records: Sequence[Record]) -> None:
         """These are learned next, together."""
         view, at = self._view, _FIRST
+        if len(records) == 1:
+            (record,) = records
+            view[_FIRST] = _STEP | record.partition
+            view[_FIRST + 1] = record.offset
+            view[_COUNT] = 1
+            return
         view[_COUNT] = 0
         for record in records[:PLACES]:
             view[at], view[at + 1] = _STEP | record.partition, record.offset

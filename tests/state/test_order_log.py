@@ -232,7 +232,7 @@ def test_nothing_but_a_torn_header(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == HEADER
 
 
-FUTURE_KIND = HEADER + bytes.fromhex("04 00000000 0000000000000000 0000000000000000 30c1fd53")
+FUTURE_KIND = HEADER + bytes.fromhex("09 00000000 0000000000000000 0000000000000000 634f2cfb")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ FUTURE_KIND = HEADER + bytes.fromhex("04 00000000 0000000000000000 0000000000000
     [
         (b"some text\n", "is not an order log; move it away"),
         (MAGIC + b"\2\0\0\0", r"another version of streammeta \(this one reads format 1\); use the version"),
-        (FUTURE_KIND, "entry of unknown kind 4; a newer streammeta wrote it"),
+        (FUTURE_KIND, "entry of unknown kind 9; a newer streammeta wrote it"),
     ],
 )
 def test_foreign(tmp_path: Path, content: bytes, message: str) -> None:

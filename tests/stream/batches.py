@@ -25,7 +25,8 @@ def batch(values: Sequence[bytes], codec: str = "none", offset: int = 0, magic: 
         assert builder.append(1_000 + number, b"k%d" % number, value, headers) is not None
     builder.close()
     content = bytearray(builder.buffer())
-    content[:8] = offset.to_bytes(8)
+    last = offset + len(values) - 1
+    content[:8] = (last if magic < 2 and codec != "none" else offset).to_bytes(8)
     return content
 
 

@@ -84,7 +84,7 @@ class Batches:
             if batch is None:
                 return None
             if batch.magic != 2:
-                return OldBatch(batch, self._from, self._limit_bytes, flawed)
+                return self._old(batch)
             sound = batch.validate_crc()
         except (errors.CorruptRecordError, AssertionError, struct.error) as error:
             self._ended = True  # where the next one begins is not known
@@ -100,6 +100,16 @@ class Batches:
             return self._ruin(self._from, self._from + 1, f"it says that it ends at offset {end}")
         self._from = end
         return Batch(batch, self._limit_bytes)
+
+    def _old(self, batch: Any) -> Any:
+        """One of an old format: the offset that it tells is its last, and not covered by its checksum."""
+        end, following = batch.base_offset + 1, self._following()
+        if end <= self._from and following is not None and following <= self._from:
+            return self.next_batch()
+        if end <= self._from or (following is not None and following < end):
+            return self._ruin(self._from, self._from + 1, f"it says that it ends at offset {end}")
+        first, self._from = self._from, end
+        return OldBatch(batch, first, self._limit_bytes, flawed)
 
     def _ruin(self, first: int, end: int, why: str) -> "Ruin":
         """One that is passed up to the next one, where that is there, else up to `end`."""

@@ -24,7 +24,7 @@ class OldBatch:
         self._sound = batch.validate_crc()
         self._batch, self._limit_bytes, self._flawed = batch, limit_bytes, flawed
         self.magic, self.base_offset = batch.magic, batch.base_offset
-        self._at = max(fetch_offset, batch.base_offset)
+        self._first, self._at = fetch_offset, max(fetch_offset, batch.base_offset)
 
     def validate_crc(self) -> bool:
         """A wrong checksum is told by a record."""
@@ -37,16 +37,22 @@ class OldBatch:
             return
         bounded = _Bounded(self._batch._buffer, self.magic)
         bounded.limit_bytes = self._limit_bytes
+        before = -1
         try:
             for record in bounded:
                 if not record.validate_crc():
                     raise Damaged("a message in it has a wrong checksum")
-                yield record
+                if not before < record.offset <= self.base_offset:
+                    raise Damaged(f"offset {record.offset} is not one of it, or was before")
+                before = record.offset
+                if before >= self._first:
+                    yield record
         except _TooLarge:
             why = f"it expands beyond kafka.max_batch_bytes = {self._limit_bytes}; raise it or send less"
             yield self._rest(Reason.TOO_LARGE, why)
         except (errors.KafkaError, AssertionError, ValueError, LookupError, struct.error) as error:
-            yield self._rest(Reason.UNDECODABLE, f"it cannot be read: {error}")
+            if before < self._at:
+                yield self._rest(Reason.UNDECODABLE, f"it cannot be read: {error}")
 
     def _rest(self, reason: Reason, why: str, *, damaged: bool = False) -> Any:
         message = f"the batch up to offset {self._at}: {why}"

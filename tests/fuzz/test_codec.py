@@ -1,15 +1,17 @@
-"""Whatever comes from the topic is an event or a `BadEvent`: 10,000 random and mutated records."""
+"""Whatever comes from the topic is an event or a `BadEvent`; episodes and single examples alike."""
 
 import random
 import re
 from collections import Counter
 
+import msgspec
 import numpy as np
 
-from streammeta.codec import CONTENT_TYPE, MSGPACK, TIME, decode, encode_json, encode_msgpack
+from streammeta.codec import CONTENT_TYPE, MSGPACK, TIME, decode, decode_examples, encode_json, encode_msgpack
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Record, episode_of
-from tests.codec.records import MAX_BYTES, record
+from streammeta.events import Batch, Record, episode_of
+from tests.codec.records import MAX_BYTES, packed, record
+from tests.fuzz.inputs import bounded, count, quick
 
 TENSOR = re.compile(rb"\[\[.*?\]\]|\x92\x0a.")
 """A tensor of JSON, a shape of MessagePack."""
@@ -67,12 +69,12 @@ def mutant(origin: Record, chance: random.Random) -> Record:
 
 
 def test_nothing_but_bad_event_is_raised() -> None:
-    """Of 10,000 records each is decoded into finite, matching arrays or refused; both happen often."""
+    """Each record is decoded into finite, matching arrays or refused; both happen often."""
     chance = random.Random(20)
     origins = seeds(np.random.default_rng(20))
     counts: Counter[str] = Counter()
     longest = 0
-    for _ in range(10_000):
+    for _ in range(count(10_000)):
         try:
             event = decode(mutant(chance.choice(origins), chance), max_bytes=MAX_BYTES)
         except BadEvent as error:
@@ -88,3 +90,27 @@ def test_nothing_but_bad_event_is_raised() -> None:
     assert longest < 400
     unreachable = {Reason.TOO_LARGE, Reason.MISSING_TASK_ID, Reason.NON_FINITE_UPDATE, Reason.QUARANTINED}
     assert set(counts) >= set(Reason) - unreachable, counts
+
+
+def test_nothing_but_bad_event_is_raised_for_examples() -> None:
+    """Whole examples, halves and ids: each record is decoded or refused, in bounded time and memory."""
+    chance = random.Random(21)
+    one = np.ones((3, 2), np.float32)
+    origins = [
+        record(encode_json(Batch(one, one), {"id": "7"})),
+        record(b'{"id": 7, "x": [[1.5, 2], [3, 4]]}'),
+        record(b'{"y": [1, 0], "id": "seven"}'),
+        record(encode_msgpack(Batch(one, one), {"id": "7"}), (CONTENT_TYPE, MSGPACK.encode())),
+        record(msgspec.msgpack.encode({"id": 7, "x": packed()}), (CONTENT_TYPE, MSGPACK.encode())),
+    ]
+    counts: Counter[str] = Counter()
+    with bounded():
+        for _ in range(count(5_000)):
+            tried = mutant(chance.choice(origins), chance)
+            try:
+                with quick(tried):
+                    decode_examples(tried, max_bytes=MAX_BYTES)
+                counts["sound"] += 1
+            except BadEvent as error:
+                counts[error.reason] += 1
+    assert min(counts["sound"], counts[Reason.UNDECODABLE], counts[Reason.BAD_TENSOR]) > count(5_000) // 100

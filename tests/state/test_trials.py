@@ -1,0 +1,130 @@
+"""Marks of what is tried: what two processes in a row died of is condemned, and nothing else."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from streammeta.events import Cut, Passed, Record, Run
+from streammeta.state.order_log import OrderLog
+from streammeta.state.trials import Trials
+
+R, S, T = (
+    Record("t", partition, offset, 0, b"k", b"v")
+    for partition, offset in ((0, 5), (1, 5), (2**31 - 1, 2**62))
+)
+
+
+def life(path: Path, *steps: Callable[[Trials], object]) -> tuple[Passed, ...]:
+    """A process that does these steps and dies; what it found condemned when it began."""
+    trials = Trials(path)  # not closed: a killed process closes nothing
+    found = trials.condemned
+    trials.begin_life()
+    for step in steps:
+        step(trials)
+    return found
+
+
+def learn(*records: Record) -> Callable[[Trials], object]:
+    """Begin to learn these together."""
+    return lambda trials: trials.learning(records)
+
+
+def decode(record: Record) -> Callable[[Trials], object]:
+    """Begin to decode this."""
+    return lambda trials: trials.decoding(record)
+
+
+def over(trials: Trials) -> None:
+    """It went well."""
+    trials.over()
+
+
+@pytest.mark.parametrize("record", [R, S, T])
+def test_the_third_life_condemns(record: Record, tmp_path: Path) -> None:
+    """Once: what is condemned is passed, and suspect no more."""
+    path = tmp_path / "trials"
+    assert life(path, learn(S), over, learn(record)) == ()
+    assert life(path, learn(record)) == ()
+    assert life(path, learn(R), over) == (Passed(record.partition, record.offset, stage="step", died=True),)
+    assert life(path) == ()
+
+
+def test_a_stage_is_part_of_it(tmp_path: Path) -> None:
+    """What died while it was decoded, and then while it was learned, was not at fault twice."""
+    path = tmp_path / "trials"
+    life(path, decode(R))
+    life(path, learn(R))
+    assert life(path, decode(R)) == ()
+    assert Trials(path).condemned == ()
+    life(path, decode(R))
+    assert life(path) == (Passed(0, 5, stage="decode", died=True),)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        [[learn(S)]],
+        [[learn(R), over]],
+        [[learn(R), over, learn(S)], []],
+        [[learn(R), over], [learn(S), over, learn(T)]],
+    ],
+)
+def test_deaths_of_others_condemn_nothing(
+    between: Sequence[Sequence[Callable[[Trials], object]]], tmp_path: Path
+) -> None:
+    """A trial that went well, or a death of another, ends the suspicion."""
+    path = tmp_path / "trials"
+    life(path, learn(R))
+    for steps in between:
+        assert life(path, *steps) == ()
+    life(path, learn(R))
+    assert life(path) == ()
+
+
+def test_a_death_of_nothing_keeps_the_suspicion(tmp_path: Path) -> None:
+    """Killed before it came to the record again: that is still one death."""
+    path = tmp_path / "trials"
+    life(path, learn(R))
+    life(path)
+    life(path, learn(S), over)
+    life(path, learn(R))
+    assert [passed.offset for passed in life(path)] == [5]
+
+
+def test_iterations(tmp_path: Path) -> None:
+    """Of one that killed, each record is tried alone; the one that kills again is condemned, alone."""
+    path = tmp_path / "trials"
+    life(path, learn(R, S, T))
+    trials = Trials(path)
+    trials.begin_life()
+    assert [trials.suspects([one]) for one in (R, S, T, R._replace(offset=6))] == [True, True, True, False]
+    trials.learning([R])
+    trials.learning([S])
+    assert [(one.partition, one.offset) for one in life(path)] == [(1, 5)]
+
+
+def test_an_end_in_order_leaves_no_mark(tmp_path: Path) -> None:
+    """Whatever was tried last."""
+    path = tmp_path / "trials"
+    for _ in range(3):
+        with closing(Trials(path)) as trials:
+            assert trials.condemned == ()
+            trials.begin_life()
+            trials.learning([R])
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_order_log_keeps_what_is_passed(tmp_path: Path) -> None:
+    """Until the state contains it; it is no run, and closes none."""
+    path = tmp_path / "order.log"
+    passed = [Passed(0, 5, stage="step", died=True), Passed(3, 9, stage="decode", died=False)]
+    with closing(OrderLog(path)) as log:
+        log.append([Run(0, 0, 6), passed[0], Cut(), passed[1]])
+    with closing(OrderLog(path)) as log:
+        assert log.pending({}) == [Run(0, 0, 6), passed[0], Cut(), passed[1]]
+        log.forget({0: 6})
+        assert log.pending({}) == [passed[1]]
+        log.forget({3: 10})
+        assert log.pending({}) == []
