@@ -1,11 +1,12 @@
 """What a run came to, as JSON, and against an earlier one.
 
     {"machine": {…}, "taken": RFC 3339, "load", "size", "rows": [{"suite", "name", "value", "unit",
-     "spread", "rounds", "note", "earlier"?, "change"?}]}
+     "spread", "rounds", "note", "earlier"?, "change"?}],
+     "aims": [{"aim", "kind", "bound", "measured", "share"}]}
 
 `load` is the load average of the last minute, when the run ended. `value` is null where it could not be
 measured, `spread` null for a single round. With an earlier run: `earlier` is its value,
-`change` ours over it.
+`change` ours over it. `share` of an aim is how much of it was reached, 1 and above is met.
 """
 
 import json
@@ -18,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from streammeta.benchmarks.aims import judged
 from streammeta.benchmarks.peers.catalogue import PEERS
 from streammeta.benchmarks.rows import Plan, Row
 from streammeta.errors import ConfigError
@@ -108,6 +110,10 @@ def document(plan: Plan, rows: Sequence[Named], earlier: Earlier | None) -> dict
         "load": os.getloadavg()[0],
         "size": plan.size,
         "rows": [_told(suite, row, earlier) for suite, row in rows],
+        "aims": [
+            {"aim": aim.words, "kind": aim.kind, "bound": aim.bound, "measured": measured, "share": share}
+            for aim, measured, _, share in judged(rows)
+        ],
     }
 
 

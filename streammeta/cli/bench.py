@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from streammeta.benchmarks.aims import Judged, judged
 from streammeta.benchmarks.batch import batch
 from streammeta.benchmarks.comparison import Earlier, Named, described, document
 from streammeta.benchmarks.hops import hops
@@ -87,10 +88,21 @@ def _print(rows: list[Named], earlier: Earlier | None, plan: Plan) -> None:
     if not console.is_terminal:
         console.width = WIDE
     console.print(table)
+    if aims := judged(rows):
+        console.print(_aims(aims))
     console.print(", ".join(f"{key} {value}" for key, value in described().items()))
     if earlier:
         for line in (f"compared with {earlier.taken}", *earlier.differences(plan)):
             console.print(line)
+
+
+def _aims(aims: list[Judged]) -> Table:
+    table = Table("aim", "bound", "measured", "", box=None, pad_edge=False)
+    for aim, measured, _, share in aims:
+        verdict = "" if share is None else "met" if share >= 1 else f"missed: {share:.2f} of it"
+        cells = "absent" if measured is None else _words(measured), verdict
+        table.add_row(aim.words, f"{aim.kind} {_words(aim.bound)}", *cells)
+    return table
 
 
 def _cells(row: Row) -> tuple[str, ...]:

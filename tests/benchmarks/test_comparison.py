@@ -52,7 +52,7 @@ def earlier(path: Path, **changes: Any) -> Path:
 def test_json_holds_all_that_is_known_of_a_run() -> None:
     """The machine with the versions of peers, when, how large; rows as they are, null for what is absent."""
     told = json.loads(run("--output", "json"))
-    assert set(told) == {"machine", "taken", "load", "size", "rows"}
+    assert set(told) == {"machine", "taken", "load", "size", "rows", "aims"}
     assert {"platform", "processors", "processor", "python", "torch", "numpy"} <= set(told["machine"])
     assert told["size"] == "small"
     assert told["rows"][0] == {

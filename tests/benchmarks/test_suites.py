@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streammeta.benchmarks import batch, conv, step
+from streammeta.benchmarks.aims import judged
 from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.hops import AROUND, HOPS, LOOP, POLL, STEP, hops
 from streammeta.benchmarks.learners import CHUNK, Learner
@@ -25,8 +26,12 @@ from streammeta.config import load_config
 SMALL: Final = Plan("small")
 
 
-def values(rows: Sequence[Row]) -> dict[str, float]:
-    """Name -> figure, of those that there are; each is a positive, finite number of some unit."""
+def values(rows: Sequence[Row], aims_of: str = "") -> dict[str, float]:
+    """Name -> figure, of those that there are; each is a positive, finite number of some unit.
+
+    Every aim of the suite `aims_of` finds its row among them.
+    """
+    assert all(found.measured for found in judged([(aims_of, row) for row in rows]))
     assert all(row.unit for row in rows)
     assert all(row.note for row in rows if row.value is None)
     found = {row.name: row.value for row in rows if row.value is not None}
@@ -53,7 +58,7 @@ def test_step_sets_the_engine_beside_its_peers(monkeypatch: pytest.MonkeyPatch) 
 
 def test_batch_is_measured_and_equals_the_plain_loop() -> None:
     """Its difference is told with its figures, and lies within what is allowed."""
-    found = values([*batch.batch(SMALL)])
+    found = values([*batch.batch(SMALL)], "batch")
     assert found[f"{batch.ENGINE}, off the plain loop by"] <= batch.TOLERANCE
     assert found[batch.ENGINE] < found[batch.STRICT]
 
@@ -91,7 +96,7 @@ def test_without_a_broker_the_suites_that_need_one_say_so(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("_broker")
 def test_hops_add_up_to_an_event() -> None:
     """Each hop is met; together they are the event, and but for two of them the Python around the step."""
-    found = values([*hops(SMALL)])
+    found = values([*hops(SMALL)], "hops")
     parts = {name: found[name] for name in (*HOPS, LOOP)}
     assert math.isclose(sum(parts.values()), found["an event in all, watched"], rel_tol=1e-6)
     around = sum(cost for name, cost in parts.items() if name not in (POLL, STEP))
@@ -101,7 +106,7 @@ def test_hops_add_up_to_an_event() -> None:
 
 def test_tasks_compares_many_known_tasks_with_few() -> None:
     """Time and memory of each way to draw them."""
-    found = values([*tasks(SMALL)])
+    found = values([*tasks(SMALL)], "tasks")
     few, many = found["event, 10 tasks"], found["event, 100 tasks, uniform"]
     assert math.isclose(found["event, 100 tasks, uniform / 10 tasks"], many / few)
     assert found["peak resident memory, 100 tasks, Zipf(1.1)"] > 10
@@ -120,7 +125,7 @@ def test_tasks_are_drawn_as_they_are_called() -> None:
 
 def test_memory_is_told_over_a_stream_and_by_algorithm() -> None:
     """Megabytes at both ends; what MOML keeps per task is the network."""
-    found = values([*memory(SMALL)])
+    found = values([*memory(SMALL)], "memory")
     begin, end = (found[f"100 events: resident memory {at}"] for at in ("after 2 tenths", "at the end"))
     assert math.isclose(found["100 events: resident memory, end / 2 tenths"], end / begin)
     assert begin > 50
@@ -130,7 +135,7 @@ def test_memory_is_told_over_a_stream_and_by_algorithm() -> None:
 @pytest.mark.usefixtures("_broker")
 def test_start_tells_its_parts_in_their_order() -> None:
     """Seconds that rise from part to part, with few tasks and with many."""
-    found = values([*start(SMALL)])
+    found = values([*start(SMALL)], "start")
     for known in ("10", "100"):
         seconds = [found[f"{known} tasks, {part}"] for part in PARTS]
         assert seconds == sorted(seconds)
