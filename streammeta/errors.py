@@ -5,6 +5,7 @@
       StateError                 exit 65   the state does not fit, or cannot be read
         LostOffsets              exit 65   the log no longer holds the next offset
       RecordingError             exit 65   a recording, or a part of it, cannot be used
+      TableDamaged             exit 65   a Parquet table that is not what it says, or would fill the memory
       StateLocked                exit 73   another process writes to the state directory
       BrokerUnavailable          exit 69   retriable: not reached within its deadline
         TopicMissing             exit 69   the broker serves, the topic does not exist
@@ -13,6 +14,7 @@
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
+      NoAnswer                   exit 1    a prediction that cannot be had; names the field
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -44,8 +46,20 @@ class LostOffsets(StateError):
     """The log no longer holds (or does not yet hold) the offset that the state needs next."""
 
 
+class DamagedLog(StreammetaError):
+    """A batch in the topic's log is not what was written. The message names its offsets and the remedy."""
+
+    exit_code = 65
+
+
 class RecordingError(StreammetaError):
     """A recording is damaged, is not one, or does not belong to the state. The message names the part."""
+
+    exit_code = 65
+
+
+class TableDamaged(StreammetaError):
+    """A Parquet table contradicts itself, or would take more memory than a table does. Names the column."""
 
     exit_code = 65
 
@@ -107,13 +121,30 @@ class BadEvent(StreammetaError):
 
     Attributes:
         reason: One of the closed list.
-        stage: The hop that refused it: "decode" or "step".
+        stage: The hop that refused it: "read", "decode" or "step".
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:
         super().__init__(message)
         self.reason = reason
         self.stage = stage
+
+
+class NoAnswer(StreammetaError):
+    """A prediction that cannot be had; nothing else is harmed.
+
+    Attributes:
+        reason: A word for programs: that of a record refused alike, or `no_memory`, `no_support`,
+            `non_finite_prediction`.
+        field: What is wrong in what was asked: "x", "support.y", "at".
+        number: Which one of those that were asked for together, counted from 0.
+    """
+
+    def __init__(self, reason: str, field: str, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.number = number
 
 
 class CodeFault(BadEvent):

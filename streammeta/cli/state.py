@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.codec import CONTROL, RELEASE
 from streammeta.config import load_config
 from streammeta.errors import StateError, StreammetaError
@@ -117,7 +118,7 @@ def list_tasks(directory: Path, sort: str, limit: int, output: str) -> None:
     shown = rows[:limit] if limit else rows
     _print(shown, output)
     if output == "text" and len(shown) < len(rows):
-        click.echo(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
+        say(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
 
 
 @tasks.command("release")
@@ -154,10 +155,10 @@ def show_task(task: str, directory: Path, output: str) -> None:
         row = row_of(task, found.stats, checkpoint)
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
     if output == "json":
-        click.echo(json.dumps(row))
+        say(json.dumps(row))
     else:
         for name, value in row.items():
-            click.echo(f"{name:17} {_cell(value)}")
+            say(f"{name:17} {_cell(value)}")
 
 
 @click.command()
@@ -187,9 +188,9 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
             learner_of(checkpoint).task_params if chosen else None,
         )
         tensors = exporting.write(output, exported)
-    click.echo(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
+    say(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
     if not checkpoint.origin.constants:
-        click.echo(f"{output}: {exporting.LEARNED_ALONE}", err=True)
+        say(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 
 
 def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
@@ -203,7 +204,7 @@ def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
 
 def _print(rows: list[Row], output: str) -> None:
     if output == "json":
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
         return
     console = Console(markup=False, highlight=False)
     room = console.width if console.is_terminal else _NO_LIMIT

@@ -6,8 +6,8 @@ Everything here is pure. Checks run from cheap to dear: the envelope, tensors, s
 import msgspec
 from msgspec import Raw
 
-from streammeta.codec.envelope import Opener, check_count, same_count
-from streammeta.codec.tensors import TensorMap
+from streammeta.codec.envelope import Opener, same_count
+from streammeta.codec.tensors import TensorMap, check_count
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Episode, Record, TaskEvent, episode_of
 
@@ -48,26 +48,30 @@ def decode(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Tas
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
-    task, body, tensor, time_ms = _RECORDS.open(record, max_bytes)
+    task, body, tensor, _, time_ms = _RECORDS.open(record, max_bytes)
     support, query = body.support, body.query
     episode = episode_of(
-        tensor(support.x, "support.x"),
-        tensor(support.y, "support.y"),
-        tensor(query.x, "query.x"),
-        tensor(query.y, "query.y"),
+        tensor(support.x, "support.x", max_examples),
+        tensor(support.y, "support.y", max_examples),
+        tensor(query.x, "query.x", max_examples),
+        tensor(query.y, "query.y", max_examples),
     )
-    _check(episode)
-    check_count(max(len(batch.x) for batch in episode), max_examples)
+    check_episode(episode, max_examples)
     return TaskEvent(task, episode, time_ms)
 
 
-def _check(episode: Episode[Array]) -> None:
-    """Inputs and labels agree in number, support and query in the shape of one example."""
+def check_episode(episode: Episode[Array], max_examples: int) -> None:
+    """Inputs and labels agree in number, support and query in the shape of one example; none is too large.
+
+    Raises:
+        BadEvent: shape_mismatch, too_large.
+    """
     (support_x, support_y), (query_x, query_y) = episode
     same_count("support", support_x, support_y)
     same_count("query", query_x, query_y)
     _same_example("x", support_x, query_x)
     _same_example("y", support_y, query_y)
+    check_count(max(len(batch.x) for batch in episode), max_examples)
 
 
 def _same_example(name: str, support: Array, query: Array) -> None:

@@ -4,9 +4,9 @@ An iteration is closed when it is full, before a task repeats, before an event o
 be stacked), before a release, or `linger_seconds` after its first event. All but the last follow from the
 records alone; what the clock closed the loop logs as a `Cut`, so that a replay closes there too.
 
-Records that were refused when they were read, and those whose examples make no episode yet, wait between
-the events: the state passes all of them or none. A record that makes several episodes is closed alone, an
-iteration an episode: the state holds all of them or none.
+Records that were refused when they were read, those that are repeated, and those whose examples make no
+episode yet, wait between the events: the state passes all of them or none. A record that makes several
+episodes is closed alone, an iteration an episode: the state holds all of them or none.
 Time is an argument, in seconds.
 """
 
@@ -22,16 +22,21 @@ Shapes = Callable[[TaskEvent], Hashable]
 """What must be equal in two events that are stacked."""
 
 
-Read = TaskEvent | Portion | BadEvent | Release
-"""What a record came to: an event, what examples came to, why the record is refused, or a release."""
+class Repeated(NamedTuple):
+    """A record whose event another one brought before it."""
+
+
+Read = TaskEvent | Portion | BadEvent | Release | Repeated
+"""What a record came to: an event, what examples came to, why it is refused, a release, or nothing new."""
 
 
 class Taken(NamedTuple):
-    """A record, what was read from it, and how long that took."""
+    """A record, what was read from it, how long that took, and the event's identity where it is kept."""
 
     record: Record
     read: Read
     decode_seconds: float
+    event: bytes = b""
 
 
 def events_of(read: Read) -> tuple[TaskEvent, ...]:

@@ -124,6 +124,7 @@ class Status:
         self._clock = clock
         self._started_at_seconds = started_at_seconds
         self._begun_events = 0
+        self._begun_losses = Prequential()
         self._begun_rates: tuple[float, float] | None = None
         self._stopped = False
         self._started = clock()
@@ -156,8 +157,11 @@ class Status:
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
 
-    def begin(self, events: int, inner_lr: float, meta_lr: float) -> None:
+    def begin(
+        self, events: int, inner_lr: float, meta_lr: float, prequential: Prequential | None = None
+    ) -> None:
         """What the state brings along: shown until the first event of this process tells more."""
+        self._begun_losses = prequential or Prequential()
         self._begun_events = events
         self._begun_rates = (inner_lr, meta_lr)
 
@@ -174,7 +178,7 @@ class Status:
         """All of it, now; callable from any thread."""
         now, learned, turned = self._clock(), self._learned, self._turned
         version, torch_version, algorithm, topic = self._names
-        losses = learned.prequential if learned else Prequential()
+        losses = learned.prequential if learned else self._begun_losses
         means = (losses.meta.mean, losses.adapted.mean, losses.memory.mean)
         return {
             "version": version,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from streammeta import __version__
 from streammeta.clock import Clock
-from streammeta.config import Config, differences, fit
+from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
@@ -30,11 +30,16 @@ from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
+from streammeta.programs.exposure import warn_of_exposures
+from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
-from streammeta.runtime.loop import Controls, Rates
+from streammeta.runtime.controls import Controls
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.serving.commits import Commits
+from streammeta.serving.desk import Desk
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -107,6 +112,7 @@ def run_daemon(
         StreammetaError: names what is wrong; its exit code is that of the process.
     """
     configure_logging(config.log.level, config.log.format)
+    warn_of_exposures(config)
     controls, clock, received = Controls(), Clock(), deque[str]()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
@@ -127,7 +133,10 @@ def run_daemon(
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        address = _serve(config, stack, watchers, settings, store)
+        desk = Desk(
+            Commits(store), predictor_for(config, brain.network), time.time, config.kafka.max_event_bytes
+        )
+        address = _serve(config, stack, watchers, settings, store, desk)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
@@ -146,7 +155,7 @@ def run_daemon(
                 order_log=order_log,
                 observers=(*watchers.observers, keeper),
                 controls=controls,
-                reload=lambda: _reloaded(config, read_config),
+                reload=lambda: reloaded(config, read_config),
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
@@ -187,7 +196,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
     status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
-    metrics = Metrics(registry, **names)
+    metrics = Metrics(registry, **names, worst_tasks=config.http.metrics_tasks)
     history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
     tasks.begin(begun.progress.events, store.stats())
     observers = (metrics, status, health, history, tasks, lines)
@@ -220,7 +229,7 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -233,46 +242,15 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    app = make_app(shown, token=read_token(config.http.token_file), local=is_loopback(config.http.host))
-    server = HttpServer(app, config.http.host, config.http.port)
+    http = config.http
+    app = make_app(
+        shown,
+        token=read_token(http.token_file),
+        local=is_loopback(http.host),
+        desk=desk,
+        guarded={"/metrics"} if http.metrics_token else (),
+    )
+    server = HttpServer(app, http.host, http.port)
     server.start()
     stack.callback(server.stop)
     return server.address
-
-
-def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None:
-    """Take over log level and learning rates; what else changed waits for the next start."""
-    logger = structlog.get_logger()
-    try:
-        new = read_config()
-    except ConfigError as error:
-        logger.warning("configuration not reloaded", reason=str(error))
-        return None
-    configure_logging(new.log.level, config.log.format)
-    rates = Rates(new.algorithm.inner_lr, new.outer.lr)
-    logger.info(
-        "configuration reloaded", inner_lr=rates.inner_lr, meta_lr=rates.meta_lr, log_level=new.log.level
-    )
-    bound = {".".join(line.partition(": ")[0].split(".")[:2]) for line in differences(fit(config), fit(new))}
-    changed = [name for name in _changed(config, new) if name not in bound]
-    if changed:
-        logger.warning("changed settings wait for the next start", settings=", ".join(changed))
-    if bound:
-        logger.warning(
-            "changed settings belong to the state: the next start will refuse this",
-            settings=", ".join(sorted(bound)),
-            remedy="restore them, or set state.dir to a new directory",
-        )
-    return rates
-
-
-def _changed(config: Config, new: Config) -> list[str]:
-    """The settings in which two configurations differ, less those that a reload takes."""
-    taken = {"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}}
-    before, after = (each.model_dump(exclude=taken) for each in (config, new))
-    return [
-        f"{section}.{key}"
-        for section, table in after.items()
-        for key in table
-        if before[section].get(key) != table[key]
-    ]

@@ -12,8 +12,11 @@ from typing import Final, Literal
 import msgspec
 
 from streammeta.errors import RecordingError
+from streammeta.events import Conditions
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1 knew of no executors: what is in it was learned by traced steps."""
+_READ = (1, FORMAT)
 NAME: Final = "manifest.json"
 
 Kind = Literal["topic", "learned"]
@@ -31,13 +34,21 @@ class Span(msgspec.Struct, frozen=True):
         return Span(min(self.first, other.first), max(self.end, other.end))
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """From this row on these compiled steps learned what they were made for; the traced one all else."""
+
+    row: int
+    compiled: tuple[str, ...]
+
+
 class Part(msgspec.Struct, frozen=True):
     """A Parquet file: the rows from `first_row` on.
 
     Attributes:
         bytes, sha256: Of the file.
         offsets: Partition -> the offsets in it.
-        time_ms: The records' timestamps.
+        time_ms: The records' timestamps, but for unknown ones; 0 and 0 where all are.
+        executors: Who learned its rows, in order, the last perhaps none of them; nothing: the traced step.
     """
 
     name: str
@@ -47,11 +58,19 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
     offsets: dict[int, Span]
     time_ms: Span
+    executors: tuple[Stretch, ...] = ()
 
     @property
     def end_row(self) -> int:
         """The row after its last."""
         return self.first_row + self.rows
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Who learned its rows, from the first on."""
+        if self.executors and self.executors[0].row == self.first_row:
+            return self.executors
+        return (Stretch(self.first_row, ()), *self.executors)
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -66,6 +85,8 @@ class Manifest(msgspec.Struct, frozen=True):
             transactions, aborted records and compacted gaps are no rows.
         rows, bytes: In the parts; bytes as they lie on the disk.
         offsets, time_ms: The ranges over all parts.
+        learner: The settings that learned from the rows, as a hash (`config_hash`); "" for none.
+        compiled: Name -> conditions of each compiled step that learned from rows.
         rewinds: How often a partition's offsets went back: the topic was made anew, or truncated.
     """
 
@@ -80,9 +101,16 @@ class Manifest(msgspec.Struct, frozen=True):
     bytes: int = 0
     offsets: dict[int, Span] = {}
     time_ms: Span | None = None
+    learner: str = ""
+    compiled: dict[str, Conditions] = {}
     rewinds: int = 0
     parts: tuple[Part, ...] = ()
     format: int = FORMAT
+
+    @property
+    def compiled_at_end(self) -> tuple[str, ...]:
+        """The compiled steps that learn what follows the last part, as far as is known."""
+        return self.parts[-1].stretches[-1].compiled if self.parts else ()
 
     def with_part(self, part: Part, following: Mapping[int, int], rewinds: int) -> "Manifest":
         """The manifest when `part` is appended; `following` are the positions after it."""
@@ -95,8 +123,11 @@ class Manifest(msgspec.Struct, frozen=True):
             rows=part.end_row,
             bytes=self.bytes + part.bytes,
             offsets=dict(sorted(offsets.items())),
-            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms),
+            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms)
+            if part.time_ms.end
+            else self.time_ms,
             rewinds=self.rewinds + rewinds,
+            format=FORMAT,
             parts=(*self.parts, part),
         )
 
@@ -111,7 +142,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         content = path.read_bytes()
         written = msgspec.json.decode(content, type=dict[str, object]).get("format")
-        if written == FORMAT:
+        if written in _READ:
             return _consistent(msgspec.json.decode(content, type=Manifest))
     except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(f"{directory} holds no recording: {NAME} is not there") from None
@@ -122,7 +153,8 @@ def read_manifest(directory: Path) -> Manifest:
             f"{path} is damaged ({error}); restore it from a copy. The parts beside it can be opened alone"
         ) from error
     raise RecordingError(
-        f"{path} has format {written}, this version reads format {FORMAT}; use the version that wrote it"
+        f"{path} has format {written}, this version reads formats 1 to {FORMAT}; use the version "
+        "that wrote it"
     )
 
 
@@ -134,6 +166,9 @@ def _consistent(manifest: Manifest) -> Manifest:
     """
     row = 0
     for number, part in enumerate(manifest.parts):
+        rows = [stretch.row for stretch in part.executors]
+        if rows != sorted(rows) or (rows and not part.first_row <= rows[0] <= rows[-1] <= part.end_row):
+            raise msgspec.ValidationError(f"part {number}: its executors are in no order")
         if part.name != part_name(number) or part.first_row != row or part.rows < 1 or not part.offsets:
             raise msgspec.ValidationError(f"part {number} does not follow what is before it, or is empty")
         row = part.end_row
@@ -166,11 +201,20 @@ def replace_durably(path: Path, content: bytes) -> None:
 def rename_durably(temporary: Path, path: Path) -> None:
     """Give a file that is on the disk its name, durably."""
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    sync_file(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Put a file, or the names in a directory, on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(file)
     finally:
-        os.close(directory)
+        os.close(file)
+
+
+PART_BYTES_MOST: Final = 1 << 30
+"""A part is read whole; ours have some 100 MB at most."""
 
 
 def checked(directory: Path, part: Part) -> bytes:
@@ -180,6 +224,8 @@ def checked(directory: Path, part: Part) -> bytes:
         RecordingError: it is gone, truncated or edited.
     """
     check_size(directory, part)
+    if part.bytes > PART_BYTES_MOST:
+        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {PART_BYTES_MOST}")
     content = (directory / part.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise _damaged(directory, part, "its SHA-256 is not that of the manifest: it was edited")

@@ -2,38 +2,49 @@
 
     file   = 16 bytes of magic, u64 first row, frames
     frame  = u32 rows, u32 cuts, u32 body bytes, u32 crc32 of the body
-    body   = cuts (u32 each, the rows of the frame before each), an Arrow record batch as an IPC message
+    body   = cuts (u32 each, the rows of the frame before each), an Arrow record batch as an IPC message;
+             where both numbers are 0: `flaws` of rows in the frames that follow, as JSON;
+             of a frame that says 2^32 - 1 rows: JSON, the compiled steps that learned what follows
 
 All little-endian. Invariant: what `sync` follows is on the disk when it returns. A tail that a crash has torn
 is no frame: readers stop before it, the writer drops it.
 """
 
+import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from streammeta.errors import RecordingError
-from streammeta.recording.manifest import replace_durably
+from streammeta.recording.flaws import Flaws, pack, unpack
+from streammeta.recording.manifest import Stretch, replace_durably
 from streammeta.recording.table import SCHEMA
 
 NAME: Final = "spool"
 _MAGIC: Final = b"streammeta spool"
 _HEAD = struct.Struct("<16sQ")
 _FRAME = struct.Struct("<IIII")
+_EXECUTORS: Final = 2**32 - 1
 
 
 class Frame(NamedTuple):
-    """Some rows and the cuts among them: each the number of rows of the frame before it."""
+    """Some rows and the cuts among them: each the number of rows of the frame before it.
+
+    Or no rows, and who learned those that follow, or `flaws` of rows of this recording, by their number.
+    """
 
     batch: Any
     cuts: tuple[int, ...]
     end_byte: int
+    compiled: tuple[str, ...] | None = None
+    flaws: Flaws = MappingProxyType({})
 
 
 def frames_of(content: bytes) -> Iterator[Frame]:
@@ -46,9 +57,27 @@ def frames_of(content: bytes) -> Iterator[Frame]:
         if len(body) != body_bytes or zlib.crc32(body) != crc:
             return
         begin += body_bytes
+        if rows == _EXECUTORS:
+            yield Frame(None, (), begin, compiled=tuple(json.loads(body)))
+            continue
+        if not (rows or cuts):
+            yield Frame(None, (), begin, flaws=unpack(body))
+            continue
         places = np.frombuffer(body, "<u4", cuts).tolist()
         batch = pa.ipc.read_record_batch(pa.py_buffer(body[4 * cuts :]), SCHEMA) if rows else None
         yield Frame(batch, tuple(places), begin)
+
+
+def stretches_of(frames: Iterable[Frame], row: int, before: tuple[str, ...]) -> list[Stretch]:
+    """Who learned the rows of these frames: `row` is the first of them, `before` who learned those before."""
+    stretches = [Stretch(row, before)]
+    for frame in frames:
+        row += _rows(frame)
+        if frame.compiled is not None:
+            if stretches[-1].row == row:
+                stretches.pop()
+            stretches.append(Stretch(row, frame.compiled))
+    return stretches
 
 
 def first_row_of(content: bytes, path: Path) -> int:
@@ -102,12 +131,26 @@ class Spool:
         message = batch.serialize().to_pybytes() if batch is not None else b""
         body = np.array(cuts, "<u4").tobytes() + message
         rows = batch.num_rows if batch is not None else 0
-        frame = _FRAME.pack(rows, len(cuts), len(body), zlib.crc32(body)) + body
+        self._write(rows, len(cuts), body)
+        self.frames.append(Frame(batch, cuts, self._end_byte))
+
+    def serve(self, compiled: tuple[str, ...]) -> None:
+        """Hand over who learned what follows."""
+        self._write(_EXECUTORS, 0, json.dumps(compiled).encode())
+        self.frames.append(Frame(None, (), self._end_byte, compiled=compiled))
+
+    def append_flaws(self, flaws: Flaws) -> None:
+        """Hand the flaws of rows that are appended next to the operating system."""
+        self._write(0, 0, pack(flaws))
+        self.frames.append(Frame(None, (), self._end_byte, flaws=flaws))
+
+    def _write(self, rows: int, cuts: int, body: bytes) -> None:
+        frame = _FRAME.pack(rows, cuts, len(body), zlib.crc32(body)) + body
         begin = self.size_bytes
         written = 0
         while written < len(frame):
             written += os.write(self._file, memoryview(frame)[written:])
-        self.frames.append(Frame(batch, cuts, begin + len(frame)))
+        self._end_byte = begin + len(frame)
 
     def sync(self) -> None:
         """Return when all that was appended is on the disk."""

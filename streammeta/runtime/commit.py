@@ -114,8 +114,9 @@ class Commits:
             recording=mark,
             executors=sorted(engine.executors.names),
             quarantine=engine.quarantine.held,
+            ids=intake.ids.extent,
         )
-        meta = replace(pack(checkpoint), history=self.history())
+        meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed())
         rows, params_of = engine.memories.dirty(), engine.params_of
         engine.memories.leave()
         ledger.since_checkpoint = 0

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from streammeta.episodes.cutter import Portion
-from streammeta.episodes.gathering import Read
+from streammeta.episodes.gathering import Read, Repeated
 from streammeta.errors import BadEvent
 from streammeta.events import Release, TaskEvent
 from streammeta.learner.chunk import Placed
 from streammeta.learner.engine import Engine
 
-Result = int | BadEvent
-"""What came of a record: how many events were learned (0: its examples only wait), or a refusal."""
+Result = int | BadEvent | Repeated
+"""What came of a record: how many events were learned (0: its examples only wait), a refusal, or nothing."""
 
 
 class Item(NamedTuple):
@@ -44,7 +44,7 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     record, and none of them is kept.
 
     Returns:
-        A result for each of `items`, in their order; what is a refusal already stays one.
+        A result for each of `items`, in their order; what is a refusal, or repeated, already stays so.
     """
     if len(items) == 1 and isinstance(items[0].read, TaskEvent):  # nearly all are
         return [_alone(engine, items[0].placed)]
@@ -63,8 +63,8 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     learned |= _learn(engine, single)
     results: list[Result] = []
     for number, (read, placed) in enumerate(items):
-        if isinstance(read, BadEvent | Release):
-            results.append(read if isinstance(read, BadEvent) else 0)
+        if isinstance(read, BadEvent | Repeated):
+            results.append(read)
             continue
         result = learned[number] if number in learned else _in_turn(engine, placed)
         results.append(result)

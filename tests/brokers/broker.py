@@ -40,6 +40,8 @@ class Settings:
     on_lost_offsets: Literal["fail", "earliest", "latest"] = "fail"
     dead_letter_topic: str = "tasks.dlq"
     max_event_bytes: int = 1 << 20
+    max_batch_bytes: int = 1 << 26
+    on_corrupt: Literal["fail", "skip"] = "fail"
     connect_timeout_seconds: float = 20.0
     refused_grace_seconds: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict)
@@ -142,12 +144,19 @@ class Broker:
         return bool(self.admin.describe_topics([topic])[0]["error_code"] == 3)
 
 
+def producer_of(broker: Broker, codec: str) -> KafkaProducer:
+    """One that compresses, and sends large records."""
+    return KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, compression_type=codec, max_request_size=1 << 28
+    )
+
+
 class ApacheKafka:
     """The process of a real Apache Kafka. Its listeners: PLAINTEXT (may do all), SASL and TLS (ACLs)."""
 
     def __init__(self, data: Path, *properties: str) -> None:
         """`properties`: of the broker, each KEY=VALUE."""
-        self._data = data
+        self.data = data
         self._set = [part for pair in properties for part in ("--set", pair)]
         self.start()
         self.broker = Broker(self.facts["PLAINTEXT"])
@@ -155,7 +164,7 @@ class ApacheKafka:
     def start(self) -> None:
         """Start, or start again with the same data at the same addresses; about 4 s."""
         self._process = subprocess.Popen(
-            [KAFKA, "start", "--data", self._data, "--secure", "--acl", *self._set],
+            [KAFKA, "start", "--data", self.data, "--secure", "--acl", *self._set],
             stdout=subprocess.PIPE,
             text=True,
         )
