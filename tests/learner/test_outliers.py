@@ -8,9 +8,10 @@ import torch
 from streammeta.config import Config
 from streammeta.errors import BadEvent
 from streammeta.events import Array, Batch, Episode, TaskEvent
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored
 
 EVENTS, TASKS, HELD_OUT, SHARE = 1000, 40, 100, 0.01
