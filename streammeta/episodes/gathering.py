@@ -26,8 +26,8 @@ class Repeated(NamedTuple):
     """A record whose event another one brought before it."""
 
 
-Read = TaskEvent | Portion | BadEvent | Repeated | Release
-"""What a record came to: an event, what examples came to, why it is refused, nothing new, or a release."""
+Read = TaskEvent | Portion | BadEvent | Release | Repeated
+"""What a record came to: an event, what examples came to, why it is refused, a release, or nothing new."""
 
 
 class Taken(NamedTuple):

@@ -17,6 +17,7 @@ from torch.fx import GraphModule
 
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
 from streammeta.events import Array, Batch, Episode
+from streammeta.learner import growth
 from streammeta.learner.flat import Signature, outputs_of, read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
 from streammeta.learner.shapes import Verdicts, check_classes, remember
@@ -230,23 +231,15 @@ class Steps:
             state, (memory, seen, *arrays) = read_state(like, list(flat))
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
-            finite = _finite(after, moved, info)
+            finite = growth.finite(after, moved, info)
             if self._norm_limit < math.inf:
-                finite = finite & (self._norms(after, moved) <= self._norm_limit).all()
+                finite = finite & (growth.norms(self._learner, after, moved) <= self._norm_limit).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
             return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
-
-    def _norms(self, state: State, memory: Tensor) -> Tensor:
-        """Of the tasks' own parameters, shape (B,); 0 where the learner keeps none."""
-        task_params = self._learner.task_params
-        if task_params is None:
-            return memory.new_zeros(len(memory))
-        norms: Tensor = per_task(lambda row: torch.linalg.vector_norm(task_params(state, row)))(memory)
-        return norms
 
     def outgrown(self, like: State, inputs: list[Tensor]) -> float:
         """The norm beyond the limit that was all that spoke against this step of one task; 0 for none."""
@@ -255,7 +248,8 @@ class Steps:
         with torch.no_grad():
             _, _, *outputs = self.plain(like)(*inputs)
             after, (moved, *info) = read_state(like, outputs)
-            finite, norm = bool(_finite(after, moved, Info(*info))), self._norms(after, moved).item()
+            finite = bool(growth.finite(after, moved, Info(*info)))
+            norm = growth.norms(self._learner, after, moved).item()
         return norm if finite and self._norm_limit < norm < math.inf else 0.0
 
     def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
@@ -274,13 +268,6 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
-
-
-def _finite(after: State, moved: Tensor, info: Info) -> Tensor:
-    """Whether all that is to be kept is."""
-    kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-    # Asked outright: a compiler takes 0 · x for 0.
-    return torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
 
 
 def _alone(step: FlatStep) -> FlatStep:

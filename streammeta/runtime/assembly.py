@@ -18,10 +18,11 @@ from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
-from streammeta.errors import ConfigError, StateError
+from streammeta.errors import StateError
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
+from streammeta.learner.growth import limit_of
 from streammeta.learner.tracing import Steps
 from streammeta.models.constants import (
     check_constants,
@@ -112,18 +113,9 @@ def build_brain(
     try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=_norm_limit(config, learner))
+    limit = limit_of(config.events.memory_norm_limit, learner)
+    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=limit)
     return Brain(network, learner, steps, origin, model.init)
-
-
-def _norm_limit(config: Config, learner: MetaLearner) -> float:
-    limit = config.events.memory_norm_limit
-    if limit and learner.task_params is None:
-        raise ConfigError(
-            f"events.memory_norm_limit = {limit:g}: {config.algorithm.name} keeps no parameters of a task's "
-            "own that could grow; leave it out"
-        )
-    return limit or math.inf
 
 
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:

@@ -113,8 +113,8 @@ class Commits:
             tally=ledger.tally,
             recording=mark,
             executors=sorted(engine.executors.names),
-            ids=intake.ids.extent,
             quarantine=engine.quarantine.held,
+            ids=intake.ids.extent,
         )
         meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed())
         rows, params_of = engine.memories.dirty(), engine.params_of

@@ -76,9 +76,6 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
         if isinstance(read, BadEvent | Repeated):
             results.append(read)
             continue
-        if isinstance(read, Release):
-            results.append(0)
-            continue
         result = learned[number] if number in learned else _in_turn(engine, placed)
         results.append(result)
         if isinstance(read, Portion) and placed:

@@ -57,7 +57,7 @@ class Pending:
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read
-        if isinstance(read, BadEvent | Repeated | Release):
+        if isinstance(read, BadEvent | Release | Repeated):
             return
         task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
         if task not in self.tasks:

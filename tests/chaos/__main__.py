@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.brokers.broker import ApacheKafka
 from tests.chaos.overload import overload
-from tests.chaos.plan import LONG
+from tests.chaos.plan import LONG, SHORT
 from tests.chaos.run import compile_steps, run
 
 if TYPE_CHECKING:
@@ -26,14 +26,16 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first of them")
     parser.add_argument("--compiled", action="store_true", help="let compiled steps take over on the way")
+    parser.add_argument("--short", action="store_true", help="the plans of the gate")
     parser.add_argument("--overload", type=float, default=600.0, metavar="SECONDS", help="0: not at all")
     options = parser.parse_args()
+    size = SHORT if options.short else LONG
     root, failed = Path(tempfile.mkdtemp(prefix="chaos-")), 0
     cache = root / "compiled" if options.compiled else None
     if cache is not None:
-        compile_steps(LONG, cache)
+        compile_steps(size, cache)
     runs: dict[str, Callable[[Path], dict[str, float]]] = {
-        f"seed-{seed}": partial(run, size=LONG, seed=seed, cache=cache)
+        f"seed-{seed}": partial(run, size=size, seed=seed, cache=cache)
         for seed in range(options.first, options.first + options.seeds)
     }
     if options.overload:

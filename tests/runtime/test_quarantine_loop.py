@@ -130,6 +130,8 @@ def test_an_unknown_request_is_a_dead_letter(folder: Path) -> None:
 def test_a_limit_for_a_learner_without_memory_is_refused() -> None:
     """There is nothing that could grow."""
     table = limited().model_dump(by_alias=True) | {"algorithm": {"name": "maml"}}
-    with pytest.raises(ConfigError, match=r"events\.memory_norm_limit = 30: maml keeps no parameters"):
+    with pytest.raises(
+        ConfigError, match=r"events\.memory_norm_limit = 30: this algorithm keeps no parameters"
+    ):
         build_brain(Config.model_validate(table))
     assert CONFIG.events.memory_norm_limit == 0.0
