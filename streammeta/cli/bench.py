@@ -11,6 +11,7 @@ from rich.table import Table
 from streammeta.benchmarks.algorithms import algorithms
 from streammeta.benchmarks.events import events
 from streammeta.benchmarks.pages import pages
+from streammeta.benchmarks.predictions import predictions
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.result import Result
 from streammeta.benchmarks.steps import codec, steps
@@ -26,6 +27,7 @@ SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
     "stream": stream,
     "tasks": tasks,
     "pages": pages,
+    "predictions": predictions,
     "recording": recording,
 }
 
