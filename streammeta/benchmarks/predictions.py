@@ -1,13 +1,14 @@
 """Predictions over HTTP: how long one takes beside a learner at full speed, what that costs it, and lists.
 
 The daemon is that of `pages`: in a process of its own, 10,000 tasks, events without end. In every other
-window 200 a second are asked for, one by one, at a task's memory; what the learner loses is the median ratio of
-neighbours. Lists of 1,000 are asked for one after the other, of a process that serves the state and learns
+window 200 a second are asked for, one by one, at a task's memory; what the learner loses is the median ratio
+of neighbours. Lists of 1,000 are asked for one after the other, of a process that serves the state and learns
 nothing.
 """
 
 import http.client
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ PAIRS: Final = 4
 WINDOW_SECONDS: Final = 5.0
 LISTS: Final = 20
 LISTED: Final = 1000
+_ADDRESS: Final = re.compile(r"http://[\w.:]+")
 PATH: Final = "/api/v1/predict"
 
 
@@ -72,7 +74,7 @@ class Client:
 
 def _beside(client: Client) -> Iterator[Result]:
     numbers = count()
-    while client.events() < 2 * TASKS // 10 + TASKS:  # the traces of the first events, and warm caches
+    while client.events() < TASKS + 200:  # the traces of the first events, and warm caches
         time.sleep(0.2)
     for _ in range(20):
         client.post(_one(next(numbers)))
@@ -142,8 +144,8 @@ def _process(command: Sequence[str], told: str = "stdout") -> Iterator[str]:
     )
     assert process.stdout is not None  # noqa: S101 (piped above)
     try:
-        line = process.stdout.readline()
-        yield line[line.index("http://") :].split()[0]
+        found = next(filter(None, map(_ADDRESS.search, process.stdout)))
+        yield found[0]
     finally:
         process.terminate()
         process.wait()
