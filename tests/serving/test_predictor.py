@@ -90,7 +90,9 @@ def test_together_as_alone(name: str) -> None:
     made = network()
     learner = LEARNERS[name](made)
     view, draws = seen(made, learner), np.random.default_rng(1)
-    kinds: list[At] = ["meta", "adapted", "auto"] + (["memory"] if learner.task_params else [])
+    kinds: list[At] = ["meta", "adapted", "auto"]
+    if learner.task_params:
+        kinds.append("memory")
     asks = [
         Ask(task, draws.normal(size=(1 + number % 2, 2)), at=at)
         for number, task in enumerate([*view.tasks] * 3)
