@@ -5,6 +5,7 @@
       StateError                 exit 65   the state does not fit, or cannot be read
         LostOffsets              exit 65   the log no longer holds the next offset
       RecordingError             exit 65   a recording, or a part of it, cannot be used
+      TableDamaged             exit 65   a Parquet table that is not what it says, or would fill the memory
       StateLocked                exit 73   another process writes to the state directory
       BrokerUnavailable          exit 69   retriable: not reached within its deadline
         TopicMissing             exit 69   the broker serves, the topic does not exist
@@ -13,6 +14,7 @@
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
+        OutOfMemory              the memory did not suffice for it, this time
       NoAnswer                   exit 1    a prediction that cannot be had; names the field
 
 Errors that end the program are shown as their message alone, never as a traceback.
@@ -45,8 +47,20 @@ class LostOffsets(StateError):
     """The log no longer holds (or does not yet hold) the offset that the state needs next."""
 
 
+class DamagedLog(StreammetaError):
+    """A batch in the topic's log is not what was written. The message names its offsets and the remedy."""
+
+    exit_code = 65
+
+
 class RecordingError(StreammetaError):
     """A recording is damaged, is not one, or does not belong to the state. The message names the part."""
+
+    exit_code = 65
+
+
+class TableDamaged(StreammetaError):
+    """A Parquet table contradicts itself, or would take more memory than a table does. Names the column."""
 
     exit_code = 65
 
@@ -100,6 +114,7 @@ class Reason(StrEnum):
     NON_FINITE_INPUT = "non_finite_input"
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
+    QUARANTINED = "quarantined"
 
 
 class BadEvent(StreammetaError):
@@ -107,7 +122,7 @@ class BadEvent(StreammetaError):
 
     Attributes:
         reason: One of the closed list.
-        stage: The hop that refused it: "decode" or "step".
+        stage: The hop that refused it: "read", "decode" or "step".
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:
@@ -141,3 +156,10 @@ class CodeFault(BadEvent):
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.BAD_TENSOR, message, stage="step")
+
+
+class OutOfMemory(BadEvent):
+    """The memory did not suffice to read the record or to learn from it; another time it might."""
+
+    def __init__(self, message: str, *, stage: str = "step") -> None:
+        super().__init__(Reason.TOO_LARGE, message, stage=stage)

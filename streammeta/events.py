@@ -19,10 +19,30 @@ Positions = Mapping[int, int]
 """Partition -> the next offset to be learned from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a record is passed by, whatever its bytes: it is set aside as a dead letter under `reason`.
+
+    Attributes:
+        reason: Of the closed list (`errors.Reason`).
+        message: In words.
+        end: The offset after the last one that is passed with it.
+        stage: "read": its content could not be had; "decode", "step": that is where it cannot be used.
+        damaged: The log is not what was written.
+    """
+
+    reason: str
+    message: str
+    end: int
+    stage: Literal["read", "decode", "step"] = "read"
+    damaged: bool = False
+
+
 class Record(NamedTuple):
-    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970.
+    """One Kafka record, bytes untouched. `timestamp_ms` is Kafka's, in milliseconds since 1970; -1: unknown.
 
     A tuple, because hundreds of thousands are made a second: a frozen dataclass takes three times as long.
+    With a `flaw` it is not learned from; where that is of stage "read" it has no value and no headers.
     """
 
     topic: str
@@ -32,6 +52,7 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    flaw: Flaw | None = None
 
 
 Service = Literal["served", "throttled", "away", "refused"]
@@ -97,7 +118,60 @@ class Switch:
         return f"compiled:{self.compiled}" if self.compiled else "traced"
 
 
-OrderEntry = Run | Cut | Switch
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a compiled step was made for, and what with.
+
+    Attributes:
+        shapes: Dtypes and shapes of the iterations that it computes.
+        form, compiler, torch: How it was compiled, and by which versions.
+        processor: Which one it was compiled for, in short.
+        threads: `model.threads`.
+    """
+
+    shapes: str
+    form: str
+    compiler: str
+    torch: str
+    processor: str
+    threads: int
+
+    def unlike(self, here: "Conditions") -> list[str]:
+        """In what the two differ beside the shapes, in words; `here` is what is compiled with now."""
+        pairs = [
+            ("torch", self.torch, here.torch),
+            ("the processor", self.processor, here.processor),
+            ("model.threads", str(self.threads), str(here.threads)),
+        ]
+        return [f"{what} was {then}, here {now}" for what, then, now in pairs if then != now]
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """This record is not learned from: what came of trying it cannot be told from its bytes.
+
+    Attributes:
+        stage: Where it was tried.
+        died: Two processes died of it; else the memory did not suffice.
+    """
+
+    partition: int
+    offset: int
+    stage: Literal["decode", "step"]
+    died: bool
+
+    @property
+    def flaw(self) -> Flaw:
+        """The same, as it goes along with the record."""
+        verb = "reading" if self.stage == "decode" else "learning from"
+        if self.died:
+            why = f"two processes died while {verb} it: out of memory, or a crash in native code"
+            return Flaw("bad_tensor", why, self.offset + 1, self.stage)
+        why = f"{verb} it took more memory than there is"
+        return Flaw("too_large", why, self.offset + 1, self.stage)
+
+
+OrderEntry = Passed | Run | Cut | Switch
 """What the order log holds."""
 
 
@@ -148,6 +222,13 @@ class HalfExamples:
     part: Part
     array: Array
     time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A record that asks to learn from a task again that is held back (`learner.quarantine`)."""
+
+    task: str
 
 
 def episode_of(support_x: Array, support_y: Array, query_x: Array, query_y: Array) -> Episode[Array]:

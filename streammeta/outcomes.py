@@ -135,11 +135,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A record that the state already contains was delivered again and passed over."""
+    """What the state already contains came again and was passed over.
+
+    Attributes:
+        sent_again: Another record brought the event, told by its `ce_id`; else the same record was delivered
+            again.
+    """
 
     topic: str
     partition: int
     offset: int
+    sent_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,7 @@ class Checkpointed:
     timestamp_seconds: float
     tasks_cached: int
     tasks_stored: int
+    tasks_quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from streammeta.events import TaskEvent
-from streammeta.learner.engine import Engine, Folded
+from streammeta.learner.engine import Engine
+from streammeta.learner.folded import Folded
 from streammeta.state.store import TaskRow
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.errors import BadEvent
-from streammeta.events import Condition, OrderEntry, Positions, Record, Run, episode_of
+from streammeta.events import Condition, Conditions, OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, Store, TaskRow, TaskStats
 from streammeta.state.store import Waiting as Expiring
@@ -43,6 +43,7 @@ def make_script(
     partitions: int,
     tasks: int,
     events: int,
+    examples: int = 3,
     poison: float = 0.1,
     odd: float = 0.0,
     wild: float = 0.0,
@@ -60,7 +61,7 @@ def make_script(
         task = draws.randrange(tasks)
         partition = task % partitions
         offsets[partition] += draws.choice((1, 1, 1, 3))
-        x, y = arrays.normal(size=(2, 2, 3, 2))
+        x, y = arrays.normal(size=(2, 2, examples, 2))
         if odd and draws.random() < odd:
             x, y = x[:, :2], y[:, :2]
         if wild and draws.random() < wild:
@@ -143,6 +144,10 @@ class ScriptedSource:
     def is_cut(self) -> bool:
         """None is known."""
         return False
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """Nobody knows."""
+        return None
 
     def replayed(self) -> float | None:
         """There is no end."""
@@ -235,6 +240,10 @@ class FusedStore:
         """As the store behind."""
         return self.behind.constants()
 
+    def ids(self) -> Mapping[int, bytes]:
+        """As the store behind."""
+        return self.behind.ids()
+
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()
@@ -312,6 +321,12 @@ class FusedOrderLog(OrderLog):
         """As the log, between two moments of danger."""
         self.fuse.passed()
         super().append(entries)
+        self.fuse.passed()
+
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """As the log, between two moments of danger."""
+        self.fuse.passed()
+        super().insert(positions, entries)
         self.fuse.passed()
 
     def forget(self, positions: Positions) -> None:

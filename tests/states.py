@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from streammeta.algorithms.base import State
-from streammeta.learner.engine import Progress
 from streammeta.models.network import Parameter
 from streammeta.state.checkpoint import Checkpoint, Origin, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.progress import Progress
 from streammeta.state.store import TaskRow, TaskStats
 
 LAYOUT = (Parameter("0.weight", (1, 2)), Parameter("0.bias", (1,)))

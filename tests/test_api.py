@@ -14,11 +14,11 @@ from streammeta import models
 from streammeta.algorithms.base import State
 from streammeta.config import Config
 from streammeta.errors import StreammetaError
-from streammeta.learner.engine import Progress
 from streammeta.models.constants import constants_of
 from streammeta.runtime.assembly import build_brain
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.export import Exported, write
+from streammeta.state.progress import Progress
 
 
 @pytest.fixture

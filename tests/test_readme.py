@@ -17,12 +17,12 @@ from streammeta.config.fields import allowed, fields, settings, table_of, varian
 from streammeta.config.toml import toml_value
 from streammeta.errors import Reason
 from streammeta.events import Batch, Examples, HalfExamples, Record
-from streammeta.learner.engine import Progress
 from streammeta.models.constants import constants_of
 from streammeta.observe.catalogue import CATALOGUE
 from streammeta.runtime.assembly import build_brain
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.export import Exported, write
+from streammeta.state.progress import Progress
 from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]

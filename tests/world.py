@@ -24,11 +24,12 @@ from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.source import ReplaySource
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import TaskRow
+from tests.compiled_steps import AtHand, compiled_once
 from tests.scripted import (
     Aside,
     CollectedDeadLetters,
@@ -81,6 +82,8 @@ class World:
     slow: bool = False
     part_bytes: int | None = None
     compiled_from: Path | None = None
+    learner: Brain | None = None
+    """Of another algorithm than the world's own."""
     recording: Path = field(init=False)
     folder: Path = field(init=False)
 
@@ -112,7 +115,7 @@ class World:
         self.source = ScriptedSource(
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
-        own_brain = brain_for(self.config)
+        own_brain = self.learner or brain_for(self.config)
         begun = restore(own_brain, store)
         try:
             with self._tape(begun) as tape:
@@ -129,7 +132,7 @@ class World:
                     clock=Clock(monotonic=lambda: time[0], now=lambda: 0.0),
                     tape=tape,
                     aside=Aside(looks),
-                    compiled=self._compiled(),
+                    compiled=_compiled(self.compiled_from),
                 ).run(until_end=True)
         except Killed:
             return False
@@ -151,9 +154,6 @@ class World:
         ]
         return ended[-1]
 
-    def _compiled(self) -> CompiledSteps | None:
-        return None if self.compiled_from is None else CompiledSteps(Cache(self.compiled_from))
-
     def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
         if self.part_bytes is None:
             return nullcontext(NoTape())
@@ -165,6 +165,7 @@ class World:
         *,
         fuse: Fuse | None = None,
         into: "World | None" = None,
+        compiled_from: Path | None = None,
     ) -> "World":
         """Another world, into which the recording of this one was replayed, as far as the fuse lets it."""
         world = into or World([], self.base, self.config)
@@ -187,6 +188,7 @@ class World:
                 observers=(burning(fuse),),
                 tape=source,
                 aside=Aside(lambda: 0),
+                compiled=_compiled(compiled_from or self.compiled_from),
             ).run(until_end=True)
         except Killed:
             pass
@@ -204,6 +206,17 @@ class World:
         """All committed tasks."""
         rows = {task: self.store.get(task) for task, _ in self.store.stats()}
         return {task: row for task, row in rows.items() if row is not None}
+
+
+def _compiled(directory: Path | None) -> CompiledSteps | None:
+    return None if directory is None else AtHand(Cache(directory))
+
+
+def compile_world(directory: Path, size: int) -> Path:
+    """Have the step of the world's learner for iterations of so many events there, compiled."""
+    x, y = torch.zeros(size, 3, 2, dtype=torch.float64), torch.zeros(size, 3, 1, dtype=torch.float64)
+    compiled_once(directory, brain(), (x, y), (x.clone(), y.clone()))
+    return directory
 
 
 def same(one: World, two: World) -> bool:

@@ -1,13 +1,13 @@
 """The command line: `streammeta VERB`. Thin: each verb parses its options and calls the library."""
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.errors import StreammetaError
+from streammeta.quoting import quoted
 
 
 class Verb(NamedTuple):
@@ -74,14 +74,16 @@ class Root(click.Group):
             formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; a module of the user's in the working directory is found."""
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.append(here)  # last: a file of the user's must not hide a library
+        """Run the verb."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            plain = error.format_message()
+            if quoted(plain) == plain:
+                raise
+            raise click.UsageError(quoted(plain), error.ctx) from None
         except StreammetaError as error:
-            click.echo(f"streammeta: {error}", err=True)
+            say(f"streammeta: {error}", err=True)
             ctx.exit(error.exit_code)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.cli.state import OUTPUT, STATE
 from streammeta.errors import StateError
 from streammeta.state import copies as keeping
@@ -33,13 +34,13 @@ def list_copies(directory: Path, output: str) -> None:
     """
     rows = [_row(copy) for copy in keeping.copies(_existing(directory))]
     if output == "json":
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
         return
     for row in rows:
         words = f"{row['tasks']} tasks, {row['bytes']:,} bytes, sound" if row["sound"] else row["damage"]
-        click.echo(f"{row['events']} events: {words}")
+        say(f"{row['events']} events: {words}")
     if not rows:
-        click.echo("no copies; `streammeta checkpoint create`, or state.keep_checkpoints = N", err=True)
+        say("no copies; `streammeta checkpoint create`, or state.keep_checkpoints = N", err=True)
 
 
 @checkpoint.command()
@@ -52,7 +53,7 @@ def create(directory: Path) -> None:
     place = _existing(directory)
     with closing(LmdbStore(place.lmdb_path, readonly=True)) as store:
         made = keeping.create(place, store)
-    click.echo(f"{made.path}: {made.events} events")
+    say(f"{made.path}: {made.events} events")
 
 
 @checkpoint.command()
@@ -69,9 +70,9 @@ def restore(directory: Path, events: int | None) -> None:
     with _existing(directory, whole=False) as place:
         done = keeping.restore(place, events)
     for number, damage in done.damaged.items():
-        click.echo(f"passed over the copy of {number} events: {damage}", err=True)
+        say(f"passed over the copy of {number} events: {damage}", err=True)
     offsets = ", ".join(f"{p}: {o}" for p, o in sorted(done.found.checkpoint.positions.items()))
-    click.echo(
+    say(
         f"restored the copy of {done.copy.events} events, {done.found.tasks} tasks; the former state is in "
         f"{done.aside}\nthe next run goes on at these offsets by partition: {offsets or 'the beginning'}"
     )
@@ -93,9 +94,9 @@ def verify(directory: Path, output: str) -> None:
         raise StateError(f"{error}\n{_way_on(directory, sound)}") from error
     facts = {"events": found.checkpoint.progress.events, "tasks": found.tasks, "values": found.values}
     if output == "json":
-        click.echo(json.dumps(facts))
+        say(json.dumps(facts))
     else:
-        click.echo("sound: " + ", ".join(f"{number} {name}" for name, number in facts.items()))
+        say("sound: " + ", ".join(f"{number} {name}" for name, number in facts.items()))
 
 
 def _way_on(directory: Path, sound: keeping.Copy | None) -> str:

@@ -1,18 +1,20 @@
 """`streammeta compile`: compiled steps ahead of time, so that the daemon begins with them."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import torch
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import BadEvent, ConfigError
 from streammeta.events import Batch, Episode
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.runtime.compiling import compiled_steps_cache
 
@@ -91,9 +93,10 @@ def _tell(compiled: Compiled, output: str) -> None:
     library = compiled.library
     cost = library.microseconds[library.form]
     if output == "json":
-        about = library._asdict() | {"path": str(library.path)}
-        click.echo(json.dumps(about))
+        about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
+        del about["conditions"]
+        say(json.dumps(about))
     else:
-        click.echo(f"compiled:{compiled.name}")
-        click.echo(f"{cost:.1f} µs an iteration, form {library.form}; compiled in {library.seconds:.0f} s")
-        click.echo(str(library.path))
+        say(f"compiled:{compiled.name}")
+        say(f"{cost:.1f} µs an iteration, form {library.form}; compiled in {library.seconds:.0f} s")
+        say(str(library.path))

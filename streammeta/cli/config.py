@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.config.load import load, load_config
 from streammeta.config.schema import Config
 from streammeta.config.show import as_data, as_toml
@@ -50,7 +51,7 @@ def config() -> None:
 def init(output: Path | None, force: bool) -> None:
     """Write a commented template that holds every setting."""
     if output is None:
-        click.echo(template(), nl=False)
+        say(template(), nl=False)
         return
     try:
         with output.open("w" if force else "x", encoding="utf-8") as file:
@@ -79,8 +80,8 @@ def check(path: Path | None, overrides: tuple[str, ...]) -> None:
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
     for line in tried(config):
-        click.echo(line)
-    click.echo("ok")
+        say(line)
+    say("ok")
 
 
 @config.command()
@@ -90,10 +91,10 @@ def show(path: Path | None, overrides: tuple[str, ...], output: str) -> None:
     """Show the effective values, secrets masked, and where each came from."""
     loaded = load(path, overrides)
     text = json.dumps(as_data(loaded), indent=2) + "\n" if output == "json" else as_toml(loaded)
-    click.echo(text, nl=False)
+    say(text, nl=False)
 
 
 @config.command()
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
-    click.echo(json.dumps(Config.model_json_schema(), indent=2))
+    say(json.dumps(Config.model_json_schema(), indent=2))

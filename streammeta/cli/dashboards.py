@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.dashboards.bundle import export as export_bundle
 
 
@@ -21,4 +22,4 @@ def export(directory: Path, force: bool) -> None:
     Prints the files that were written; those already there and the same are left alone.
     """
     for path in export_bundle(directory, force=force):
-        click.echo(path)
+        say(path)

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,10 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.errors import Reason
 from streammeta.observe.logs import configure_logging
-from streammeta.runtime.loop import Controls
+from streammeta.quoting import quoted_line
+from streammeta.recording.times import time_text
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.stream.kafka.access import KafkaSettings
@@ -87,11 +89,11 @@ def list_letters(
     newest = heapq.nlargest(limit, found) if limit else sorted(found, reverse=True)
     rows = [_row(entry, counts.notes) for entry in newest]
     if output == "json":
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
         return
     if rows:
         _print(rows)
-    click.echo(_summary(config, counts, len(rows)), err=True)
+    say(_summary(config, counts, len(rows)), err=True)
 
 
 class _Entry(NamedTuple):
@@ -119,9 +121,8 @@ def _letters(config: Config, wanted: Wanted, counts: _Counts) -> Iterator[_Entry
 def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     letter, original = entry.letter, entry.letter.original
     key = original.key.decode("utf-8", "backslashreplace") if original.key is not None else None
-    written = datetime.fromtimestamp(letter.written_ms / 1000, UTC).isoformat(timespec="milliseconds")
     return {
-        "time": written,
+        "time": time_text(letter.written_ms),
         "reason": letter.reason,
         "topic": original.topic,
         "partition": original.partition,
@@ -129,6 +130,7 @@ def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
         "key": key,
         "bytes": entry.size_bytes,
         "stage": letter.stage,
+        "omitted": letter.omitted,
         "message": letter.message,
         "replayed": notes.hold(letter.partition, letter.offset),
         "dead_letter": {"partition": letter.partition, "offset": letter.offset},
@@ -144,17 +146,17 @@ def _print(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = {
             **row,
-            "time": f"{row['time'][:19]}Z",
+            "time": f"{row['time'][:19]}Z" if row["time"] else None,
             "from": f"{row['partition']}:{row['offset']}",
             "replayed": "yes" if row["replayed"] else "",
         }
-        table.add_row(*("-" if cells[name] is None else str(cells[name]) for name in columns))
+        table.add_row(*("-" if cells[name] is None else quoted_line(str(cells[name])) for name in columns))
     console.print(table)
 
 
 def _summary(config: Config, counts: _Counts, shown: int) -> str:
     total = counts.reasons.total()
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.reasons.most_common())
+    reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in counts.reasons.most_common())
     parts = [
         f"{total:,} dead letters in {config.kafka.dead_letter_topic}" + (f": {reasons}" if reasons else "")
     ]
@@ -192,9 +194,9 @@ def replay_letters(
         redelivery = Redelivery(config.kafka, dead_letters, wanted, lambda: not controls.stop)
         told = redelivery.plan(again=again) if dry_run else redelivery.run(again=again, tell=_tell)
     if output == "json":
-        click.echo(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
+        say(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
         return
-    click.echo(_told(told, dry_run=dry_run))
+    say(_told(told, dry_run=dry_run))
 
 
 def _tell(sent: int) -> None:
@@ -202,13 +204,18 @@ def _tell(sent: int) -> None:
 
 
 def _told(told: Redelivered, *, dry_run: bool) -> str:
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in told.sent.most_common())
+    reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in told.sent.most_common())
     verb = "would go back" if dry_run else "put back"
     parts = [
         f"{told.sent.total():,} dead letters {verb} to {told.topic}" + (f" ({reasons})" if reasons else "")
     ]
     parts += [f"{told.before:,} were put back before (--again sends them once more)"] if told.before else []
     parts += [f"{told.elsewhere:,} of other topics left"] if told.elsewhere else []
+    parts += (
+        [f"{told.incomplete:,} do not hold their whole record; the source topic does, while it keeps it"]
+        if told.incomplete
+        else []
+    )
     parts += [f"{told.foreign:,} other records left"] if told.foreign else []
     parts += [] if told.done else ["stopped; the same command goes on"]
     return "; ".join(parts)

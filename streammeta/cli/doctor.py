@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import ConfigError
 from streammeta.observe.logs import configure_logging
@@ -47,12 +48,12 @@ def doctor(path: Path | None, overrides: tuple[str, ...], count: int, output: st
     for check in _checks(path, overrides, count):
         made.append(check)
         if output == "text":
-            click.echo(told(check, _width()))
+            say(told(check, _width()))
     code = exit_code(made)
     if output == "json":
-        click.echo(json.dumps({"exit_code": code, "checks": [asdict(check) for check in made]}))
+        say(json.dumps({"exit_code": code, "checks": [asdict(check) for check in made]}))
     else:
-        click.echo(_summary(made))
+        say(_summary(made))
     click.get_current_context().exit(code)
 
 

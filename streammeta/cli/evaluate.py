@@ -12,6 +12,7 @@ from rich.table import Table
 
 from streammeta.algorithms.base import State
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, brain_for
+from streammeta.cli.saying import say
 from streammeta.cli.state import OUTPUT, STATE, opened
 from streammeta.config.secret import masked
 from streammeta.datasets.omniglot import Split, Ways
@@ -106,7 +107,7 @@ def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
         refuse_machine_fault(error)
         raise StateError(_misfit(asked.directory, checkpoint, episodes[0], error)) from error
     if output == "json":
-        click.echo(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
+        say(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
 

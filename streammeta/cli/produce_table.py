@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 
 from streammeta.cli.reading_options import WARM_UP, counts_of, gap, reading_of, told
+from streammeta.cli.saying import say
 from streammeta.cli.sending import AT_LEAST_ONE, TARGET, Finite, option, send, with_options
 from streammeta.datasets.table import Example, Rows, Tally, series
 from streammeta.datasets.table import table as examples_of
@@ -126,7 +127,7 @@ def table(
     left_out = partial(counts_of, reading.skipped, tally)
     send(messages, by_schedule=speed is not None, left_out=left_out, **where)
     for line in told(reading.skipped, tally):
-        click.echo(line, err=True)
+        say(line, err=True)
 
 
 def _rows(

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from streammeta.cli.run import live_console
+from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import StreammetaError
@@ -67,7 +68,7 @@ def quickstart(duration: float | None, port: int, no_broker: bool, directory: Pa
         ]
         if no_broker:
             connect: Connect = connect_generated
-            click.echo("no broker: the producer feeds the learner in this process", err=True)
+            say("no broker: the producer feeds the learner in this process", err=True)
         else:
             connect = connect_kafka
             broker = stack.enter_context(_broker_and_producer(directory))
@@ -101,7 +102,8 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
 
     It ends with this one, however that ends: the watchdog hears of it.
     """
-    command = [sys.executable, "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
+    # -P: a file in the working directory must not hide a module.
+    command = [sys.executable, "-P", "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
     options = ["--rate", str(EVENTS_PER_SECOND), "--bootstrap-servers", bootstrap_servers]
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 (our own command line)
@@ -109,6 +111,7 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            env=_environment(),
             start_new_session=True,
         )
     try:
@@ -119,6 +122,12 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
         if process.stdin is not None:
             process.stdin.close()
         process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """This one, with the place of this package where it is not installed."""
+    places = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def connect_generated(config: Config, _keep_going: KeepGoing) -> tuple[Source, DeadLetters]:
@@ -150,18 +159,18 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
 
 
 def _greet(address: str) -> None:
-    click.echo(f"streammeta is learning: open {address}")
+    say(f"streammeta is learning: open {address}")
 
 
 def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:
     loss, events = last["losses"]["adapted"], last["events"]
-    click.echo(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
+    say(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
     if loss["first"] is not None and loss["now"] is not None:
-        click.echo(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
+        say(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
     state = shlex.quote(str(directory))
-    click.echo(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
+    say(f"look at it: {_program(sys.argv[0])} tasks list --state {state}")
     if made:
-        click.echo(f"nothing else needs it; remove it when you like: rm -r {state}")
+        say(f"nothing else needs it; remove it when you like: rm -r {state}")
 
 
 def _program(called: str) -> str:

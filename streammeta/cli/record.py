@@ -14,6 +14,7 @@ from rich.text import Text
 
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.programs import recorder
 from streammeta.programs.recorder import Range, Recorded
@@ -55,9 +56,9 @@ def record(
     with _progress() as tell:
         last = recorder.record(config, directory, Range(begin, end), until_end=until_end, tell=tell)
     if summary == "json":
-        click.echo(json.dumps(asdict(last)))
+        say(json.dumps(asdict(last)))
     else:
-        click.echo(f"{directory}: {told(last)}")
+        say(f"{directory}: {told(last)}")
 
 
 def told(now: Recorded) -> str:

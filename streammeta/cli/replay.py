@@ -13,6 +13,7 @@ from streammeta.cli.replay_compare import tell_compared
 from streammeta.cli.replay_plan import tell_plan
 from streammeta.cli.replay_to_kafka import put_back
 from streammeta.cli.run import live_console
+from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.evaluation.prequential import WINDOW
 from streammeta.observe.status import Snapshot
@@ -131,21 +132,19 @@ def _refuse_mixtures(
 
 def _tell_learned(last: Snapshot, config: Config, output: str) -> None:
     if output == "json":
-        click.echo(json.dumps(last))
+        say(json.dumps(last))
         return
     outcomes, seconds = last["outcomes"], last["uptime_seconds"]
     refused = ", ".join(f"{reason} {count:,}" for reason, count in last["dead_letters"].items() if count)
-    click.echo(
+    say(
         f"replayed {last['replayed'] or 0.0:.0%}: {outcomes['learned']:,} events learned, "
         f"{outcomes['dead_letter']:,} refused{f' ({refused})' if refused else ''} in {seconds:,.1f} s, "
         f"{outcomes['learned'] / seconds:,.0f} events/s; state in {config.state.dir}"
     )
     if not any(outcomes.values()):
-        click.echo(
-            "nothing was new: all that is wanted was replayed before, or --task, --from, --to want nothing"
-        )
+        say("nothing was new: all that is wanted was replayed before, or --task, --from, --to want nothing")
     for line in _scores(last):
-        click.echo(line)
+        say(line)
 
 
 def _scores(last: Snapshot) -> Iterator[str]:

@@ -5,18 +5,19 @@ import math
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 
 from streammeta.cli.progress import progress_of
+from streammeta.cli.saying import say
 from streammeta.config import Config
 from streammeta.observe.catalogue import PHASES
 from streammeta.observe.logs import configure_logging
 from streammeta.programs.comparison import Curve, compare, draw
+from streammeta.quoting import quoted_line
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 
 HEADINGS = {
@@ -48,7 +49,7 @@ def tell_compared(
         draw(curves, plot)
     rows = [_row(curve) for curve in curves]
     if output == "json":
-        click.echo(json.dumps(rows))
+        say(json.dumps(rows))
         return
     shown = [name for name in HEADINGS if any(row[name] is not None for row in rows)]
     table = Table(*(HEADINGS[name] for name in shown), box=None, pad_edge=False)
@@ -80,4 +81,4 @@ def _row(curve: Curve) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else quoted_line(str(value))

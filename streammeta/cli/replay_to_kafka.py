@@ -3,17 +3,21 @@
 import json
 import math
 from dataclasses import asdict
-
-import click
+from typing import TYPE_CHECKING
 
 from streammeta.cli.progress import progress_of
+from streammeta.cli.saying import say
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.observe.logs import configure_logging
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.runtime.loop import Controls
+from streammeta.recording.times import LONGEST_STEP_MS, Timing
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
+
+if TYPE_CHECKING:
+    from streammeta.sending.replayer import PutBack
 
 
 def put_back(
@@ -27,7 +31,7 @@ def put_back(
 ) -> None:
     """Put the records on the topic, and say how many."""
     # Imported here, so that learning from a recording does not wait for kafka-python's producer.
-    from streammeta.sending.replayer import Replayer, Timing, prepare, sender_of
+    from streammeta.sending.replayer import Replayer, prepare, sender_of
     from streammeta.sending.transactions import Target
 
     configure_logging(config.log.level, config.log.format)
@@ -46,11 +50,24 @@ def put_back(
             recording, selection, again=again, tell=lambda now: tell(now.next_row / max(1, recording.rows))
         )
     if output == "json":
-        click.echo(json.dumps(asdict(last)))
+        say(json.dumps(asdict(last)))
         return
+    _tell_odd(last, timing)
     rest = "" if last.done else "; the same command goes on"
     nothing = " (all were there; --again puts them there once more)" if last.done and not last.sent else ""
-    click.echo(
+    say(
         f"{last.sent:,} records ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
         f"{nothing}{rest}"
     )
+
+
+def _tell_odd(last: "PutBack", timing: Timing) -> None:
+    """What the records did not have: times that can be followed, or their content."""
+    if timing.pace.jumps:
+        say(
+            f"time jumps {timing.pace.jumps:,} times by more than {LONGEST_STEP_MS // 86_400_000} days; "
+            "these steps were not waited for",
+            err=True,
+        )
+    if last.left_out:
+        say(f"{last.left_out:,} records were recorded without their content, and left out", err=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from streammeta.cli.saying import say
 from streammeta.cli.state import opened
 from streammeta.errors import StateError
 from streammeta.report.page import report_page
@@ -35,7 +36,7 @@ def report(directory: Path, output: Path) -> None:
     except OSError as error:
         raise click.UsageError(f"--output {output}: {error.strerror}") from error
     events = f"{run.checkpoint.progress.events:,} events"
-    click.echo(f"{output}: {events}, {run.known:,} tasks, {output.stat().st_size / 1e3:,.0f} kB", err=True)
+    say(f"{output}: {events}, {run.known:,} tasks, {output.stat().st_size / 1e3:,.0f} kB", err=True)
 
 
 def _read(directory: Path) -> Run:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from streammeta.cli.saying import say
 from streammeta.observe.machine import machine
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
@@ -195,7 +196,7 @@ def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bo
     if not no_plot:
         save_plot(report, plot or Path(f"{report.name}.png"))
     if output == "json":
-        click.echo(json.dumps(_as_data(report, time.monotonic() - began)))
+        say(json.dumps(_as_data(report, time.monotonic() - began)))
     else:
         _print(report)
 
@@ -212,7 +213,7 @@ def _progress() -> Iterator[Told]:
             if what not in known:
                 known[what] = bars.add_task(what, total=total)
                 if not console.is_terminal:
-                    click.echo(f"{what} …", err=True)
+                    say(f"{what} …", err=True)
             bars.update(known[what], completed=done)
 
         yield told

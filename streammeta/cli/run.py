@@ -7,9 +7,7 @@ from rich.console import Console
 
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
-from streammeta.errors import ConfigError
 from streammeta.programs.daemon import Taping, no_tape, run_daemon
-from streammeta.runtime.compiling import traced
 
 
 @click.command()
@@ -32,7 +30,7 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recordin
     def read() -> Config:
         return load_config(path, overrides)
 
-    config = read() if recording is None else _recordable(read())
+    config = read()
     run_daemon(
         config,
         read_config=read,
@@ -40,20 +38,6 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recordin
         until_end=until_end,
         console=live_console(config),
     )
-
-
-def _recordable(config: Config) -> Config:
-    """The same with traced steps: a recording does not say where a compiled one took over.
-
-    Raises:
-        ConfigError: compiled steps are required.
-    """
-    if config.engine.compile == "require":
-        raise ConfigError(
-            'engine.compile = "require" with --record: what is recorded is learned by traced steps, so that '
-            'a replay gives the same bits; set engine.compile = "auto", or run without --record'
-        )
-    return traced(config)
 
 
 def _recorder(directory: Path, config: Config) -> Taping:

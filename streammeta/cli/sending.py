@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.sending.messages import FORMATS, Message
 
@@ -100,7 +101,7 @@ def send(
             pace = Pace(rate, time.monotonic, interrupt.wait)
         with _progress(stream, events) as shown:
             published = publish(shown, producer, kafka, pace, time.monotonic, interrupt.keep_going)
-    click.echo(_told(published, interrupt.stopped, left_out(), output))
+    say(_told(published, interrupt.stopped, left_out(), output))
 
 
 def _overrides(**settings: str | None) -> list[str]:

@@ -3,7 +3,7 @@
 Everything here is pure. What a body holds is read by `reading` (episodes) and `examples` (labelled examples).
 """
 
-import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,11 +23,14 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 
 MAX_TASK_BYTES = 256
+_MALFORMED = re.compile(r"malformed.*\(byte (\d+)\)")
+_CONSTANT = re.compile(rb"-?(NaN|Infinity)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-TensorReader = Callable[[Any, str], Array]
+TensorReader = Callable[[Any, str, int], Array]
+ScalarReader = Callable[[Any], str | int]
 
 
 class Envelope(NamedTuple, Generic[Body]):
@@ -36,13 +39,15 @@ class Envelope(NamedTuple, Generic[Body]):
     Attributes:
         task: The task id.
         body: The value's structure; its tensors are still raw.
-        tensor: Reads one of them: (raw, name of the field) -> array.
+        tensor: Reads one of them: (raw, name of the field, most examples) -> array.
+        scalar: Reads text or a whole number; a `msgspec.MsgspecError` for anything else, unbuilt.
         time_ms: Event time in milliseconds since 1970: header `ce_time`, else the record's timestamp.
     """
 
     task: str
     body: Body
     tensor: TensorReader
+    scalar: ScalarReader
     time_ms: int
 
 
@@ -58,9 +63,13 @@ class Opener(Generic[Body]):
     def __init__(self, body: type[Body], expected: str, whole: type[msgspec.Struct] | None = None) -> None:
         self._expected = expected
         self._whole = msgspec.msgpack.Decoder(whole or body)
-        self._formats: dict[str, tuple[Callable[[bytes], Body], TensorReader]] = {
-            JSON: (msgspec.json.Decoder(body).decode, from_json),
-            MSGPACK: (msgspec.msgpack.Decoder(body).decode, from_msgpack),
+        self._formats: dict[str, tuple[Callable[[bytes], Body], TensorReader, ScalarReader]] = {
+            JSON: (msgspec.json.Decoder(body).decode, from_json, msgspec.json.Decoder(str | int).decode),
+            MSGPACK: (
+                msgspec.msgpack.Decoder(body).decode,
+                from_msgpack,
+                msgspec.msgpack.Decoder(str | int).decode,
+            ),
         }
 
     def open(self, record: Record, max_bytes: int) -> Envelope[Body]:
@@ -69,23 +78,23 @@ class Opener(Generic[Body]):
         Raises:
             BadEvent: one of them fails.
         """
-        task = _task(record.key)
+        refuse_flawed(record)
+        task = task_of(record.key)
         value = self._value(record.value, max_bytes)
         headers = {_header(name): content for name, content in record.headers}
         content_type = _content_type(headers.get(CONTENT_TYPE))
-        parse, tensor = self._formats[content_type]
+        parse, tensor, scalar = self._formats[content_type]
         try:
             body = self._msgpack(value) if content_type == MSGPACK else parse(value)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise self._refusal_of(error, value, content_type) from error
-        return Envelope(task, body, tensor, _time_ms(headers, record.timestamp_ms))
+        return Envelope(task, body, tensor, scalar, _time_ms(headers, record.timestamp_ms))
 
     def _msgpack(self, value: bytes) -> Any:
         try:
             return self._whole.decode(value)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            parse, _ = self._formats[MSGPACK]
-            return parse(value)
+            return self._formats[MSGPACK][0](value)
 
     def _value(self, value: bytes | None, max_bytes: int) -> bytes:
         if value is None:
@@ -98,22 +107,20 @@ class Opener(Generic[Body]):
         return value
 
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
-        if content_type == JSON and holds_constants(value):
+        if content_type == JSON and met_constant(str(error), value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
         return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
 
 
-def check_count(examples: int, max_examples: int) -> None:
-    """Refuse a set so large that its activations would fill memory.
+def refuse_flawed(record: Record) -> None:
+    """Refuse a record that is passed by before it is read.
 
     Raises:
-        BadEvent: too_large.
+        BadEvent: for the reason that it came with.
     """
-    if examples > max_examples:
-        message = (
-            f"a set of {examples} examples; events.max_examples = {max_examples}, raise it or send fewer"
-        )
-        raise BadEvent(Reason.TOO_LARGE, message)
+    flaw = record.flaw
+    if flaw is not None and flaw.stage != "step":
+        raise BadEvent(Reason(flaw.reason), flaw.message, stage=flaw.stage)
 
 
 def same_count(name: str, x: Array, y: Array) -> None:
@@ -122,7 +129,12 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
-def _task(key: bytes | None) -> str:
+def task_of(key: bytes | None) -> str:
+    """The task id.
+
+    Raises:
+        BadEvent: there is none, or it is no text of 1 to 256 bytes.
+    """
     if key is None:
         raise BadEvent(Reason.MISSING_TASK_ID, "the record has no key; the key is the task id")
     if not 1 <= len(key) <= MAX_TASK_BYTES:
@@ -157,14 +169,10 @@ def _content_type(header: bytes | None) -> str:
     return name
 
 
-def holds_constants(value: bytes) -> bool:
-    """Whether the value is JSON but for NaN and Infinity, as lenient producers (Python's json) write them."""
-    constants: list[str] = []
-    try:
-        json.loads(value.decode(), parse_constant=constants.append)
-    except (ValueError, RecursionError):
-        return False
-    return bool(constants)
+def met_constant(error: str, value: bytes) -> bool:
+    """Whether the value is JSON up to NaN or Infinity, as lenient producers (Python's json) write them."""
+    place = _MALFORMED.search(error)
+    return place is not None and _CONSTANT.match(value, int(place[1])) is not None
 
 
 def _time_ms(headers: Mapping[str, bytes | None], fallback_ms: int) -> int:

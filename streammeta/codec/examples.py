@@ -5,13 +5,11 @@
 {"id": ID, "y": T}            the labels of the inputs with this id
 """
 
-from typing import Any
-
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from streammeta.codec.envelope import Opener, check_count, same_count
-from streammeta.codec.tensors import TensorMap
+from streammeta.codec.envelope import Opener, ScalarReader, same_count
+from streammeta.codec.tensors import TensorMap, check_count
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Examples, HalfExamples, Record
 
@@ -21,13 +19,13 @@ MAX_ID_BYTES = 256
 class _Body(msgspec.Struct):
     x: Raw | UnsetType = UNSET
     y: Raw | UnsetType = UNSET
-    id: Any = UNSET
+    id: Raw | UnsetType = UNSET
 
 
 class _WholeBody(msgspec.Struct):
     x: TensorMap | UnsetType = UNSET
     y: TensorMap | UnsetType = UNSET
-    id: Any = UNSET
+    id: Raw | UnsetType = UNSET
 
 
 _EXPECTED = 'expected {"x": T, "y": T}, or {"id": ID, "x": T} and {"id": ID, "y": T}'
@@ -45,9 +43,9 @@ def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_00
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
-    task, body, tensor, time_ms = _RECORDS.open(record, max_bytes)
-    x = None if body.x is UNSET else tensor(body.x, "x")
-    y = None if body.y is UNSET else tensor(body.y, "y")
+    task, body, tensor, scalar, time_ms = _RECORDS.open(record, max_bytes)
+    x = None if body.x is UNSET else tensor(body.x, "x", max_examples)
+    y = None if body.y is UNSET else tensor(body.y, "y", max_examples)
     for array in (x, y):
         if array is not None:
             check_count(len(array), max_examples)
@@ -55,9 +53,9 @@ def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_00
         check_examples(Batch(x, y), max_examples)
         return Examples(task, Batch(x, y), time_ms)
     if x is not None:
-        return HalfExamples(task, _id(body.id), "x", x, time_ms)
+        return HalfExamples(task, _id(body.id, scalar), "x", x, time_ms)
     if y is not None:
-        return HalfExamples(task, _id(body.id), "y", y, time_ms)
+        return HalfExamples(task, _id(body.id, scalar), "y", y, time_ms)
     raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
 
 
@@ -71,15 +69,16 @@ def check_examples(examples: Batch[Array], max_examples: int) -> None:
     same_count("the record", examples.x, examples.y)
 
 
-def _id(found: object) -> str:
+def _id(raw: Raw | UnsetType, scalar: ScalarReader) -> str:
     """The id as text: 7 and "7" are the same."""
-    if found is UNSET:
+    if raw is UNSET:
         raise BadEvent(
             Reason.UNDECODABLE, f"x or y is missing, and there is no id to join it by; {_EXPECTED}"
         )
-    if not isinstance(found, str | int) or isinstance(found, bool):
-        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number")
-    text = str(found)
+    try:
+        text = str(scalar(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number") from error
     if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
         raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
     return text

@@ -6,8 +6,8 @@ Everything here is pure. Checks run from cheap to dear: the envelope, tensors, s
 import msgspec
 from msgspec import Raw
 
-from streammeta.codec.envelope import Opener, check_count, same_count
-from streammeta.codec.tensors import TensorMap
+from streammeta.codec.envelope import Opener, same_count
+from streammeta.codec.tensors import TensorMap, check_count
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Episode, Record, TaskEvent, episode_of
 
@@ -48,13 +48,13 @@ def decode(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Tas
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
-    task, body, tensor, time_ms = _RECORDS.open(record, max_bytes)
+    task, body, tensor, _, time_ms = _RECORDS.open(record, max_bytes)
     support, query = body.support, body.query
     episode = episode_of(
-        tensor(support.x, "support.x"),
-        tensor(support.y, "support.y"),
-        tensor(query.x, "query.x"),
-        tensor(query.y, "query.y"),
+        tensor(support.x, "support.x", max_examples),
+        tensor(support.y, "support.y", max_examples),
+        tensor(query.x, "query.x", max_examples),
+        tensor(query.y, "query.y", max_examples),
     )
     check_episode(episode, max_examples)
     return TaskEvent(task, episode, time_ms)

@@ -29,6 +29,7 @@ _ALIASES = {
 }
 
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_OPEN, _CLOSE, _COMMA = b"[],"
 _OPENING = re.compile(rb"[\[\s]*")
 
 
@@ -51,23 +52,50 @@ _BOOLEANS = _decoders(bool)
 _MAP = msgspec.msgpack.Decoder(TensorMap)
 
 
-def from_json(raw: Raw, field: str) -> Array:
-    """Nested lists of numbers as float64 if any is written as a float, else int64; all booleans as bool.
+def check_count(examples: int, max_examples: int) -> None:
+    """Refuse a set so large that its activations would fill memory.
 
     Raises:
-        BadEvent: bad_tensor, empty_set, non_finite_input.
+        BadEvent: too_large.
+    """
+    if examples > max_examples:
+        message = (
+            f"a set of {examples} examples; events.max_examples = {max_examples}, raise it or send fewer"
+        )
+        raise BadEvent(Reason.TOO_LARGE, message)
+
+
+def from_json(raw: Raw, field: str, max_examples: int) -> Array:
+    """Nested lists of numbers as float64 if any is written as a float, else int64; all booleans as bool.
+
+    What is certain to be refused is not built: lists take thirty times their bytes.
+
+    Raises:
+        BadEvent: bad_tensor, empty_set, non_finite_input, too_large.
     """
     view = memoryview(raw)
     opening = _OPENING.match(view)
     axes = opening.group().count(b"[") if opening else 0
     if not 1 <= axes <= MAX_AXES:
         raise bad_tensor(field, f"expected 1 to {MAX_AXES} nested lists of numbers, got {axes}")
+    if len(view) > 2 * axes * max_examples:  # an example has so many characters at least
+        _refuse_large(view, field, max_examples)
     try:
         array = np.array(_lists(view, axes, field))
     except ValueError as error:
         raise bad_tensor(field, "the nested lists differ in length") from error
     _refuse_empty(array.shape, field)
     return array
+
+
+def _refuse_large(view: memoryview, field: str, max_examples: int) -> None:
+    """Count the examples, and look for axes without any, in the text."""
+    text = np.frombuffer(view, np.uint8)
+    opens, closes = text == _OPEN, text == _CLOSE
+    depth = np.cumsum(opens.view(np.int8) - closes.view(np.int8), dtype=np.int32)
+    check_count(int(np.count_nonzero((text == _COMMA) & (depth == 1))) + 1, max_examples)
+    if np.any(opens[:-1] & closes[1:]):
+        raise bad_tensor(field, "an axis of it is empty")
 
 
 def _lists(view: memoryview, axes: int, field: str) -> Any:
@@ -88,7 +116,7 @@ def _refusal_of(error: Exception, field: str) -> BadEvent:
     return bad_tensor(field, str(error))
 
 
-def from_msgpack(raw: Raw | TensorMap, field: str) -> Array:
+def from_msgpack(raw: Raw | TensorMap, field: str, _max_examples: int) -> Array:
     """A view of the record's bytes (read-only, any alignment) as declared by `dtype` and `shape`.
 
     A map that was read together with its record is taken as it is.

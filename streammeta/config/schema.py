@@ -58,6 +58,18 @@ class KafkaSection(Section):
         le=2**31 - 1,
         description="Bytes of the largest value that is used; larger ones are dead letters.",
     )
+    max_batch_bytes: Free[int] = Field(
+        67_108_864,
+        ge=1,
+        le=2**31 - 1,
+        description=("Bytes that a compressed batch may expand to; the records beyond are dead letters."),
+    )
+    on_corrupt: Free[Literal["fail", "skip"]] = Field(
+        "fail",
+        description=(
+            "What to do when a batch in the log is damaged: fail, or skip it with a dead letter that says so."
+        ),
+    )
     connect_timeout_seconds: Free[float] = Field(
         30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
     )
@@ -153,6 +165,15 @@ class EventsSection(Section):
             "0: such records are dead letters."
         ),
     )
+    dedupe_window_events: Free[int] = Field(
+        0,
+        ge=0,
+        le=10_000_000,
+        description=(
+            "Records during which an event is known by its ce_id: one sent again is passed over, counted as "
+            "duplicate. 200 bytes of memory each. 0: never."
+        ),
+    )
     batch: int = Field(
         1,
         ge=1,
@@ -172,6 +193,15 @@ class EventsSection(Section):
     )
     max_examples: Free[int] = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
+    )
+
+    memory_norm_limit: Free[float] = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Norm of a task's own parameters (memory_norm in `tasks list`) that no visit may take them "
+            "beyond: such an event is a dead letter, as all of its task are until its release. 0: none."
+        ),
     )
 
     @field_validator("stride")
@@ -215,8 +245,8 @@ class EngineSection(Section):
     compile: Free[Literal["auto", "off", "require"]] = Field(
         "auto",
         description="Steps as machine code: compiled beside the learning, from the cache where it has them "
-        "(auto); never (off); before the first event, or not at all without a C++ compiler (require). "
-        "What is recorded or replayed is traced.",
+        "(auto); never (off); before the first event of their shapes, or not at all without a C++ compiler "
+        "(require). What was recorded is replayed by the steps that learned it.",
     )
     cache_dir: Free[str] = Field(
         "",
@@ -236,6 +266,19 @@ class HttpSection(Section):
         "",
         description="File with a bearer token for everything but /livez, /readyz and /metrics; empty: none.",
     )
+    metrics_token: Free[bool] = Field(
+        default=False, description="Whether /metrics asks for that token too: they name topic and tasks."
+    )
+    metrics_tasks: Free[int] = Field(
+        20, ge=0, le=20, description="Worst tasks that /metrics names; 0: none, their mean alone."
+    )
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _given(cls, asked: bool, info: ValidationInfo) -> bool:
+        if asked and not info.data.get("token_file"):
+            raise ValueError("needs http.token_file, which names the file with the token")
+        return asked
 
 
 class LogSection(Section):

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+from streammeta.config.secret_shapes import hidden
 from streammeta.config.toml import toml_value
 
 MASK = "***"
@@ -11,7 +12,9 @@ LONGEST_VALUE = 80
 """Characters of a refused value that are shown."""
 
 _NAME = re.compile(
-    r"(^|_)(password|passwd|secret|token|credentials?|(api|access|private|secret)_key)$|proxy", re.IGNORECASE
+    r"(password|passwd|passphrase|secret|credentials?)$|(^|[_-])(token|pwd|auth|authorization|bearer|cookie|dsn)$"
+    r"|(api|access|private|secret|account|shared|encryption|signing)[_-]?key$|proxy",
+    re.IGNORECASE,
 )
 _TABLES_OF_SECRETS = (("kafka",), ("kafka", "client"))
 _FREE = (("kafka", "client"), ("model", "args"))
@@ -30,21 +33,23 @@ def is_secret(keys: tuple[str, ...]) -> bool:
 
 
 def masked(keys: tuple[str, ...], value: Any) -> Any:
-    """`value` with the secrets in it hidden, also deep inside tables and arrays."""
+    """`value` with the secrets in it hidden, also deep inside tables and arrays: by name, else by looks."""
     if isinstance(value, dict):
         return {key: masked((*keys, str(key)), inner) for key, inner in value.items()}
     if is_secret(keys):
         return MASK
     if isinstance(value, list | tuple):
         return [masked(keys, inner) for inner in value]
+    if isinstance(value, str) and keys[:2] in _FREE:
+        return hidden(value, MASK, keys[-1])
     return value
 
 
 def shown(keys: tuple[str, ...], value: Any) -> str:
     """`value` as a message shows it: TOML, masked, cut when long."""
-    hidden = masked(keys, value)
+    plain = masked(keys, value)
     try:
-        text = toml_value(hidden)
+        text = toml_value(plain)
     except TypeError:  # a date, which no setting takes
-        text = str(hidden)
+        text = str(plain)
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + "…"

@@ -15,7 +15,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, Protocol, TextIO, cast
 
-from streammeta.errors import ConfigError
+from streammeta.errors import ConfigError, TableDamaged
+from streammeta.parquet import Hostile, examine
 
 PIECE_ROWS: Final = 1 << 16
 _LARGEST_CELL_BYTES: Final = 64 << 20
@@ -58,6 +59,7 @@ def open_table(path: Path, dialect: Dialect) -> Iterator[TableFile]:
 
     Raises:
         ConfigError: no such file, or one that cannot be read so; also while its pieces are read.
+        TableDamaged: a Parquet file that contradicts itself, or would fill the memory; also then.
     """
     try:
         if _is_parquet(path):
@@ -136,16 +138,22 @@ class _Csv:
 class _Parquet:
     """Pieces of a row group at a time; the other columns' bytes are not read."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
+    def __init__(self, path: Path, file: Any) -> None:
+        self._path, self._file = path, file
         self.names: Sequence[str] = file.schema_arrow.names
 
     def pieces(self, places: Sequence[int]) -> Iterator[Piece]:
         """As `TableFile` says."""
         names, row = [self.names[place] for place in places], 1
-        for batch in self._file.iter_batches(batch_size=PIECE_ROWS, columns=list(dict.fromkeys(names))):
+        chosen = list(dict.fromkeys(names))
+        with self._path.open("rb") as pages:
+            size_bytes = self._path.stat().st_size
+            extent = examine(pages, size_bytes, self._file.metadata, PIECE_ROWS, chosen)
+        for batch in self._file.iter_batches(batch_size=extent.batch_rows, columns=chosen):
             yield Piece(row, [batch.column(name) for name in names])
             row += len(batch)
+        if row != extent.rows + 1:
+            raise Hostile(f"it says {extent.rows} rows, and has {row - 1}")
 
 
 @contextmanager
@@ -156,9 +164,11 @@ def _parquet(path: Path) -> Iterator[_Parquet]:
     try:
         # Buffered: a column of a row group is read a piece at a time, however large it is.
         with pq.ParquetFile(path, buffer_size=1 << 20) as file:
-            yield _Parquet(file)
-    except pa.ArrowException as error:
-        raise ValueError(str(error)) from error
+            yield _Parquet(path, file)
+    except (Hostile, pa.ArrowException) as error:
+        raise TableDamaged(
+            f"{path}: {error}; the file is damaged, or no table: write it again, or name {_KINDS}"
+        ) from error
 
 
 def _is_parquet(path: Path) -> bool:

@@ -15,6 +15,7 @@ from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Batch, Episode, Examples, HalfExamples, TaskEvent
 from streammeta.state.buffers import Buffer, Half, concatenated, section
 from streammeta.state.memories import Memories
+from streammeta.state.progress import NOTHING, Tally
 
 
 class Sizes(NamedTuple):
@@ -30,34 +31,6 @@ class Bounds(NamedTuple):
 
     tasks: int
     halves: int
-
-
-class Tally(NamedTuple):
-    """Counts over the life of a state.
-
-    Attributes:
-        records: Records taken.
-        expired: Tasks whose examples were dropped before they made an episode.
-        unmatched: Halves whose other half did not come in time, or that another one of the same id replaced.
-        unlearned: Records that the model refused before anything was learned.
-    """
-
-    records: int = 0
-    expired: int = 0
-    unmatched: int = 0
-    unlearned: int = 0
-
-    def plus(self, other: "Tally", records: int = 0) -> "Tally":
-        """The sums, and so many more records."""
-        return Tally(
-            self.records + other.records + records,
-            self.expired + other.expired,
-            self.unmatched + other.unmatched,
-            self.unlearned + other.unlearned,
-        )
-
-
-NOTHING = Tally()
 
 
 class Portion(NamedTuple):
@@ -107,6 +80,7 @@ class Cutter:
         self._bounds = bounds
         self._memories = memories
         self._model = model
+        self._sweeps = [bound for bound in bounds if bound]
         self._open: dict[str, Buffer] = {}
 
     def portion(self, examples: Examples | HalfExamples, number: int) -> Portion:
@@ -146,7 +120,7 @@ class Cutter:
 
     def due(self, number: int) -> bool:
         """Whether what nobody comes back for shall be looked for before the record with this number."""
-        return any(bound and number % bound == 0 for bound in self._bounds)
+        return any(number % bound == 0 for bound in self._sweeps) if self._sweeps else False
 
     def sweep(self, number: int) -> Tally:
         """Drop what waited too long, in the state; no iteration may be open. Reads all tasks that wait."""

@@ -1,12 +1,12 @@
 """Which records are one iteration: up to `size` events of different tasks and equal shapes, in their order.
 
 An iteration is closed when it is full, before a task repeats, before an event of other shapes (they could not
-be stacked), or `linger_seconds` after its first event. All but the last follow from the records alone; what
-the clock closed the loop logs as a `Cut`, so that a replay closes there too.
+be stacked), before a release, or `linger_seconds` after its first event. All but the last follow from the
+records alone; what the clock closed the loop logs as a `Cut`, so that a replay closes there too.
 
-Records that were refused when they were read, and those whose examples make no episode yet, wait between
-the events: the state passes all of them or none. A record that makes several episodes is closed alone, an
-iteration an episode: the state holds all of them or none.
+Records that were refused when they were read, those that are repeated, and those whose examples make no
+episode yet, wait between the events: the state passes all of them or none. A record that makes several
+episodes is closed alone, an iteration an episode: the state holds all of them or none.
 Time is an argument, in seconds.
 """
 
@@ -16,22 +16,27 @@ from typing import NamedTuple
 
 from streammeta.episodes.cutter import Portion
 from streammeta.errors import BadEvent
-from streammeta.events import Record, TaskEvent
+from streammeta.events import Record, Release, TaskEvent
 
 Shapes = Callable[[TaskEvent], Hashable]
 """What must be equal in two events that are stacked."""
 
 
-Read = TaskEvent | Portion | BadEvent
-"""What a record came to: an event, what examples came to, or why the record is refused."""
+class Repeated(NamedTuple):
+    """A record whose event another one brought before it."""
+
+
+Read = TaskEvent | Portion | BadEvent | Repeated | Release
+"""What a record came to: an event, what examples came to, why it is refused, nothing new, or a release."""
 
 
 class Taken(NamedTuple):
-    """A record, what was read from it, and how long that took."""
+    """A record, what was read from it, how long that took, and the event's identity where it is kept."""
 
     record: Record
     read: Read
     decode_seconds: float
+    event: bytes = b""
 
 
 def events_of(read: Read) -> tuple[TaskEvent, ...]:
@@ -74,7 +79,7 @@ class Gathering:
     def admits(self, read: Read) -> bool:
         """Whether it may join; else the iteration must be closed before it."""
         events = events_of(read)
-        if not self._tasks or not events:
+        if not self._tasks or (not events and not isinstance(read, Release)):
             return True
         return (
             len(events) == 1

@@ -14,7 +14,7 @@ from torch import Tensor
 from streammeta.errors import BadEvent
 from streammeta.events import Array, Batch, Episode, TaskEvent
 from streammeta.learner.executors.chunk import NUMBERS
-from streammeta.learner.tracing import check_classes
+from streammeta.learner.shapes import check_classes
 from streammeta.models.network import Network
 
 FEWEST_ROWS: Final = 16
@@ -54,14 +54,24 @@ class Group:
     refused: dict[int, BadEvent] = field(default_factory=dict)
     predictions: Tensor | None = None
     classes_checked: bool = False
+    _seen: Array | None = field(init=False, default=None)
+    """`numbers` where NumPy can read them: one number of a tensor takes 20 times as long."""
+
+    def __post_init__(self) -> None:
+        """Look at the numbers."""
+        self._look()
 
     def grow(self) -> None:
         """Twice as many rows."""
         self.arrays = [np.concatenate([array, np.empty_like(array)]) for array in self.arrays]
         self.tensors = [torch.from_numpy(array) for array in self.arrays]
         self.numbers = self.numbers.new_empty(len(self.arrays[0]), len(NUMBERS))
+        self._look()
         if self.predictions is not None:
             self.predict(self.predictions[:1])
+
+    def _look(self) -> None:
+        self._seen = self.numbers.numpy() if self.numbers.device.type == "cpu" else None
 
     def predict(self, like: Tensor) -> Tensor:
         """Room for predictions like these, (…, 3, query, …), of all events."""
@@ -76,6 +86,18 @@ class Group:
         """The slots of the tasks, in the order of the rows; 0 for rows without an event."""
         free = len(self.arrays[0]) - len(self.placed)
         return torch.tensor([*(placed.slot for placed in self.placed), *[0] * free], dtype=torch.int64)
+
+    def finite(self, place: int) -> bool:
+        """Whether the step at this place was: what `NUMBERS` says first."""
+        if self._seen is not None:
+            return bool(self._seen[place, 0])
+        return bool(self.numbers[place, 0].item())
+
+    def refuse(self, places: Sequence[int]) -> None:
+        """Raise why one of these cannot be used, if so it is."""
+        for place in places:
+            if place in self.refused:
+                raise self.refused[place]
 
     def check_classes(self, classes: int) -> None:
         """Refuse the events that hold a class that the model does not know; looked at once a chunk."""

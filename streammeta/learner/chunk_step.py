@@ -14,7 +14,8 @@ from streammeta.events import Episode
 from streammeta.learner.chunk import Group
 from streammeta.learner.executors.chunk import chunk_step
 from streammeta.learner.executors.serving import Shape
-from streammeta.learner.tracing import Steps, state_tensors
+from streammeta.learner.flat import state_tensors
+from streammeta.learner.tracing import Steps
 
 
 @dataclass(slots=True, eq=False)

@@ -5,83 +5,30 @@ statistics follow when the chunk is folded. No I/O of its own, no clock, no logg
 read the store.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 from torch import Tensor
 
 from streammeta.algorithms.base import State
 from streammeta.algorithms.discarded import why_discarded
-from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason
-from streammeta.evaluation.forgetting import Recalled, Samples
-from streammeta.evaluation.prequential import Prequential
+from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
+from streammeta.evaluation.forgetting import Recalled
 from streammeta.events import Array, Batch, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
 from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.executors.serving import Executors
-from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
+from streammeta.learner.folded import Applied, Folded, fold
 from streammeta.learner.graphs import refuse_machine_fault
+from streammeta.learner.mark import Mark, back, mark
 from streammeta.learner.recalling import Recaller
-from streammeta.learner.tracing import Steps, state_tensors
+from streammeta.learner.tracing import Steps
 from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.state.buffers import Buffer
 from streammeta.state.memories import Memories
-
-
-class Progress(NamedTuple):
-    """How far the stream was learned: part of the state.
-
-    Attributes:
-        events: Events learned.
-        prequential: Fading means over them.
-    """
-
-    events: int = 0
-    prequential: Prequential = Prequential()
-
-
-class Folded(NamedTuple):
-    """What a chunk did, an element or a row an event, in the order in which they were learned.
-
-    Attributes:
-        events: What was learned from.
-        progress: How far the stream was learned, the chunk included.
-        numbers: `NUMBERS` of each, (events, 7).
-        meta_rates: The rate of each one's meta-update.
-        judged: Losses, tracking error, accuracies and recalled losses, columns as `folding.Means`.
-        means: The same, as the fading means over the stream then.
-        visits: What it did to their tasks.
-        predictions: Of their query sets before they were learned from, (3, examples, …): at w, after one
-            adaptation, at the task's memory; none unless asked for.
-    """
-
-    events: Sequence[TaskEvent]
-    progress: Progress
-    numbers: Numbers
-    meta_rates: Numbers
-    judged: Numbers
-    means: Numbers
-    visits: Visits
-    predictions: Sequence[Tensor]
-
-    def column(self, name: str) -> Numbers:
-        """One of `NUMBERS`."""
-        return self.numbers[:, NUMBERS.index(name)]
-
-
-class Mark(NamedTuple):
-    """Where the engine stood before it learned from one task."""
-
-    state: State
-    learned: int
-    placed: Placed
-    memory: Tensor
-    visits: int
-    samples: Samples
+from streammeta.state.progress import Progress
+from streammeta.state.quarantine import Held, Quarantine
 
 
 class Engine:
@@ -93,6 +40,7 @@ class Engine:
         memories: The tasks.
         inner_lr, meta_lr: The rates that are set.
         executors: Who computes which shapes.
+        quarantine: The tasks that are held back; whoever asks to learn from them sees to it.
     """
 
     def __init__(
@@ -105,6 +53,7 @@ class Engine:
         *,
         forgetting_sets: int = 0,
         executors: Executors | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none.
 
@@ -116,11 +65,13 @@ class Engine:
         self.inner_lr, self.meta_lr = state.inner_lr.item(), state.meta_lr.item()
         self._steps = steps
         self._state = copied(state)
+        self._rate = steps.meta_rate(state)
         self._chunk = Chunk(network)
         self.executors = executors or Executors(steps)
+        self.quarantine = quarantine or Quarantine()
         self._tables: dict[int, Tables] = {}
         self._singles = Singles(network.device)
-        self._learned: list[tuple[Placed, Recalled, float]] = []
+        self._learned: list[Applied] = []
         self._recaller = Recaller(network, steps, memories, forgetting_sets) if forgetting_sets else None
 
     @property
@@ -150,8 +101,10 @@ class Engine:
         Raises:
             BadEvent: their shapes do not suit the model, or it has no such class.
         """
-        with self._judged():
+        try:
             self._steps.check(self._state, examples, counts)
+        except CodeFault as fault:
+            raise self._judged(fault) from fault.__cause__
 
     def place(self, event: TaskEvent) -> Placed:
         """Add the event to the chunk; it is refused, if it must be, when it is learned."""
@@ -182,56 +135,66 @@ class Engine:
         """
         group = iteration[0].group
         places = [placed.place for placed in iteration]
-        _refuse(group, places)
+        if group.refused:
+            group.refuse(places)
         tables, index = self._tables[id(group)], self._singles.at(places)
         recaller = self._recaller
         recalled = [recaller.judge(self._state, tables, one) for one in iteration] if recaller else None
-        rate = self._steps.meta_rate(self._state)
+        rate = self._steps.meta_rate(self._state) if self._steps.scheduled else self._rate
         try:
-            with self._judged():
-                self._step(tables, places, index)
-        except (AssertionError, ArithmeticError, LookupError, ValueError, RuntimeError) as error:
+            self._step(tables, places, index)
+        except CodeFault as fault:
+            raise self._judged(fault) from fault.__cause__
+        except _FAILURES as error:
             refuse_machine_fault(error)
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
-        if not group.numbers[places[0], _FINITE].item():
-            meta, adapted = (NUMBERS.index(name) for name in ("loss_meta", "loss_adapted"))
-            numbers = group.numbers[places].cpu()
-            why = why_discarded(numbers[:, meta], numbers[:, adapted])
-            raise BadEvent(Reason.NON_FINITE_UPDATE, why, stage="step")
+        if not group.finite(places[0]):
+            if len(iteration) == 1:
+                self._hold_back(iteration[0], tables.inputs(index))
+            raise _discarded(group, places)
         if recaller is None or recalled is None:
-            self._learned += ((placed, _NOT_RECALLED, rate) for placed in iteration)
-        else:
-            self._learned += zip(iteration, recalled, [rate] * len(iteration), strict=True)
-            for placed in iteration:
-                recaller.keep(self._state, tables, placed)
+            self._learned += [Applied(placed, _NOT_RECALLED, rate) for placed in iteration]
+            return
+        self._learned += map(Applied, iteration, recalled, [rate] * len(iteration))
+        for placed in iteration:
+            recaller.keep(self._state, tables, placed)
 
     def _step(self, tables: Tables, places: Sequence[int], index: Tensor) -> None:
         """One iteration by whoever serves its shapes."""
         shape = tables.shapes.get(len(places))
         if shape is None:
             shape = tables.shapes[len(places)] = self.executors.of(self._state, tables.inputs(index))
+        if shape.candidate is not None:
+            self.executors.test(shape, self._state, tables.inputs(index))
         if shape.serving is None:
-            if shape.candidate is not None:
-                self.executors.test(shape, self._state, tables.inputs(index))
             step_traced(self._steps, tables, index)
             return
         if shape.classes:
             tables.group.check_classes(shape.classes)
-            _refuse(tables.group, places)
+            tables.group.refuse(places)
         if self._steps.predicts and tables.group.predictions is None and shape.step is not None:
             tables.flat.append(tables.group.predict(shape.step.update(*tables.inputs(index))[1]))
         shape.serving.run([*tables.flat, index])
 
-    @contextmanager
-    def _judged(self) -> Iterator[None]:
+    def _hold_back(self, placed: Placed, inputs: list[Tensor]) -> None:
+        """Put the event's task in quarantine, if its memory outgrew the limit.
+
+        Raises:
+            BadEvent: it did.
+        """
+        norm, task = self._steps.outgrown(self._state, inputs), placed.event.task
+        if norm:
+            self.quarantine.add(task, Held(self.progress.events + len(self._learned) + 1, norm))
+        refusal = self.quarantine.refusal(task)
+        if refusal is not None:
+            raise refusal
+
+    def _judged(self, fault: CodeFault) -> StreammetaError:
         """A fault of the code is the configuration's as long as no event was learned, else the record's."""
-        try:
-            yield
-        except CodeFault as fault:
-            if self.progress.events or self._learned:
-                raise
-            raise ConfigError(f"model.factory, model.loss: {fault}") from fault.__cause__
+        if self.progress.events or self._learned:
+            return fault
+        return ConfigError(f"model.factory, model.loss: {fault}")
 
     def refusal(self, placed: Placed) -> BadEvent | None:
         """Why the event would be refused alone; None when it would not. Changes nothing."""
@@ -249,31 +212,19 @@ class Engine:
 
     def mark(self, placed: Placed) -> Mark:
         """Where the engine stands, for `back`, as long as only this event's task is learned from."""
-        slot, memories = placed.slot, self.memories
-        return Mark(
-            copied(self._state),
-            len(self._learned),
-            placed,
-            memories.rows[slot].clone(),
-            int(memories.visits[slot]),
-            memories.samples.get(slot, ()),
-        )
+        return mark(self._state, len(self._learned), self.memories, placed.slot)
 
-    def back(self, mark: Mark) -> None:
+    def back(self, to: Mark) -> None:
         """Undo what was learned since the mark."""
-        for now, before in zip(state_tensors(self._state), state_tensors(mark.state), strict=True):
-            now.copy_(before)
-        slot = mark.placed.slot
-        self.memories.rows[slot] = mark.memory
-        self.memories.visits[slot] = mark.visits
-        self.memories.samples.pop(slot, None)
-        if mark.samples:
-            self.memories.samples[slot] = mark.samples
-        del self._learned[mark.learned :]
+        back(to, self._state, self.memories)
+        del self._learned[to.learned :]
 
     def fold(self, tasks: Collection[str]) -> Folded | None:
         """End the chunk that was loaded with these tasks: fold what was learned; None when nothing was."""
-        folded = self._folded() if self._learned else None
+        folded = None
+        if self._learned:
+            folded = fold(self._learned, self.progress, self.memories, classes=self.network.takes_classes)
+            self.progress = folded.progress
         for placed, *_ in self._learned:
             self.memories.touch(placed.event.task)
         self._learned = []
@@ -282,64 +233,19 @@ class Engine:
         self.memories.settle(tasks)
         return folded
 
-    def _folded(self) -> Folded:
-        learned = [placed for placed, *_ in self._learned]
-        numbers, accuracies, predictions = self._numbers(learned)
-        recalled = np.array([recalled for _, recalled, _ in self._learned])
-        judged = np.concatenate([numbers[:, _JUDGED], accuracies, recalled], axis=1)
-        before = self.progress
-        prequential, means = fold_stream(before.prequential, judged)
-        visits = visited(
-            self.memories.stats,
-            [placed.slot for placed in learned],
-            [placed.event.time_ms for placed in learned],
-            judged,
-            before.events + 1,
-        )
-        self.progress = Progress(before.events + len(learned), prequential)
-        return Folded(
-            [placed.event for placed in learned],
-            self.progress,
-            numbers,
-            np.array([rate for *_, rate in self._learned]),
-            judged,
-            means,
-            visits,
-            predictions,
-        )
-
-    def _numbers(self, learned: Sequence[Placed]) -> tuple[Numbers, Numbers, list[Tensor]]:
-        """`NUMBERS`, accuracies and predictions of each event, from the columns of its group."""
-        numbers = np.empty((len(learned), len(NUMBERS)))
-        accuracies = np.full((len(learned), 3), np.nan)
-        predicted: dict[int, Tensor] = {}
-        by_group: dict[int, tuple[Group, list[int], list[int]]] = {}
-        for number, placed in enumerate(learned):
-            _, at, places = by_group.setdefault(id(placed.group), (placed.group, [], []))
-            at.append(number)
-            places.append(placed.place)
-        for group, at, places in by_group.values():
-            numbers[at] = group.numbers[places].cpu().numpy()
-            if group.predictions is not None:
-                predicted.update(zip(at, group.predictions[places], strict=True))
-            if self.network.takes_classes:
-                accuracies[at] = group.accuracies(places)
-        return numbers, accuracies, [predicted[at] for at in sorted(predicted)]
-
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""
         self.inner_lr, self.meta_lr = inner_lr, meta_lr
         self._state.inner_lr.fill_(inner_lr)
         self._state.meta_lr.fill_(meta_lr)
+        self._rate = self._steps.meta_rate(self._state)
 
 
-def _refuse(group: Group, places: Sequence[int]) -> None:
-    if group.refused:
-        for place in places:
-            if place in group.refused:
-                raise group.refused[place]
+def _discarded(group: Group, places: Sequence[int]) -> BadEvent:
+    numbers = group.numbers[places].cpu()
+    meta, adapted = (numbers[:, NUMBERS.index(name)] for name in ("loss_meta", "loss_adapted"))
+    return BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(meta, adapted), stage="step")
 
 
+_FAILURES = (AssertionError, ArithmeticError, LookupError, MemoryError, ValueError, RuntimeError)
 _NOT_RECALLED = Recalled()
-_FINITE = NUMBERS.index("finite")
-_JUDGED = [NUMBERS.index(name) for name in ("loss_meta", "loss_adapted", "loss_memory", "tracking_error")]

@@ -17,7 +17,7 @@ from torch.func import functionalize
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from streammeta.errors import ConfigError, StreammetaError
+from streammeta.errors import ConfigError, OutOfMemory, StreammetaError
 from streammeta.models.trial import advice
 from streammeta.models.user_code import where
 
@@ -26,7 +26,7 @@ FlatStep = Callable[..., list[Tensor]]
 
 Made = TypeVar("Made", GraphModule, list[Tensor])
 
-_MACHINE_FAULTS: Final = (torch.OutOfMemoryError, torch.AcceleratorError)
+_NO_ROOM: Final = (torch.OutOfMemoryError, MemoryError)
 _NO_MEMORY: Final = "can't allocate memory"
 """What torch's CPU allocator says in a plain RuntimeError."""
 
@@ -125,13 +125,16 @@ def refuse_machine_fault(error: Exception) -> None:
     """Raise where the machine is to blame, neither the event nor the model.
 
     Raises:
-        StreammetaError: out of memory, or the device failed.
+        OutOfMemory: the event may be too large for it.
+        StreammetaError: the device failed.
     """
-    if isinstance(error, _MACHINE_FAULTS) or _NO_MEMORY in str(error):
-        raise StreammetaError(
+    if isinstance(error, _NO_ROOM) or _NO_MEMORY in str(error):
+        raise OutOfMemory(
             f"the machine cannot compute the step: {first_line(error)}; give it more memory, or lower "
             "events.max_examples so that large events become dead letters"
         ) from error
+    if isinstance(error, torch.AcceleratorError):
+        raise StreammetaError(f"the machine cannot compute the step: {first_line(error)}") from error
 
 
 def first_line(error: Exception) -> str:

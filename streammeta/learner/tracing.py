@@ -4,9 +4,10 @@ A trace runs the ATen operations of the eager step, writes in place replaced by 
 tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operations eagerly: slower, same bits.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, SupportsInt, TypeVar
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
@@ -15,29 +16,18 @@ from torch.func import functionalize
 from torch.fx import GraphModule
 
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
-from streammeta.errors import BadEvent, CodeFault, Reason, StreammetaError
 from streammeta.events import Array, Batch, Episode
+from streammeta.learner.flat import Signature, outputs_of, read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
-from streammeta.learner.verification import Output, verify
-from streammeta.models.faults import told
+from streammeta.learner.shapes import Verdicts, check_classes, remember
+from streammeta.learner.verification import verify
 from streammeta.models.network import Network
-from streammeta.models.probe import refuse_changes
-from streammeta.models.shape_words import shape_words
-from streammeta.models.trial import advice, is_code_fault, try_model
 
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
 
 MAX_MAPPED: Final = 4096
 """Shapes of which it is remembered whether the tasks of an iteration are computed at once."""
-
-Signature = tuple[tuple[tuple[int, ...], torch.dtype], ...]
-Verdict = TypeVar("Verdict", int, str, bool)
-
-
-def signature_of(episode: Episode[Tensor]) -> Signature:
-    """Shapes and dtypes of the four tensors."""
-    return tuple((tuple(t.shape), t.dtype) for batch in episode for t in batch)
 
 
 @dataclass(slots=True)
@@ -75,21 +65,35 @@ class Stepped(NamedTuple):
 class Steps:
     """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
 
-    def __init__(self, learner: MetaLearner, network: Network, *, predicts: bool = False) -> None:
-        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does."""
+    def __init__(
+        self,
+        learner: MetaLearner,
+        network: Network,
+        *,
+        predicts: bool = False,
+        memory_norm_limit: float = math.inf,
+    ) -> None:
+        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does.
+
+        `memory_norm_limit`: a step that takes a task's own parameters beyond this norm counts as not finite.
+        """
         self._learner = learner
+        self._norm_limit = memory_norm_limit
         self._predicts = predicts or network.takes_classes
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
-        self._fits: dict[Signature, int] = {}
-        self._refused: dict[Signature, str] = {}
+        self._verdicts = Verdicts(network)
         self._mapped: dict[Signature, bool] = {}
-        self._probed = False
 
     @property
     def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
         """The learner's."""
         return self._learner.task_params
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the rate of the meta-update changes by itself."""
+        return self._learner.meta_rate is not None
 
     def meta_rate(self, state: State) -> float:
         """The rate of the next meta-update, after its schedule."""
@@ -149,7 +153,7 @@ class Steps:
         kinds = [(array.shape[1:], _dtype(array)) for array in examples]
         signature = tuple(((1, count, *shape), dtype) for count in counts for shape, dtype in kinds)
         with torch.no_grad():
-            classes = self._check_shapes(signature, state)
+            classes = self._verdicts.classes(signature, state.params)
         if classes:
             check_classes(examples.y.min(), examples.y.max(), classes)
 
@@ -174,7 +178,7 @@ class Steps:
             BadEvent, ConfigError: as `step`.
         """
         with torch.no_grad():
-            return self._check_shapes(signature_of(episode), state)
+            return self._verdicts.classes(signature_of(episode), state.params)
 
     @property
     def predicts(self) -> bool:
@@ -186,7 +190,7 @@ class Steps:
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
-            classes = self._check_shapes(signature, state)
+            classes = self._verdicts.classes(signature, state.params)
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
             step = self._flat_step(state)
@@ -208,7 +212,7 @@ class Steps:
             return True
         if signature not in self._mapped:
             attempt(_alone(step), blank)
-            _remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
+            remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
         return self._mapped[signature]
 
     def _run(self, prepared: Prepared, state: State, inputs: list[Tensor]) -> list[Tensor]:
@@ -219,47 +223,6 @@ class Steps:
         prepared.trusted = bool(outputs[0])
         return outputs
 
-    def _check_shapes(self, signature: Signature, state: State) -> int:
-        """Try the model on zeros of these shapes; the number of its classes.
-
-        A verdict is remembered (the last `MAX_TRACES`), so a flood of odd events costs little.
-        """
-        if signature in self._fits:
-            return self._fits[signature]
-        if signature not in self._refused:
-            try:
-                classes = max(self._try(state.params, signature[at : at + 2]) for at in (0, 2))
-            except (StreammetaError, MemoryError):
-                raise
-            except Exception as error:
-                refuse_machine_fault(error)
-                if is_code_fault(error):
-                    raise CodeFault(f"the code fails on any data: {told(error)}{advice(error)}") from error
-                _remember(self._refused, signature, self._words(state.params, signature, error), MAX_TRACES)
-            else:
-                _remember(self._fits, signature, classes, MAX_TRACES)
-                return classes
-        reason = f"the model cannot take these shapes: {self._refused[signature]}"
-        raise BadEvent(Reason.SHAPE_MISMATCH, reason, stage="step")
-
-    def _words(self, params: Tensor, signature: Signature, error: Exception) -> str:
-        """Why the model cannot take it: in the user's words where they are known."""
-        for shape, dtype in (signature[0], signature[2]):
-            words = shape_words(
-                self._network, params, torch.zeros(shape[1:], dtype=dtype, device=params.device)
-            )
-            if words:
-                return words
-        return f"{told(error)}{advice(error)}"
-
-    def _try(self, params: Tensor, signature: Signature) -> int:
-        x, y = (torch.zeros(shape[1:], dtype=dtype, device=params.device) for shape, dtype in signature)
-        classes = try_model(self._network, params, x, y)
-        if not self._probed:
-            refuse_changes(self._network, params, x, y)
-            self._probed = True
-        return classes
-
     def _flat_step(self, like: State) -> FlatStep:
         """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""
 
@@ -267,15 +230,33 @@ class Steps:
             state, (memory, seen, *arrays) = read_state(like, list(flat))
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
-            kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-            # Asked outright: a compiler takes 0 · x for 0.
-            finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
+            finite = _finite(after, moved, info)
+            if self._norm_limit < math.inf:
+                finite = finite & (self._norms(after, moved) <= self._norm_limit).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
             return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
+
+    def _norms(self, state: State, memory: Tensor) -> Tensor:
+        """Of the tasks' own parameters, shape (B,); 0 where the learner keeps none."""
+        task_params = self._learner.task_params
+        if task_params is None:
+            return memory.new_zeros(len(memory))
+        norms: Tensor = per_task(lambda row: torch.linalg.vector_norm(task_params(state, row)))(memory)
+        return norms
+
+    def outgrown(self, like: State, inputs: list[Tensor]) -> float:
+        """The norm beyond the limit that was all that spoke against this step of one task; 0 for none."""
+        if self._norm_limit == math.inf:
+            return 0.0
+        with torch.no_grad():
+            _, _, *outputs = self.plain(like)(*inputs)
+            after, (moved, *info) = read_state(like, outputs)
+            finite, norm = bool(_finite(after, moved, Info(*info))), self._norms(after, moved).item()
+        return norm if finite and self._norm_limit < norm < math.inf else 0.0
 
     def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
         """What `Stepped.predictions` says; shares its forward passes with the update's graph."""
@@ -293,6 +274,13 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def _finite(after: State, moved: Tensor, info: Info) -> Tensor:
+    """Whether all that is to be kept is."""
+    kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
+    # Asked outright: a compiler takes 0 · x for 0.
+    return torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
 
 
 def _alone(step: FlatStep) -> FlatStep:
@@ -313,59 +301,6 @@ def _maps(step: FlatStep, blank: list[Tensor]) -> bool:
         refuse_machine_fault(error)
         return False
     return True
-
-
-def outputs_of(state: State) -> list[Output]:
-    """What a flat step gives, in words."""
-    slots = [name for named in (state.outer, state.slots) for name in sorted(named)]
-    moved = ["meta-parameters", *slots, "inner rate", "meta rate", "memory"]
-    return [
-        Output("verdict"),
-        Output("predictions"),
-        *(Output(name, place) for place, name in enumerate(moved)),
-        *(Output(name) for name in Info._fields),
-    ]
-
-
-def _remember(verdicts: dict[Signature, Verdict], signature: Signature, verdict: Verdict, limit: int) -> None:
-    """Keep the verdict in place of the oldest one."""
-    if verdicts and len(verdicts) >= limit:
-        del verdicts[next(iter(verdicts))]
-    verdicts[signature] = verdict
-
-
-def state_tensors(state: State) -> list[Tensor]:
-    """All tensors of a state, in the order in which `read_state` takes them: slots by name.
-
-    A state that was stored, or that an update made, may hold them in another order.
-    """
-    slots = [named[name] for named in (state.outer, state.slots) for name in sorted(named)]
-    return [state.params, *slots, state.inner_lr, state.meta_lr]
-
-
-def read_state(like: State, flat: list[Tensor]) -> tuple[State, list[Tensor]]:
-    """A state with the names of `like` from the front of `flat`, and what follows it."""
-    values = iter(flat)
-    state = State(
-        params=next(values),
-        outer=_named(like.outer, values),
-        slots=_named(like.slots, values),
-        inner_lr=next(values),
-        meta_lr=next(values),
-    )
-    return state, list(values)
-
-
-def _named(like: Mapping[str, Tensor], values: Iterator[Tensor]) -> dict[str, Tensor]:
-    return {name: next(values) for name in sorted(like)}
-
-
-def check_classes(lowest: SupportsInt, highest: SupportsInt, classes: int) -> None:
-    """Class numbers out of range would read past the logits, and on a GPU end the process."""
-    low, high = int(lowest), int(highest)
-    if low < 0 or high >= classes:
-        message = f"y holds class {low if low < 0 else high}; the model knows 0 to {classes - 1}"
-        raise BadEvent(Reason.BAD_TENSOR, message, stage="step")
 
 
 def _dtype(array: Array) -> torch.dtype:

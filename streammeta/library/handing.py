@@ -25,6 +25,9 @@ class NoOrderLog:
     def append(self, entries: Sequence[OrderEntry]) -> None:
         """Nothing."""
 
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """Nothing."""
+
     def pending(self, positions: Positions) -> list[OrderEntry]:  # noqa: ARG002 (the protocol's)
         """There is none."""
         return []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
@@ -109,6 +110,7 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
         raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
     try:
         with _users(0):  # what a module draws as it is imported is the same at each start too
+            _look_here(module_name)
             found = attrgetter(name)(importlib.import_module(module_name))
     except ImportError as error:
         raise ConfigError(f'{field} = "{path}": {_not_imported(module_name, error)}') from error
@@ -119,6 +121,16 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f'{field} = "{path}": {name} cannot be called')
     return cast("Callable[..., Any]", found)
+
+
+def _look_here(module_name: str) -> None:
+    """Have a module of the user's in the working directory found, also later, when it imports others there.
+
+    Only where one is asked for: a file that happens to lie there must not be run by a verb that needs none.
+    """
+    here = str(Path.cwd())
+    if module_name.partition(".")[0] != "streammeta" and here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's must not hide a library
 
 
 def _not_imported(module_name: str, error: ImportError) -> str:
@@ -148,7 +160,7 @@ def _built(
     with _users(seed):
         module = _call_factory(build, factory, args)
     refuse_kinds(module)
-    return moved(module, DTYPES[dtype], _device(device))
+    return moved(module, DTYPES[dtype], usable_device(device))
 
 
 def _call_factory(build: Callable[..., Any], factory: str, args: Mapping[str, Any]) -> nn.Module:
@@ -210,7 +222,12 @@ def _same(one: Tensor | None, other: Tensor | None) -> bool:
     return bool(torch.equal(one, other)) or bool(torch.allclose(one, other, rtol=0, atol=0, equal_nan=True))
 
 
-def _device(device: str) -> torch.device:
+def usable_device(device: str) -> torch.device:
+    """The device, tried.
+
+    Raises:
+        ConfigError: this machine, or this torch, has none of that name.
+    """
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -135,7 +135,8 @@ CATALOGUE = (
         "streammeta_tasks",
         "gauge",
         ("state",),
-        "Tasks at the last checkpoint: held in RAM (cached), known to the state (stored).",
+        "Tasks at the last checkpoint: held in RAM (cached), known to the state (stored), in quarantine "
+        "(quarantined).",
     ),
     Spec(
         "streammeta_task_loss",

@@ -4,6 +4,7 @@ All logs go to one stream, as lines for a person or as JSON. Text that came with
 it can neither break a line nor steer a terminal.
 """
 
+import io
 import logging
 import os
 import sys
@@ -13,10 +14,11 @@ from typing import Any, TextIO
 
 import msgspec
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
-from streammeta.outcomes import Checkpointed, Expired, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import Checkpointed, Duplicate, Expired, Learned, Outcome, Refused, Turned
+from streammeta.quoting import quoted, quoted_json, quoted_line
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
@@ -96,18 +98,32 @@ def _renderers(format: str, stream: TextIO) -> list[Processor]:  # noqa: A002 (l
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     return [
+        _quoted_event,
         structlog.dev.ConsoleRenderer(
             colors=stream.isatty() and not os.environ.get("NO_COLOR"),
             repr_native_str=True,
             sort_keys=False,
-            exception_formatter=structlog.dev.plain_traceback,
-        )
+            exception_formatter=_quoted_traceback,
+        ),
     ]
 
 
 def _json(event: object, *, default: Callable[[Any], Any]) -> str:
     """Strict JSON: NaN and infinity become null."""
-    return msgspec.json.encode(event, enc_hook=default).decode()
+    return quoted_json(msgspec.json.encode(event, enc_hook=default).decode())
+
+
+def _quoted_event(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """The message itself; values are shown as Python writes them, which quotes them."""
+    event["event"] = quoted_line(str(event.get("event", "")))
+    return event
+
+
+def _quoted_traceback(stream: TextIO, error: ExcInfo) -> None:
+    """A traceback whose messages steer no terminal."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write(quoted(text.getvalue()))
 
 
 def _install(handler: logging.Handler, level: str) -> None:
@@ -148,6 +164,7 @@ class LogLines:
         self._learned_in_window = 0
         self._dead_letters_in_window: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
+        self._sent_again = 0
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
         self._checkpoint_asked = False
@@ -169,6 +186,8 @@ class LogLines:
                 self._refused(outcome)
             case Expired():
                 self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
+            case Duplicate():
+                self._sent_again += outcome.sent_again
             case Checkpointed():
                 self._checkpointed(outcome)
         if self._clock() - self._window_start >= self._every_seconds:
@@ -233,6 +252,9 @@ class LogLines:
         if self._expired:
             self._logger.warning("examples dropped after waiting too long", **self._expired)
         self._expired.clear()
+        if self._sent_again:
+            self._logger.info("events sent again, passed over by their ce_id", events=self._sent_again)
+        self._sent_again = 0
 
     def _progress(self, learned: Learned, events_per_second: float) -> None:
         losses = learned.prequential

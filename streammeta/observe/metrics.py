@@ -69,10 +69,18 @@ class Metrics:
         registry: Where the metrics are registered; names that it already has are refused with ValueError.
         topic: Label of the events counted here.
         algorithm, version, torch_version: Labels of `streammeta_build_info`.
+        worst_tasks: How many tasks are named; of the others there is a mean.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, topic: str, algorithm: str, version: str, torch_version: str
+        self,
+        registry: CollectorRegistry,
+        *,
+        topic: str,
+        algorithm: str,
+        version: str,
+        torch_version: str,
+        worst_tasks: int = 20,
     ) -> None:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
@@ -84,7 +92,7 @@ class Metrics:
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
         self._checkpoint_seconds = Buckets(_SPECS["streammeta_checkpoint_duration_seconds"], registry)
-        self._latest = _Latest((version, algorithm, torch_version))
+        self._latest = _Latest((version, algorithm, torch_version), TaskLosses(worst=worst_tasks))
         registry.register(self._latest)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
@@ -146,12 +154,12 @@ class _Latest(Collector):
     Each outcome is one frozen value, replaced whole: a scrape sees no half-written one and takes no lock.
     """
 
-    def __init__(self, build: Sequence[str]) -> None:
+    def __init__(self, build: Sequence[str], task_losses: TaskLosses) -> None:
         self._build = build
         self.learned: Learned | None = None
         self.turned: Turned | None = None
         self.saved: Checkpointed | None = None
-        self.task_losses = TaskLosses()
+        self.task_losses = task_losses
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge"]
@@ -226,5 +234,6 @@ def _of_condition(condition: Condition) -> Iterator[Reading]:
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
     yield "streammeta_tasks", ("cached",), saved.tasks_cached
     yield "streammeta_tasks", ("stored",), saved.tasks_stored
+    yield "streammeta_tasks", ("quarantined",), saved.tasks_quarantined
     yield "streammeta_checkpoint_bytes", (), saved.bytes
     yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

@@ -249,7 +249,11 @@ class Status:
         if self._saved is None:
             return None
         _, saved = self._saved
-        return {"cached": saved.tasks_cached, "stored": saved.tasks_stored}
+        return {
+            "cached": saved.tasks_cached,
+            "stored": saved.tasks_stored,
+            "quarantined": saved.tasks_quarantined,
+        }
 
     def _checkpoint(self, now: float) -> Checkpoint | None:
         if self._saved is None:

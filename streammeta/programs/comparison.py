@@ -19,7 +19,7 @@ from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
 from streammeta.runtime.assembly import assemble, build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters
@@ -149,7 +149,7 @@ def learn(
         ConfigError: the model cannot be built.
     """
     brain, store = build_brain(config, predicts=predicts), MemoryStore()
-    source = ReplaySource(recording, selection)
+    source = ReplaySource(recording, selection, follows=False)
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
         assemble(
             config,

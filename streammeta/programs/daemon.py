@@ -14,7 +14,7 @@ from rich.console import Console
 
 from streammeta import __version__
 from streammeta.clock import Clock
-from streammeta.config import Config, differences, fit
+from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
@@ -30,9 +30,11 @@ from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
+from streammeta.programs.exposure import warn_of_exposures
+from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
-from streammeta.runtime.loop import Controls, Rates
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
@@ -43,6 +45,7 @@ from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Store
+from streammeta.state.trials import Trials
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
@@ -110,6 +113,7 @@ def run_daemon(
         StreammetaError: names what is wrong; its exit code is that of the process.
     """
     configure_logging(config.log.level, config.log.format)
+    warn_of_exposures(config)
     controls, clock, received = Controls(), Clock(), deque[str]()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
@@ -150,9 +154,10 @@ def run_daemon(
                 dead_letters=dead_letters,
                 store=store,
                 order_log=order_log,
+                trials=stack.enter_context(closing(Trials(directory.trials_path))),
                 observers=(*watchers.observers, keeper),
                 controls=controls,
-                reload=lambda: _reloaded(config, read_config),
+                reload=lambda: reloaded(config, read_config),
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
@@ -193,7 +198,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
     status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
-    metrics = Metrics(registry, **names)
+    metrics = Metrics(registry, **names, worst_tasks=config.http.metrics_tasks)
     history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
     tasks.begin(begun.progress.events, store.stats())
     observers = (metrics, status, health, history, tasks, lines)
@@ -239,47 +244,15 @@ def _serve(
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
     )
-    token, local = read_token(config.http.token_file), is_loopback(config.http.host)
-    app = make_app(shown, token=token, local=local, desk=desk)
-    server = HttpServer(app, config.http.host, config.http.port)
+    http = config.http
+    app = make_app(
+        shown,
+        token=read_token(http.token_file),
+        local=is_loopback(http.host),
+        desk=desk,
+        guarded={"/metrics"} if http.metrics_token else (),
+    )
+    server = HttpServer(app, http.host, http.port)
     server.start()
     stack.callback(server.stop)
     return server.address
-
-
-def _reloaded(config: Config, read_config: Callable[[], Config]) -> Rates | None:
-    """Take over log level and learning rates; what else changed waits for the next start."""
-    logger = structlog.get_logger()
-    try:
-        new = read_config()
-    except ConfigError as error:
-        logger.warning("configuration not reloaded", reason=str(error))
-        return None
-    configure_logging(new.log.level, config.log.format)
-    rates = Rates(new.algorithm.inner_lr, new.outer.lr)
-    logger.info(
-        "configuration reloaded", inner_lr=rates.inner_lr, meta_lr=rates.meta_lr, log_level=new.log.level
-    )
-    bound = {".".join(line.partition(": ")[0].split(".")[:2]) for line in differences(fit(config), fit(new))}
-    changed = [name for name in _changed(config, new) if name not in bound]
-    if changed:
-        logger.warning("changed settings wait for the next start", settings=", ".join(changed))
-    if bound:
-        logger.warning(
-            "changed settings belong to the state: the next start will refuse this",
-            settings=", ".join(sorted(bound)),
-            remedy="restore them, or set state.dir to a new directory",
-        )
-    return rates
-
-
-def _changed(config: Config, new: Config) -> list[str]:
-    """The settings in which two configurations differ, less those that a reload takes."""
-    taken = {"log": {"level"}, "algorithm": {"inner_lr"}, "outer": {"lr"}}
-    before, after = (each.model_dump(exclude=taken) for each in (config, new))
-    return [
-        f"{section}.{key}"
-        for section, table in after.items()
-        for key in table
-        if before[section].get(key) != table[key]
-    ]

@@ -3,18 +3,22 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
-from streammeta.config import Config
-from streammeta.errors import StateError
+from streammeta.config import Config, config_hash
+from streammeta.errors import ConfigError, RecordingError, StateError
+from streammeta.events import Conditions
+from streammeta.learner.executors.identity import compiler_version, conditions_here
 from streammeta.observe.status import Snapshot
 from streammeta.programs.daemon import run_daemon
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
-from streammeta.runtime.compiling import traced
+from streammeta.runtime.compiling import compiled_steps_cache, traced
 from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
@@ -24,12 +28,9 @@ from streammeta.stream.generated import NoDeadLetters
 
 
 def untimed(config: Config) -> Config:
-    """The same, but no iteration is closed by the clock: a replay closes them where the recording says.
-
-    All steps are traced, as in a run that records: a recording does not say where a compiled one took over.
-    """
+    """The same, but no iteration is closed by the clock: a replay closes them where the recording says."""
     events = config.events.model_copy(update={"batch_linger_seconds": math.inf})
-    return traced(config.model_copy(update={"events": events}))
+    return config.model_copy(update={"events": events})
 
 
 def of_recording(config: Config, recording: Recording) -> Config:
@@ -50,6 +51,9 @@ def replay(
 ) -> Snapshot:
     """Learn from the recording, into the state directory of `config`; go on where a killed replay stopped.
 
+    Each row is learned by the step that learned it when it was recorded; a recording of a topic, or of
+    another learner, by the traced one, unless compiled ones are required.
+
     Dead letters are counted and written nowhere. The HTTP port is `port`, not that of the configuration.
 
     Args:
@@ -63,12 +67,17 @@ def replay(
 
     Raises:
         StateError: the state directory holds another state.
-        RecordingError: a part cannot be used.
+        RecordingError: a part cannot be used, or a compiled step that learned from it cannot be had.
     """
+    http = config.http.model_copy(update={"port": port})
+    config = of_recording(config.model_copy(update={"http": http}), recording)
     recording.check(selection)
+    follows = _follows(config, recording, selection)
+    if not follows and config.engine.compile == "auto":
+        config = traced(config)
     if from_state is not None:
         _copy(from_state, config.state.dir, recording)
-    source = ReplaySource(recording, selection)
+    source = ReplaySource(recording, selection, follows=follows)
 
     def taping(begun: Checkpoint) -> AbstractContextManager[Tape]:
         if from_state is None and begun.positions and not _is_replay(begun, recording):
@@ -76,8 +85,6 @@ def replay(
         source.resume(begun)
         return nullcontext(source)
 
-    http = config.http.model_copy(update={"port": port})
-    config = of_recording(config.model_copy(update={"http": http}), recording)
     return run_daemon(
         config,
         read_config=lambda: config,
@@ -87,6 +94,51 @@ def replay(
         console=console,
         on_serving=on_serving,
     )
+
+
+def _follows(config: Config, recording: Recording, selection: Selection) -> bool:
+    """Whether this learner learned the recording, and its steps shall do it again; that they can is checked.
+
+    Raises:
+        RecordingError: one of them cannot be had.
+    """
+    manifest = recording.manifest
+    if manifest.kind != "learned" or manifest.learner not in ("", config_hash(config)):
+        return False
+    compiled = recording.compiled(selection)
+    if config.engine.compile != "off":
+        for name, conditions in compiled.items():
+            _refuse_lost(config, recording, name, conditions)
+        return True
+    if compiled:
+        structlog.get_logger().warning(
+            "compiled steps not used",
+            executors=[*compiled],
+            reason='engine.compile = "off"',
+            consequence="the traced step learns what they learned; last digits may differ",
+        )
+    return False
+
+
+def _refuse_lost(config: Config, recording: Recording, name: str, conditions: Conditions) -> None:
+    """As far as it can be told before the model is built."""
+    why = conditions.unlike(replace(conditions_here(), threads=config.model.threads))
+    try:
+        held = compiled_steps_cache(config).get(name) is not None
+    except ConfigError as error:
+        why.append(str(error))
+    else:
+        compiler = compiler_version() or "there is no compiler"
+        if not held and compiler != conditions.compiler:
+            why.append(
+                f"engine.cache_dir does not hold it, its compiler was {conditions.compiler}, here {compiler}"
+            )
+    if why:
+        raise RecordingError(
+            f"recording {recording.directory} was learned by the compiled step {name}, which cannot be had "
+            f"here ({'; '.join(why)}). Replay it where that can be had, bring its engine.cache_dir, or set "
+            'engine.compile = "off": then the traced step learns from it, and last digits may differ'
+        )
 
 
 def _is_replay(state: Checkpoint, recording: Recording) -> bool:

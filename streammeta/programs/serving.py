@@ -24,7 +24,7 @@ from streammeta.observe.logs import configure_logging
 from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.outcomes import Checkpointed, Turned
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.serving.commits import Commits

@@ -4,13 +4,14 @@ Rows are put on the disk before the commit whose document says how many of them 
 between the two leaves rows too many, which the next start takes away; they are learned, and kept, again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from streammeta.errors import RecordingError
-from streammeta.events import Positions, Record
+from streammeta.events import Conditions, Positions, Record
 from streammeta.recording.writer import PART_BYTES, Writer
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 
@@ -29,6 +30,7 @@ class FlightRecorder:
         """
         self._writer = Writer(directory, "learned", topic, part_bytes=part_bytes)
         try:
+            self._learner = begun.origin.config_hash
             self._go_on(begun.recording)
         except BaseException:
             self._writer.abandon()
@@ -49,25 +51,29 @@ class FlightRecorder:
                 "record into a new directory"
             )
         self._committed = writer.rows
-        self._later: list[Sequence[Record] | None] | None = None
+        self._later: list[Callable[[], None]] | None = None
 
     def keep(self, records: Sequence[Record]) -> None:
         """As `Tape.keep`; what comes while a commit is under way is written when that has ended."""
-        if self._later is None:
-            self._writer.append(records)
-        else:
-            self._later.append(records)
+        self._do(partial(self._writer.append, records))
 
     def cut(self) -> None:
         """As `Tape.cut`."""
+        self._do(self._writer.cut)
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        self._do(partial(self._writer.serve, compiled))
+
+    def _do(self, note: Callable[[], None]) -> None:
         if self._later is None:
-            self._writer.cut()
+            note()
         else:
-            self._later.append(None)
+            self._later.append(note)
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:
         """As `Tape.sync`."""
-        self._writer.begin(positions, topic_id)
+        self._writer.begin(positions, topic_id, self._learner)
         self._later = []
         return RecordingMark(self._writer.manifest.id, self._writer.sync())
 
@@ -76,11 +82,8 @@ class FlightRecorder:
         self._committed = self._writer.rows
         self._writer.roll_if_large()
         later, self._later = self._later or (), None
-        for records in later:
-            if records is None:
-                self._writer.cut()
-            else:
-                self._writer.append(records)
+        for note in later:
+            note()
 
     def __enter__(self) -> Self:
         return self

@@ -12,8 +12,11 @@ from typing import Final, Literal
 import msgspec
 
 from streammeta.errors import RecordingError
+from streammeta.events import Conditions
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""1 knew of no executors: what is in it was learned by traced steps."""
+_READ = (1, FORMAT)
 NAME: Final = "manifest.json"
 
 Kind = Literal["topic", "learned"]
@@ -31,13 +34,21 @@ class Span(msgspec.Struct, frozen=True):
         return Span(min(self.first, other.first), max(self.end, other.end))
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """From this row on these compiled steps learned what they were made for; the traced one all else."""
+
+    row: int
+    compiled: tuple[str, ...]
+
+
 class Part(msgspec.Struct, frozen=True):
     """A Parquet file: the rows from `first_row` on.
 
     Attributes:
         bytes, sha256: Of the file.
         offsets: Partition -> the offsets in it.
-        time_ms: The records' timestamps.
+        time_ms: The records' timestamps, but for unknown ones; 0 and 0 where all are.
+        executors: Who learned its rows, in order, the last perhaps none of them; nothing: the traced step.
     """
 
     name: str
@@ -47,11 +58,19 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
     offsets: dict[int, Span]
     time_ms: Span
+    executors: tuple[Stretch, ...] = ()
 
     @property
     def end_row(self) -> int:
         """The row after its last."""
         return self.first_row + self.rows
+
+    @property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """Who learned its rows, from the first on."""
+        if self.executors and self.executors[0].row == self.first_row:
+            return self.executors
+        return (Stretch(self.first_row, ()), *self.executors)
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -66,6 +85,8 @@ class Manifest(msgspec.Struct, frozen=True):
             transactions, aborted records and compacted gaps are no rows.
         rows, bytes: In the parts; bytes as they lie on the disk.
         offsets, time_ms: The ranges over all parts.
+        learner: The settings that learned from the rows, as a hash (`config_hash`); "" for none.
+        compiled: Name -> conditions of each compiled step that learned from rows.
         rewinds: How often a partition's offsets went back: the topic was made anew, or truncated.
     """
 
@@ -80,13 +101,20 @@ class Manifest(msgspec.Struct, frozen=True):
     bytes: int = 0
     offsets: dict[int, Span] = {}
     time_ms: Span | None = None
+    learner: str = ""
+    compiled: dict[str, Conditions] = {}
     rewinds: int = 0
     parts: tuple[Part, ...] = ()
     format: int = FORMAT
 
+    @property
+    def compiled_at_end(self) -> tuple[str, ...]:
+        """The compiled steps that learn what follows the last part, as far as is known."""
+        return self.parts[-1].stretches[-1].compiled if self.parts else ()
+
     def with_part(self, part: Part, following: Mapping[int, int], rewinds: int) -> "Manifest":
         """The manifest when `part` is appended; `following` are the positions after it."""
-        offsets = dict(self.offsets)
+        offsets, timed = dict(self.offsets), part.time_ms.end > 0
         for partition, span in part.offsets.items():
             offsets[partition] = offsets.get(partition, span).with_span(span)
         return msgspec.structs.replace(
@@ -95,8 +123,9 @@ class Manifest(msgspec.Struct, frozen=True):
             rows=part.end_row,
             bytes=self.bytes + part.bytes,
             offsets=dict(sorted(offsets.items())),
-            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms),
+            time_ms=(self.time_ms or part.time_ms).with_span(part.time_ms) if timed else self.time_ms,
             rewinds=self.rewinds + rewinds,
+            format=FORMAT,
             parts=(*self.parts, part),
         )
 
@@ -111,7 +140,7 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         content = path.read_bytes()
         written = msgspec.json.decode(content, type=dict[str, object]).get("format")
-        if written == FORMAT:
+        if written in _READ:
             return _consistent(msgspec.json.decode(content, type=Manifest))
     except (FileNotFoundError, NotADirectoryError):
         raise RecordingError(f"{directory} holds no recording: {NAME} is not there") from None
@@ -122,7 +151,8 @@ def read_manifest(directory: Path) -> Manifest:
             f"{path} is damaged ({error}); restore it from a copy. The parts beside it can be opened alone"
         ) from error
     raise RecordingError(
-        f"{path} has format {written}, this version reads format {FORMAT}; use the version that wrote it"
+        f"{path} has format {written}, this version reads formats 1 to {FORMAT}; use the version "
+        "that wrote it"
     )
 
 
@@ -134,6 +164,9 @@ def _consistent(manifest: Manifest) -> Manifest:
     """
     row = 0
     for number, part in enumerate(manifest.parts):
+        rows = [stretch.row for stretch in part.executors]
+        if rows != sorted(rows) or (rows and not part.first_row <= rows[0] <= rows[-1] <= part.end_row):
+            raise msgspec.ValidationError(f"part {number}: its executors are in no order")
         if part.name != part_name(number) or part.first_row != row or part.rows < 1 or not part.offsets:
             raise msgspec.ValidationError(f"part {number} does not follow what is before it, or is empty")
         row = part.end_row
@@ -156,11 +189,18 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def replace_durably(path: Path, content: bytes) -> None:
     """Make `content` the whole file: after a crash it is the old one or this one."""
     temporary = path.with_name(path.name + ".new")
+    make_private(temporary)
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     rename_durably(temporary, path)
+
+
+def make_private(path: Path) -> None:
+    """Make the file anew, empty: for this user alone, whatever directory it is in."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def rename_durably(temporary: Path, path: Path) -> None:
@@ -173,6 +213,10 @@ def rename_durably(temporary: Path, path: Path) -> None:
         os.close(directory)
 
 
+MOST_PART_BYTES: Final = 1 << 30
+"""A part is read whole; ours have some 100 MB at most."""
+
+
 def checked(directory: Path, part: Part) -> bytes:
     """The part's content, which is what was written.
 
@@ -180,6 +224,8 @@ def checked(directory: Path, part: Part) -> bytes:
         RecordingError: it is gone, truncated or edited.
     """
     check_size(directory, part)
+    if part.bytes > MOST_PART_BYTES:
+        raise _damaged(directory, part, f"it has {part.bytes} bytes; none of ours has {MOST_PART_BYTES}")
     content = (directory / part.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != part.sha256:
         raise _damaged(directory, part, "its SHA-256 is not that of the manifest: it was edited")

@@ -76,6 +76,8 @@ class Selection:
         """Which rows are wanted; None for all."""
         masks = [self._column(batch, self.begin) >= self.begin.value] if self.begin else []
         masks += [self._column(batch, self.end) < self.end.value] if self.end else []
+        if "time" in {bound.kind for bound in (self.begin, self.end) if bound}:
+            masks.append(batch.column(2).to_numpy() >= 0)  # a time that is not known lies in no range
         if self.after:
             partitions, offsets = batch.column(0).to_numpy(), batch.column(1).to_numpy()
             masks += [(partitions != p) | (offsets >= offset) for p, offset in self.after.items()]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from streammeta.errors import RecordingError
-from streammeta.events import Condition, Positions, Record, Run
+from streammeta.events import Condition, Conditions, Positions, Record, Run
+from streammeta.recording.manifest import Stretch
 from streammeta.recording.reader import Chunk, Recording
 from streammeta.recording.selection import Selection
-from streammeta.recording.table import records_of
 from streammeta.state.checkpoint import Checkpoint, RecordingMark
 from streammeta.stream.base import Waiting, untold
 
@@ -23,8 +23,14 @@ POLL_ROWS = 500
 class ReplaySource:
     """`Source` over a recording, and the `Tape` that marks in the state how far it was replayed."""
 
-    def __init__(self, recording: Recording, selection: Selection) -> None:
-        """Begins with the first wanted row, or where `resume` says."""
+    def __init__(self, recording: Recording, selection: Selection, *, follows: bool = True) -> None:
+        """Begins with the first wanted row, or where `resume` says.
+
+        `follows`: tell who learned the rows, for the same to learn from them again.
+        """
+        self._follows = follows and recording.manifest.kind == "learned"
+        self._stretches = deque[Stretch]()
+        self._compiled: tuple[str, ...] | None = None
         self._recording, self._selection = recording, selection
         self._first_row = self._kept_rows = 0
         self._chunks: Iterator[Chunk] = iter(())
@@ -80,10 +86,10 @@ class ReplaySource:
         """
         if not self._load():
             return []
-        self._is_cut = self._pass_cuts() or self._is_cut
+        self._is_cut = self._pass_cuts() | self._pass_stretches() or self._is_cut
         end = min(self._place + POLL_ROWS, len(self._records))
-        if self._cuts:
-            end = min(end, bisect_left(self._rows, self._cuts[0], self._place))
+        for row in (*[*self._cuts][:1], *[stretch.row for stretch in self._stretches][:1]):
+            end = min(end, bisect_left(self._rows, row, self._place))
         if self._recording.rewinds:
             end = self._before_rewind(end)
         return self._take(end)
@@ -95,9 +101,10 @@ class ReplaySource:
             if chunk is None:
                 self._exhausted = True
                 return False
-            self._records = records_of(chunk.batch, self._recording.manifest.topic)
+            self._records = chunk.records(self._recording.manifest.topic)
             self._rows, self._place, self._seen_row = chunk.rows, 0, chunk.end_row
             self._cuts.extend(chunk.cuts)
+            self._stretches.extend(chunk.stretches)
         return True
 
     def _pass_cuts(self) -> bool:
@@ -107,6 +114,13 @@ class ReplaySource:
             self._cuts.popleft()
             passed = True
         return passed
+
+    def _pass_stretches(self) -> bool:
+        """Whether other executors learned the next row than the one before: an iteration ended between."""
+        before = self._compiled
+        while self._stretches and self._stretches[0].row <= self._rows[self._place]:
+            self._compiled = self._stretches.popleft().compiled
+        return self._follows and before is not None and before != self._compiled
 
     def _before_rewind(self, end: int) -> int:
         """Where offsets of a partition go back: a poll begins there, so that `moved` can tell of it first."""
@@ -132,6 +146,12 @@ class ReplaySource:
         is_cut, self._is_cut = self._is_cut, False
         return is_cut
 
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """As `Source.executors`."""
+        if not self._follows:
+            return None
+        return {name: self._recording.manifest.compiled[name] for name in self._compiled or ()}
+
     def replayed(self) -> float | None:
         """As `Source.replayed`; rows that were not wanted count as read."""
         if self._exhausted or not self._recording.rows:
@@ -148,6 +168,7 @@ class ReplaySource:
             if record.partition != run.partition or not run.first <= record.offset < run.end:
                 break
             self._pass_cuts()
+            self._pass_stretches()
             records += self._take(self._place + 1)
         self._at[run.partition] = run.end
         return records
@@ -188,6 +209,9 @@ class ReplaySource:
 
     def cut(self) -> None:
         """As `Tape.cut`: the recording has it already."""
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`: the recording has it already."""
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark:  # noqa: ARG002 (the protocol's)
         """As `Tape.sync`."""

@@ -2,38 +2,51 @@
 
     file   = 16 bytes of magic, u64 first row, frames
     frame  = u32 rows, u32 cuts, u32 body bytes, u32 crc32 of the body
-    body   = cuts (u32 each, the rows of the frame before each), an Arrow record batch as an IPC message
+    body   = cuts (u32 each, the rows of the frame before each), an Arrow record batch as an IPC message;
+             of a frame that says 2^32 - 1 rows: JSON, the compiled steps that learned what follows;
+             of one that says 2^32 - 2 rows: JSON, the `flaws` of rows in the frames that follow
 
 All little-endian. Invariant: what `sync` follows is on the disk when it returns. A tail that a crash has torn
 is no frame: readers stop before it, the writer drops it.
 """
 
+import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from streammeta.errors import RecordingError
-from streammeta.recording.manifest import replace_durably
+from streammeta.recording.flaws import Flaws, pack, unpack
+from streammeta.recording.manifest import Stretch, replace_durably
 from streammeta.recording.table import SCHEMA
 
 NAME: Final = "spool"
 _MAGIC: Final = b"streammeta spool"
 _HEAD = struct.Struct("<16sQ")
 _FRAME = struct.Struct("<IIII")
+_EXECUTORS: Final = 2**32 - 1
+_FLAWS: Final = 2**32 - 2
 
 
 class Frame(NamedTuple):
-    """Some rows and the cuts among them: each the number of rows of the frame before it."""
+    """Some rows and the cuts among them: each the number of rows of the frame before it.
+
+    Or no rows, and who learned those that follow, or why some of them were passed by.
+    """
 
     batch: Any
     cuts: tuple[int, ...]
     end_byte: int
+    compiled: tuple[str, ...] | None = None
+    flaws: Flaws = MappingProxyType({})
 
 
 def frames_of(content: bytes) -> Iterator[Frame]:
@@ -46,9 +59,34 @@ def frames_of(content: bytes) -> Iterator[Frame]:
         if len(body) != body_bytes or zlib.crc32(body) != crc:
             return
         begin += body_bytes
+        if rows == _EXECUTORS:
+            yield Frame(None, (), begin, _names(body))
+            continue
+        if rows == _FLAWS:
+            yield Frame(None, (), begin, flaws=unpack(body))
+            continue
         places = np.frombuffer(body, "<u4", cuts).tolist()
         batch = pa.ipc.read_record_batch(pa.py_buffer(body[4 * cuts :]), SCHEMA) if rows else None
         yield Frame(batch, tuple(places), begin)
+
+
+def _names(body: bytes) -> tuple[str, ...]:
+    try:
+        return msgspec.json.decode(body, type=tuple[str, ...])
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"the spool's list of compiled steps is damaged: {error}") from error
+
+
+def stretches_of(frames: Iterable[Frame], row: int, before: tuple[str, ...]) -> list[Stretch]:
+    """Who learned the rows of these frames: `row` is the first of them, `before` who learned those before."""
+    stretches = [Stretch(row, before)]
+    for frame in frames:
+        row += _rows(frame)
+        if frame.compiled is not None:
+            if stretches[-1].row == row:
+                stretches.pop()
+            stretches.append(Stretch(row, frame.compiled))
+    return stretches
 
 
 def first_row_of(content: bytes, path: Path) -> int:
@@ -102,12 +140,26 @@ class Spool:
         message = batch.serialize().to_pybytes() if batch is not None else b""
         body = np.array(cuts, "<u4").tobytes() + message
         rows = batch.num_rows if batch is not None else 0
-        frame = _FRAME.pack(rows, len(cuts), len(body), zlib.crc32(body)) + body
-        begin = self.size_bytes
+        self._write(_FRAME.pack(rows, len(cuts), len(body), zlib.crc32(body)) + body)
+        self.frames.append(Frame(batch, cuts, self.size_bytes + _FRAME.size + len(body)))
+
+    def append_flaws(self, flaws: Flaws) -> None:
+        """Hand over the flaws of rows that are appended next."""
+        body = pack(flaws)
+        self._write(_FRAME.pack(_FLAWS, 0, len(body), zlib.crc32(body)) + body)
+        end_byte = self.size_bytes + _FRAME.size + len(body)
+        self.frames.append(Frame(None, (), end_byte, flaws=flaws))
+
+    def serve(self, compiled: tuple[str, ...]) -> None:
+        """Hand over who learned what follows."""
+        body = json.dumps(compiled).encode()
+        self._write(_FRAME.pack(_EXECUTORS, 0, len(body), zlib.crc32(body)) + body)
+        self.frames.append(Frame(None, (), self.size_bytes + _FRAME.size + len(body), compiled))
+
+    def _write(self, frame: bytes) -> None:
         written = 0
         while written < len(frame):
             written += os.write(self._file, memoryview(frame)[written:])
-        self.frames.append(Frame(batch, cuts, begin + len(frame)))
 
     def sync(self) -> None:
         """Return when all that was appended is on the disk."""

@@ -101,8 +101,10 @@ class Tally:
         for partition in np.unique(partitions).tolist():
             self._add_partition(partition, offsets[partitions == partition])
         times = batch.column(2).to_numpy()
-        span = Span(int(times.min()), int(times.max()) + 1)
-        self.time_ms = (self.time_ms or span).with_span(span)
+        times = times[times >= 0]  # -1 is no time
+        if len(times):
+            span = Span(int(times.min()), int(times.max()) + 1)
+            self.time_ms = (self.time_ms or span).with_span(span)
         self.rows += batch.num_rows
         self.data_bytes += batch.nbytes
 

@@ -9,47 +9,38 @@ spool. A part is made in an order that leaves this true after a crash between an
 What 1 and 2 leave behind is written over later; a spool whose rows the manifest has is replaced on open.
 """
 
-import hashlib
-import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from streammeta.errors import RecordingError
-from streammeta.events import Record
+from streammeta.events import Conditions, Record
 from streammeta.recording import spool as spooling
+from streammeta.recording.flaws import RowFlaw, of_records
 from streammeta.recording.manifest import (
+    FORMAT,
     NAME,
     Kind,
     Manifest,
-    Part,
-    Span,
+    Stretch,
     check_size,
-    part_name,
     read_manifest,
-    rename_durably,
     write_manifest,
 )
-from streammeta.recording.spool import Spool
-from streammeta.recording.table import SCHEMA, Tally, batch_of
+from streammeta.recording.part import write_part
+from streammeta.recording.spool import Spool, stretches_of
+from streammeta.recording.table import Tally, batch_of
 from streammeta.state.directory import locked, unlock
 
 PART_BYTES: Final = 64 << 20
 """Bytes of the spool that become a part; zstd makes a tenth to a half of them."""
 FRAME_BYTES: Final = 16 << 20
 """Bytes that wait in memory at most before they become a frame."""
-CUTS: Final = b"streammeta.cuts"
-"""Key of a part's metadata: JSON, the numbers of rows of the part before each cut."""
 _ROW_BYTES = 200  # what a row takes beside its value, roughly
-_ROW_GROUP_ROWS = 65_536
-_DICTIONARIES = ["partition", "key", "headers.list.element.name", "headers.list.element.value"]
 
 
 class Writer:
@@ -73,13 +64,14 @@ class Writer:
         self._waiting_bytes = 0
         self._cuts: list[int] = []
         self._passed: dict[int, int] = {}
+        self._flaws: dict[int, RowFlaw] = {}
         with self._explained():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(directory / "lock", "recording")
             try:
                 self.manifest = self._opened(kind, topic)
                 self._spool = Spool(directory, self.manifest.rows)
-                self._tally = self._counted()
+                self._take_stock()
             except BaseException:
                 unlock(self._lock)
                 raise
@@ -114,12 +106,18 @@ class Writer:
         write_manifest(self.directory, manifest)
         return manifest
 
-    def _counted(self) -> Tally:
-        tally = Tally(self.manifest.next)
+    def _take_stock(self) -> None:
+        """Count what is in the spool."""
+        self._tally = Tally(self.manifest.next)
         for frame in self._spool.frames:
             if frame.batch is not None:
-                tally.add(frame.batch)
-        return tally
+                self._tally.add(frame.batch)
+        self._compiled = self._stretches()[-1].compiled
+
+    def _stretches(self) -> list[Stretch]:
+        """Who learned the rows in the spool."""
+        manifest = self.manifest
+        return stretches_of(self._spool.frames, manifest.rows, manifest.compiled_at_end)
 
     @property
     def rows(self) -> int:
@@ -136,16 +134,29 @@ class Writer:
         """On the disk."""
         return self.manifest.bytes + self._spool.size_bytes
 
-    def begin(self, positions: Mapping[int, int], topic_id: str) -> None:
-        """Say where the recording begins in partitions of which it has no row, and which topic it is of."""
+    def begin(self, positions: Mapping[int, int], topic_id: str, learner: str = "") -> None:
+        """Say where the recording begins in partitions of which it has no row, of which topic, by whom."""
         self.flush()
         unread = {p: offset for p, offset in positions.items() if p not in self._tally.next}
         begin = {**self.manifest.begin, **unread}
-        changed = msgspec.structs.replace(self.manifest, begin=begin, topic_id=topic_id)
-        if changed != self.manifest:
-            self.manifest = changed
+        self._note(msgspec.structs.replace(self.manifest, begin=begin, topic_id=topic_id, learner=learner))
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """Note which compiled steps learn what is appended from now on."""
+        names = tuple(sorted(compiled))
+        if names == self._compiled:
+            return
+        self._note(msgspec.structs.replace(self.manifest, compiled={**self.manifest.compiled, **compiled}))
+        self.flush()
+        with self._explained():
+            self._spool.serve(names)
+        self._compiled = names
+
+    def _note(self, manifest: Manifest) -> None:
+        if manifest != self.manifest:
+            self.manifest = msgspec.structs.replace(manifest, format=FORMAT)
             with self._explained():
-                write_manifest(self.directory, changed)
+                write_manifest(self.directory, self.manifest)
 
     @property
     def positions(self) -> dict[int, int]:
@@ -159,6 +170,8 @@ class Writer:
 
     def append(self, records: Sequence[Record]) -> None:
         """Take further rows; they are on the disk after the next `sync`."""
+        if any(record.flaw is not None for record in records):
+            self._flaws.update(of_records(records, self.rows))
         self._waiting += records
         self._waiting_bytes += sum(len(record.value or b"") + _ROW_BYTES for record in records)
         if self._waiting_bytes >= FRAME_BYTES:
@@ -175,7 +188,10 @@ class Writer:
             return
         batch = batch_of(self._waiting) if self._waiting else None
         with self._explained():
+            if self._flaws:
+                self._spool.append_flaws(self._flaws)
             self._spool.append(batch, tuple(self._cuts))
+        self._flaws = {}
         if batch is not None:
             self._tally.add(batch)
         self._waiting, self._cuts, self._waiting_bytes = [], [], 0
@@ -191,10 +207,7 @@ class Writer:
     def _note_passed(self) -> None:
         # After the rows before it are on the disk: a crash between reads the gap again, never less.
         passed = {p: offset for p, offset in self._passed.items() if offset > self._tally.next.get(p, 0)}
-        if passed != self.manifest.passed:
-            self.manifest = msgspec.structs.replace(self.manifest, passed=passed)
-            with self._explained():
-                write_manifest(self.directory, self.manifest)
+        self._note(msgspec.structs.replace(self.manifest, passed=passed))
 
     def truncate(self, rows: int) -> None:
         """Forget what follows the first `rows` rows.
@@ -210,7 +223,7 @@ class Writer:
         self.flush()
         with self._explained():
             self._spool.truncate(rows - self.manifest.rows)
-        self._tally = self._counted()
+        self._take_stock()
 
     def roll_if_large(self) -> None:
         """Make a part of the spool when it is large enough. All that was appended goes into it."""
@@ -223,34 +236,12 @@ class Writer:
         if not self._tally.rows:
             return
         with self._explained():
-            part = self._write_part()
+            part = write_part(self.directory, self.manifest, self._spool.frames, self._tally)
             self.manifest = self.manifest.with_part(part, self._tally.next, self._tally.rewinds)
             write_manifest(self.directory, self.manifest)
             self._spool.close()
             self._spool = Spool(self.directory, self.manifest.rows)
         self._tally = Tally(self.manifest.next)
-
-    def _write_part(self) -> Part:
-        name = part_name(len(self.manifest.parts))
-        temporary = self.directory / (name + ".new")
-        batches, cuts = _joined(self._spool.frames)
-        schema = SCHEMA.with_metadata({CUTS: json.dumps(cuts)})
-        table = pa.Table.from_batches(batches).replace_schema_metadata(schema.metadata)
-        pq.write_table(
-            table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
-        )
-        content = temporary.read_bytes()
-        _sync_file(temporary)
-        rename_durably(temporary, self.directory / name)
-        return Part(
-            name=name,
-            first_row=self.manifest.rows,
-            rows=table.num_rows,
-            bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            offsets=dict(sorted(self._tally.offsets.items())),
-            time_ms=self._tally.time_ms or Span(0, 0),
-        )
 
     def close(self) -> None:
         """Make a part of what is left, and unlock."""
@@ -275,22 +266,3 @@ class Writer:
                 f"recording {self.directory}: {error.strerror or error}; make room on the disk, or see that "
                 "this user may write there, and start again: it goes on where it stopped"
             ) from error
-
-
-def _joined(frames: Sequence[spooling.Frame]) -> tuple[list[Any], list[int]]:
-    """The batches, and the cuts counted in rows from the first batch on."""
-    batches, cuts, rows = [], [], 0
-    for frame in frames:
-        cuts += [rows + cut for cut in frame.cuts]
-        if frame.batch is not None:
-            batches.append(frame.batch)
-            rows += frame.batch.num_rows
-    return batches, sorted(set(cuts))
-
-
-def _sync_file(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.events import Batch, Episode
+from streammeta.learner.flat import read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, trace
-from streammeta.learner.tracing import read_state, signature_of, state_tensors
 
 Draw = tuple[Tensor, Episode[Tensor]]
 """Task numbers (runs, B), each task once in a run, and their episodes, each tensor (runs, B, examples, …)."""

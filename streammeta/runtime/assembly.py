@@ -1,5 +1,6 @@
 """The consumer daemon: wires Kafka, the engine, the state and the observers, and runs the loop."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +18,8 @@ from streammeta.config import Config, config_hash, differences, fit
 from streammeta.config.schema import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
-from streammeta.errors import StateError
-from streammeta.learner.engine import Engine, Progress
+from streammeta.errors import ConfigError, StateError
+from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.tracing import Steps
@@ -35,13 +36,19 @@ from streammeta.models.network import Layout, Network
 from streammeta.models.trial import try_at_start
 from streammeta.outcomes import Observer
 from streammeta.runtime.commit import Aside, in_thread
+from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.first_refusals import FirstRefusals
-from streammeta.runtime.intake import Intake, Ledger
-from streammeta.runtime.loop import CheckpointPolicy, Controls, Loop, Rates
+from streammeta.runtime.intake import Intake
+from streammeta.runtime.ledger import Ledger
+from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.runtime.trials import NoTrials, Trials
 from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
+from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
+from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
 from streammeta.stream.base import DeadLetters, Source
 
@@ -105,7 +112,18 @@ def build_brain(
     try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
+    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=_norm_limit(config, learner))
+    return Brain(network, learner, steps, origin, model.init)
+
+
+def _norm_limit(config: Config, learner: MetaLearner) -> float:
+    limit = config.events.memory_norm_limit
+    if limit and learner.task_params is None:
+        raise ConfigError(
+            f"events.memory_norm_limit = {limit:g}: {config.algorithm.name} keeps no parameters of a task's "
+            "own that could grow; leave it out"
+        )
+    return limit or math.inf
 
 
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
@@ -166,6 +184,7 @@ def assemble(
     clock: Clock | None = None,
     history: Callable[[], bytes] = bytes,
     tape: Tape | None = None,
+    trials: Trials | None = None,
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
 ) -> Loop:
@@ -202,6 +221,9 @@ def assemble(
         observers=observers,
         clock=clock,
         tape=tape or NoTape(),
+        trials=trials or NoTrials(),
+        log_passed=order_log.append,
+        ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
     )
     return Loop(
         source=source,
@@ -234,6 +256,7 @@ def _engine(
         executors=Executors(
             brain.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
+        quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
     )
 
 

@@ -113,8 +113,10 @@ class Commits:
             tally=ledger.tally,
             recording=mark,
             executors=sorted(engine.executors.names),
+            ids=intake.ids.extent,
+            quarantine=engine.quarantine.held,
         )
-        meta = replace(pack(checkpoint), history=self.history())
+        meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed())
         rows, params_of = engine.memories.dirty(), engine.params_of
         engine.memories.leave()
         ledger.since_checkpoint = 0
@@ -164,5 +166,6 @@ class Commits:
                 timestamp_seconds=self.clock.now(),
                 tasks_cached=len(self.intake.engine.memories),
                 tasks_stored=self.store.count(),
+                tasks_quarantined=len(self.intake.engine.quarantine),
             )
         )

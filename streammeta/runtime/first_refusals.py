@@ -8,11 +8,11 @@ or a replay decides the same.
 
 from typing import Final
 
-from streammeta.episodes.cutter import Tally
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Record
 from streammeta.learner.engine import Engine
-from streammeta.runtime.intake import Ledger
+from streammeta.runtime.ledger import Ledger
+from streammeta.state.progress import Tally
 from streammeta.stream.base import DeadLetters, Waiting, untold
 
 FIRST_REFUSALS: Final = 10

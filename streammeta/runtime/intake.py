@@ -9,19 +9,25 @@ What waits, in the open iteration or in the chunk, is in none of them, only in t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
-
-import numpy as np
+from typing import Final, Literal
 
 from streammeta.clock import Clock
-from streammeta.episodes.cutter import NOTHING, Cutter, Portion, Tally
-from streammeta.episodes.gathering import Gathering, Read, Taken
-from streammeta.errors import BadEvent
-from streammeta.events import Examples, HalfExamples, Positions, Record, TaskEvent
-from streammeta.learner.engine import Engine, Folded
-from streammeta.outcomes import Duplicate, Expired, Learned, Observer, Outcome, Refused, Skipped, Stages
-from streammeta.runtime.iteration import Item, Result, iterate, place
+from streammeta.codec import event_id, release_of
+from streammeta.episodes.cutter import Cutter, Portion
+from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
+from streammeta.errors import BadEvent, OutOfMemory
+from streammeta.events import Examples, HalfExamples, Passed, Positions, Record, TaskEvent
+from streammeta.learner.engine import Engine
+from streammeta.learner.folded import Folded
+from streammeta.outcomes import Duplicate, Expired, Observer, Outcome, Refused, Skipped
+from streammeta.runtime.iteration import Result, iterate, place, try_alone
+from streammeta.runtime.ledger import Ledger
+from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.runtime.told import learned
+from streammeta.runtime.trials import NoTrials, Trials
+from streammeta.state.event_ids import EventIds
+from streammeta.state.progress import NOTHING, Tally
 from streammeta.stream.base import DeadLetters
 
 CHUNK_RECORDS: Final = 512
@@ -30,27 +36,6 @@ CHUNK_BYTES: Final = 64 << 20
 """Most bytes of a chunk's events, but for its last one."""
 CHUNK_SECONDS: Final = 0.5
 """What a chunk may take at most, as the last one took; signals are looked at between chunks."""
-
-
-@dataclass(slots=True)
-class Ledger:
-    """What the loop keeps beside the engine, all of it in the state.
-
-    Attributes:
-        positions: Partition -> next offset.
-        refused: Reason -> records set aside.
-        since_checkpoint: Records applied since the last checkpoint.
-        topic_id: The identity of the topic that the positions belong to; "" while unknown.
-        tally: Records taken, and what expired of examples.
-        learned: Events learned from, up to the record that is told of.
-    """
-
-    positions: dict[int, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    since_checkpoint: int = 0
-    topic_id: str = ""
-    tally: Tally = NOTHING
-    learned: int = 0
 
 
 @dataclass
@@ -64,6 +49,10 @@ class Intake:
         gathering: The iteration that is being gathered.
         observers: Told what happened.
         tape: Keeps what the state contains, in its order.
+        trials: Told of what is tried next.
+        log_passed: Writes down which records were passed for want of memory.
+        passed: Partition and offset -> what is not to be tried again.
+        ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
     topic: str
@@ -76,21 +65,20 @@ class Intake:
     observers: Sequence[Observer]
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
+    trials: Trials = field(default_factory=NoTrials)
+    log_passed: Callable[[Sequence[Passed]], object] = len
+    passed: dict[tuple[int, int], Passed] = field(default_factory=dict)
+    ids: EventIds = field(default_factory=lambda: EventIds(0))
     _taken: dict[int, int] = field(init=False, default_factory=dict)
     """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
-    _waiting: Tally = field(init=False, default=NOTHING)
-    """What the records of the open iteration add to the ledger's tally."""
-    _chunk: list[Sequence[Taken]] = field(init=False, default_factory=list)
-    _items: list[list[Item]] = field(init=False, default_factory=list)
-    _chunk_tally: Tally = field(init=False, default=NOTHING)
-    _tasks: dict[str, bool] = field(init=False, default_factory=dict)
-    """The tasks of the chunk, and whether one learns; in the order in which they came."""
-    _fresh: int = field(init=False, default=0)
-    """How many of them were not dirty."""
-    _reached: dict[int, int] = field(init=False, default_factory=dict)
-    """Positions after the chunk."""
-    _records: int = field(init=False, default=0)
-    """Records of the chunk."""
+    _waiting: int = field(init=False, default=0)
+    """Records of the open iteration."""
+    _dropped: Tally = field(init=False, default=NOTHING)
+    """What expired with them."""
+    _pending: Pending = field(init=False, default_factory=Pending)
+    """The chunk."""
+    _open_ids: set[bytes] = field(init=False, default_factory=set)
+    """Events that wait in the open iteration."""
     _most_records: int = field(init=False, default=CHUNK_RECORDS)
 
     @property
@@ -106,14 +94,14 @@ class Intake:
     @property
     def unsettled(self) -> int:
         """Records that wait in the chunk."""
-        return self._records
+        return self._pending.records
 
     @property
     def chunk_full(self) -> bool:
         """Whether the chunk shall be settled before more is taken."""
         return (
-            self._records >= self._most_records
-            or self._fresh >= self.engine.memories.room
+            self._pending.records >= self._most_records
+            or self._pending.fresh >= self.engine.memories.room
             or self.engine.chunk_bytes >= CHUNK_BYTES
         )
 
@@ -156,16 +144,18 @@ class Intake:
     def take(self, record: Record) -> None:
         """Read the record and let it join; closes at most one iteration before it, and one with it."""
         began = self.clock.monotonic()
-        number = self.ledger.tally.records + self._chunk_tally.records + self._waiting.records + 1
+        record = self._marked(record)
+        number = self.ledger.tally.records + self._pending.records + self._waiting + 1
         if self.cutter.due(number):
             self.close()
             self.settle()
-            self._count(self.cutter.sweep(number))
-        read = self._read(record, number)
+            self._count(0, self.cutter.sweep(number))
+        event = event_id(record) if self.ids.window else b""
+        read = Repeated() if event and self._contains(event, number) else self._read(record, number)
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began), now)
+        self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -192,38 +182,89 @@ class Intake:
         gathered = self.gathering.close()
         if not gathered:
             return
-        self._chunk.append(gathered)
-        self._items.append([place(self.engine, taken.read) for taken in gathered])
-        self._records += len(gathered)
-        self._chunk_tally = self._chunk_tally.plus(self._waiting)
-        self._waiting = NOTHING
-        self._reached.update(self._taken)
-        for taken in gathered:
-            self._expect(taken.read)
+        items = [place(self.engine, taken.read, taken.record.flaw) for taken in gathered]
+        self._pending.add(gathered, items, self._dropped, self._taken, self.engine.memories)
+        self._waiting, self._dropped = 0, NOTHING
+        self._pending.ids |= self._open_ids
+        self._open_ids.clear()
 
     def settle(self) -> None:
         """Apply the iterations of the chunk, one after the other, then tell of them."""
-        if not self._chunk:
+        pending = self._pending
+        self.trials.over()
+        if not pending.iterations:
             return
-        chunk, items, tasks, tally = self._chunk, self._items, [*self._tasks], self._chunk_tally
-        for gathered in chunk:
-            self.tape.keep([taken.record for taken in gathered])
-        engine, tick = self.engine, self.clock.monotonic
+        engine, tick, tasks = self.engine, self.clock.monotonic, [*pending.tasks]
         times = [tick()]
         engine.load(tasks)
         times.append(tick())
-        results = [result for iteration in items for result in iterate(engine, iteration)]
+        results = self._learned()
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
-        taken = [taken for gathered in chunk for taken in gathered]
-        self.ledger.positions.update(self._reached)
-        self.ledger.since_checkpoint += self._records
-        self._pace(times[-1] - times[0])
+        self._keep(results)
+        taken = [taken for gathered in pending.iterations for taken in gathered]
+        self._know(taken, results)
+        self.ledger.positions.update(pending.reached)
+        self.ledger.since_checkpoint += pending.records
+        self._pace(pending.records, times[-1] - times[0])
         self._begin_chunk()
-        self._count(tally)
+        self._count(pending.records, pending.dropped)
+        self._tell(taken, results, folded, times)
+
+    def _marked(self, record: Record) -> Record:
+        """The record, which is decoded next; with its flaw, where it is to be passed."""
+        self.trials.decoding(record)
+        passed = self.passed.get((record.partition, record.offset)) if self.passed else None
+        return record if passed is None else record._replace(flaw=passed.flaw)
+
+    def _learned(self) -> list[Result]:
+        """What came of the records of the chunk; each iteration is marked before it is tried."""
+        results: list[Result] = []
+        trials, engine = self.trials, self.engine
+        for gathered, items in zip(self._pending.iterations, self._pending.items, strict=True):
+            records = [taken.record for taken in gathered]
+            if len(records) > 1 and trials.suspects(records):
+                for record, item in zip(records, items, strict=True):
+                    trials.learning([record])
+                    try_alone(engine, item)
+            trials.learning(records)
+            results += iterate(engine, items)
+            if trials.suspicious:
+                trials.over()
+        trials.over()
+        return results
+
+    def _keep(self, results: Sequence[Result]) -> None:
+        """Tell the tape; what was passed for want of memory is logged first: another time it might not be."""
+        at, found = 0, list[Passed]()
+        for gathered in self._pending.iterations:
+            records = [taken.record for taken in gathered]
+            for number in range(len(records)):
+                result, record = results[at + number], records[number]
+                if isinstance(result, OutOfMemory) and record.flaw is None:
+                    stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
+                    found.append(Passed(record.partition, record.offset, stage=stage, died=False))
+                    records[number] = record._replace(flaw=found[-1].flaw)
+            at += len(records)
+            self.tape.keep(records)
+        if found:
+            self.log_passed(found)
+
+    def _tell(
+        self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
+    ) -> None:
         if folded is not None:
-            self.tell(self._learned(taken, results, folded, times))
+            columns = learned(
+                self.topic,
+                taken,
+                results,
+                folded,
+                times_seconds=times,
+                now_seconds=self.clock.now(),
+                inner_lr=self.engine.inner_lr,
+            )
+            self.tell(columns)
         for one, result in zip(taken, results, strict=True):
             self._settled(one.record, result)
             self.ledger.learned += result if isinstance(result, int) else 0
@@ -237,43 +278,51 @@ class Intake:
         """Add what the open iteration admits; closes it when it is complete."""
         self.gathering.take(taken, now_seconds)
         self._taken[taken.record.partition] = taken.record.offset + 1
-        dropped = taken.read.dropped if isinstance(taken.read, Portion) else NOTHING
-        self._waiting = self._waiting.plus(dropped, records=1)
+        if taken.event and not isinstance(taken.read, BadEvent | Repeated):
+            self._open_ids.add(taken.event)
+        if isinstance(taken.read, Portion):
+            self._dropped = self._dropped.plus(taken.read.dropped)
+        self._waiting += 1
         if self.gathering.complete:
             self.close()
 
     def _give_up(self) -> list[Taken]:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
-        self._waiting = NOTHING
+        self._waiting, self._dropped = 0, NOTHING
+        self._open_ids.clear()
         return self.gathering.close()
 
     def _begin_chunk(self) -> None:
         """Nothing waits in it."""
         if not self.open:
             self.cutter.settled()
-        self._chunk, self._items, self._chunk_tally, self._reached = [], [], NOTHING, {}
-        self._tasks, self._fresh, self._records = {}, 0, 0
+        self._pending = Pending()
 
-    def _expect(self, read: Read) -> None:
-        """Note the task whose row the chunk will ask for."""
-        if isinstance(read, BadEvent):
-            return
-        task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
-        if task not in self._tasks:
-            self._tasks[task] = learns
-            self._fresh += not self.engine.memories.is_dirty(task)
-        elif learns:
-            self._tasks[task] = True
+    def _contains(self, event: bytes, number: int) -> bool:
+        """Whether it was learned; what waits of it is applied first, for it may be refused."""
+        if event in self._open_ids:
+            self.close()
+        if event in self._pending.ids:
+            self.settle()
+        return self.ids.known(event, number)
 
-    def _pace(self, seconds: float) -> None:
+    def _know(self, taken: Sequence[Taken], results: Sequence[Result]) -> None:
+        """Keep the ids of what was taken into the state; the ledger has not counted it yet."""
+        for number, (one, result) in enumerate(
+            zip(taken, results, strict=True), start=self.ledger.tally.records + 1
+        ):
+            if one.event and isinstance(result, int):
+                self.ids.add(one.event, number)
+
+    def _pace(self, records: int, seconds: float) -> None:
         """Let the next chunk take no longer than it may."""
         if seconds > 0:
-            self._most_records = max(1, min(CHUNK_RECORDS, int(CHUNK_SECONDS * self._records / seconds)))
+            self._most_records = max(1, min(CHUNK_RECORDS, int(CHUNK_SECONDS * records / seconds)))
 
-    def _count(self, more: Tally) -> None:
+    def _count(self, records: int, more: Tally) -> None:
         """Count records, and what expired with them."""
-        self.ledger.tally = self.ledger.tally.plus(more)
+        self.ledger.tally = self.ledger.tally.plus(more, records)
         if more.expired or more.unmatched:
             self.tell(Expired(self.topic, more.expired, more.unmatched))
 
@@ -284,16 +333,20 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
+            if record.headers and (release := release_of(record)):
+                return release
             read = self.decode(record)
             if isinstance(read, TaskEvent):
                 return read
             if self.gathering.holds(read.task):
                 self.close()  # what its task holds is known when that event is learned, or refused
-            if self._tasks.get(read.task):
+            if self._pending.tasks.get(read.task):
                 self.settle()
             return self.cutter.portion(read, number)
         except BadEvent as refusal:
             return refusal
+        except MemoryError as error:
+            return OutOfMemory(f"reading it took more memory than there is: {error}", stage="decode")
 
     def _settled(self, record: Record, result: Result) -> None:
         """Tell what came of a record, but for what was learned; it is set aside when it was refused."""
@@ -301,37 +354,7 @@ class Intake:
             self.dead_letters.send(record, result)
             self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
             self.tell(Refused(self.topic, record.partition, record.offset, result.reason, str(result)))
+        elif isinstance(result, Repeated):
+            self.tell(Duplicate(self.topic, record.partition, record.offset, sent_again=True))
         elif not result:
             self.tell(Skipped(self.topic, record.partition, record.offset))
-
-    def _learned(
-        self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded, times: Sequence[float]
-    ) -> Learned:
-        count = len(folded.events)
-        learned = [
-            (one.record.partition, result)
-            for one, result in zip(taken, results, strict=True)
-            if isinstance(result, int)
-        ]
-        load, step, store = (seconds / count for seconds in np.diff(times).tolist())
-        event_times_ms = np.array([event.time_ms for event in folded.events], np.float64)
-        return Learned(
-            topic=self.topic,
-            partitions=[partition for partition, events in learned for _ in range(events)],
-            tasks=[event.task for event in folded.events],
-            events=folded.progress.events,
-            task_events=folded.visits.counts,
-            losses=folded.judged[:, :3],
-            task_losses=folded.visits.losses,
-            means=folded.means,
-            prequential=folded.progress.prequential,
-            gradient_norms=folded.column("gradient_norm"),
-            update_norms=folded.column("update_norm"),
-            tracking_errors=folded.column("tracking_error"),
-            staleness_events=folded.visits.staleness,
-            inner_lr=self.engine.inner_lr,
-            meta_lrs=folded.meta_rates,
-            ages_seconds=self.clock.now() - event_times_ms / 1000,
-            stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
-            predictions=folded.predictions,
-        )

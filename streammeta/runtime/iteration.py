@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from streammeta.episodes.cutter import Portion
-from streammeta.episodes.gathering import Read
-from streammeta.errors import BadEvent
-from streammeta.events import TaskEvent
+from streammeta.episodes.gathering import Read, Repeated
+from streammeta.errors import BadEvent, OutOfMemory, Reason
+from streammeta.events import Flaw, Release, TaskEvent
 from streammeta.learner.chunk import Placed
 from streammeta.learner.engine import Engine
 
-Result = int | BadEvent
-"""What came of a record: how many events were learned (0: its examples only wait), or a refusal."""
+Result = int | BadEvent | Repeated
+"""What came of a record: how many events were learned (0: its examples only wait), a refusal, or nothing."""
 
 
 class Item(NamedTuple):
@@ -24,13 +24,23 @@ class Item(NamedTuple):
     placed: Sequence[Placed]
 
 
-def place(engine: Engine, read: Read) -> Item:
-    """Bring a record's events into the engine's chunk."""
+def place(engine: Engine, read: Read, flaw: Flaw | None = None) -> Item:
+    """Bring a record's events into the engine's chunk; with a `flaw` they are refused when learned."""
+    placed: Sequence[Placed] = ()
     if isinstance(read, TaskEvent):
-        return Item(read, (engine.place(read),))
-    if isinstance(read, Portion):
-        return Item(read, [engine.place(event) for event in read.events])
-    return Item(read, ())
+        placed = (engine.place(read),)
+    elif isinstance(read, Portion):
+        placed = [engine.place(event) for event in read.events]
+    if flaw is not None:
+        for one in placed:
+            one.group.refused[one.place] = BadEvent(Reason(flaw.reason), flaw.message, stage="step")
+    return Item(read, placed)
+
+
+def try_alone(engine: Engine, item: Item) -> None:
+    """Try a loaded event as alone as it would be if it were to blame for a refusal; nothing is kept."""
+    if len(item.placed) == 1:
+        engine.refusal(item.placed[0])
 
 
 def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
@@ -44,19 +54,30 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     record, and none of them is kept.
 
     Returns:
-        A result for each of `items`, in their order; what is a refusal already stays one.
+        A result for each of `items`, in their order; what is a refusal, or repeated, already stays so.
     """
     if len(items) == 1 and isinstance(items[0].read, TaskEvent):  # nearly all are
         return [_alone(engine, items[0].placed)]
+    if len(items) == 1 and isinstance(items[0].read, Release):
+        engine.quarantine.release(items[0].read.task)
+        return [0]
     for read, placed in items:
         if isinstance(read, Portion) and not placed:
             engine.hold(read.task, read.after)
-    single = {number: placed[0] for number, (_, placed) in enumerate(items) if len(placed) == 1}
-    learned = _learn(engine, single)
+    learned = _held_back(engine, items)
+    single = {
+        number: placed[0]
+        for number, (_, placed) in enumerate(items)
+        if len(placed) == 1 and number not in learned
+    }
+    learned |= _learn(engine, single)
     results: list[Result] = []
     for number, (read, placed) in enumerate(items):
-        if isinstance(read, BadEvent):
+        if isinstance(read, BadEvent | Repeated):
             results.append(read)
+            continue
+        if isinstance(read, Release):
+            results.append(0)
             continue
         result = learned[number] if number in learned else _in_turn(engine, placed)
         results.append(result)
@@ -65,11 +86,26 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     return results
 
 
+def _held_back(engine: Engine, items: Sequence[Item]) -> dict[int, Result]:
+    """The items whose task is in quarantine; examples that only wait are taken all the same."""
+    if not engine.quarantine:
+        return {}
+    refusals = {
+        number: engine.quarantine.refusal(placed[0].event.task)
+        for number, (_, placed) in enumerate(items)
+        if placed
+    }
+    return {number: refusal for number, refusal in refusals.items() if refusal is not None}
+
+
 def _alone(engine: Engine, event: Sequence[Placed]) -> Result:
+    refusal = engine.quarantine.refusal(event[0].event.task)
+    if refusal is not None:
+        return refusal
     try:
         engine.learn(event)
-    except BadEvent as refusal:
-        return refusal
+    except BadEvent as error:
+        return error
     return 1
 
 
@@ -96,11 +132,14 @@ def _learn(engine: Engine, events: Mapping[int, Placed]) -> dict[int, Result]:
     except BadEvent as refusal:
         if len(events) == 1:
             return dict.fromkeys(events, refusal)
+        together = refusal
     results: dict[int, Result] = {}
     for number, event in events.items():
         refusal_alone = engine.refusal(event)
         if refusal_alone is not None:
             results[number] = refusal_alone
+    if isinstance(together, OutOfMemory) and not results:
+        return dict.fromkeys(events, together)  # apart they would be other iterations, and other bits
     sound = {number: event for number, event in events.items() if number not in results}
     for part in [sound] if results else [{number: event} for number, event in events.items()]:
         results |= _learn(engine, part)

@@ -17,14 +17,14 @@ in the same iterations. An iteration that is still open belongs to the order log
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Positions, Record, Switch
+from streammeta.events import Cut, Passed, Positions, Record, Run, Switch
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
+from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.orders import OrderLog, runs_of
 from streammeta.runtime.recovery import Recovery
@@ -40,36 +40,6 @@ TELL_SECONDS = 1.0
 """How often a long poll is interrupted to tell how far it was applied."""
 SHORTEST_POLL_SECONDS = 0.001
 """What a poll may take when the open iteration is due."""
-
-
-class Rates(NamedTuple):
-    """The learning rates that a reload brings."""
-
-    inner_lr: float
-    meta_lr: float
-
-
-@dataclass(slots=True)
-class Controls:
-    """What signals ask of the loop; it looks between two events.
-
-    Attributes:
-        stop: Finish the iteration in hand, checkpoint, return; one that is still open waits for the restart.
-        checkpoint: Checkpoint now.
-        reload: Read the configuration again.
-    """
-
-    stop: bool = False
-    checkpoint: bool = False
-    reload: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointPolicy:
-    """A checkpoint is due after so many events, or so many seconds with news, whichever is first."""
-
-    events: int
-    seconds: float
 
 
 @dataclass
@@ -152,10 +122,15 @@ class Loop:
         begin = dict(self.source.start(before, was))
         ledger.topic_id = self.source.identity() or was
         self.intake.start(begin)
+        executors = self.intake.engine.executors
+        executors.following, executors.take_over = self.source.executors() is not None, self._take_over
+        self.intake.tape.serve(executors.in_use())
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
         if was and ledger.topic_id != was:
-            self._drop_runs({*before, *begin})
+            self._drop_runs(logged)
         else:
-            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+            back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
+            self._drop_runs(back | (logged - begin.keys()))
 
     def _follow(self) -> bool:
         """Go where the source had to go, if it had to; told before the records that follow are applied."""
@@ -179,7 +154,8 @@ class Loop:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
 
     def _recover(self) -> None:
-        """Apply again what was applied after the last checkpoint."""
+        """Apply again what was applied after the last checkpoint, but for what is to be passed."""
+        self._pass_over()
         self._restoring = bool(self.order_log.pending(self.intake.ledger.positions))
         executors = self.intake.engine.executors
         executors.recovering = self._restoring
@@ -191,12 +167,25 @@ class Loop:
             close=self._close,
             stopped=lambda: self.controls.stop,
             drop_runs=self._drop_runs,
+            turn=self._turn_to,
             turned=self._tell_replayed,
         )
         if recovery.run():
             self._restoring = executors.recovering = False
             self._replayed = 1.0
         self._tell_turned()
+
+    def _pass_over(self) -> None:
+        """Know what processes before this one have died of, or could not do for want of memory."""
+        intake = self.intake
+        condemned = intake.trials.condemned
+        if condemned:
+            log.warning("records passed: two processes died while trying them", records=condemned)
+        self.order_log.append(condemned)
+        intake.trials.begin_life()
+        for entry in self.order_log.pending(intake.ledger.positions):
+            if isinstance(entry, Passed):
+                intake.passed[entry.partition, entry.offset] = entry
 
     def _poll(self) -> Sequence[Record]:
         """What came, at the latest when the open iteration is due."""
@@ -217,15 +206,16 @@ class Loop:
         if new:
             switches = self._switches()
             self.order_log.append([*switches, *runs_of(new)])
-            for switch in switches:
-                self.intake.engine.executors.switch(switch.compiled)
+            self._turn_to(switches)
         if self._take_all(new):
             self.intake.pass_on(passed)
             self._attend()
 
     def _switches(self) -> list[Switch]:
         """To the compiled steps that take over now; away from those that are in use and cannot be had."""
-        executors = self.intake.engine.executors
+        executors, told = self.intake.engine.executors, self.source.executors()
+        if told is not None:
+            return executors.follow(told)
         lost, ready = executors.lost(), executors.look()
         if not lost:
             return [Switch(name) for name in ready]
@@ -236,6 +226,19 @@ class Loop:
         )
         kept = sorted(executors.names.difference(lost))
         return [Switch(), *(Switch(name) for name in (*kept, *ready))]
+
+    def _turn_to(self, switches: Sequence[Switch]) -> None:
+        """Make switches that the order log has; the tape is told."""
+        if switches:
+            executors = self.intake.engine.executors
+            executors.turn(switches)
+            self.intake.tape.serve(executors.in_use())
+            log.info("executors", now=[switch.executor for switch in switches])
+
+    def _take_over(self, switches: Sequence[Switch]) -> None:
+        """Make switches from the beginning of the chunk that is being applied: none of it is in the state."""
+        self.order_log.insert(self.intake.ledger.positions, switches)
+        self._turn_to(switches)
 
     def _take_all(self, records: Iterable[Record]) -> bool:
         """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""

@@ -12,6 +12,9 @@ class OrderLog(Protocol):
     def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system."""
 
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """Hand over entries that come before all that `positions` does not contain."""
+
     def pending(self, positions: Positions) -> list[OrderEntry]:
         """What was logged and `positions` does not contain, in order."""
 

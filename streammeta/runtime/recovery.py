@@ -1,6 +1,6 @@
 """After a crash: what the order log says, and no checkpoint contains, is applied again."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from streammeta.events import Cut, Record, Run, Switch
@@ -17,6 +17,7 @@ class Recovery:
         apply: Applies new records; False when it was asked to stop on the way.
         stopped: Whether it was.
         drop_runs: Makes the order log forget partitions.
+        turn: Makes switches.
         turned: Told now and then, with the share that is applied.
     """
 
@@ -27,6 +28,7 @@ class Recovery:
     close: Callable[[], None]
     stopped: Callable[[], bool]
     drop_runs: Callable[[Collection[int]], None]
+    turn: Callable[[Sequence[Switch]], None]
     turned: Callable[[float], None]
 
     def run(self) -> bool:
@@ -41,7 +43,7 @@ class Recovery:
             if isinstance(entry, Cut):
                 self.close()
             elif isinstance(entry, Switch):
-                self.intake.engine.executors.switch(entry.compiled)
+                self.turn([entry])
             elif isinstance(entry, Run) and entry.partition not in ended and not self._repeat(entry, share):
                 ended.add(entry.partition)
                 self.drop_runs(ended)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 
 SECOND_INTERRUPT_EXIT_CODE = 130
 

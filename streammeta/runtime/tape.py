@@ -3,10 +3,10 @@
 Invariant: a tape is told of records in the order in which they enter the state, and of no others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from streammeta.events import Positions, Record
+from streammeta.events import Conditions, Positions, Record
 from streammeta.state.checkpoint import RecordingMark
 
 
@@ -18,6 +18,9 @@ class Tape(Protocol):
 
     def cut(self) -> None:
         """What comes next is another iteration than what was kept last; the records may not say so."""
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """What comes next is learned by these compiled steps, each the iterations it was made for."""
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
         """Put what was kept on the disk; where the state that is committed next stands in it.
@@ -37,6 +40,9 @@ class NoTape:
         """Nothing."""
 
     def cut(self) -> None:
+        """Nothing."""
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
         """Nothing."""
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:  # noqa: ARG002 (unused)

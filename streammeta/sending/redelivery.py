@@ -44,6 +44,7 @@ class Redelivered:
         sent: Put back now; by reason.
         before: Put back by an earlier call.
         elsewhere: Of other topics, left where they are.
+        incomplete: Without the value or the key of their record, which is not theirs to put back.
         foreign: Records of the dead-letter topic that streammeta did not put there.
         done: Whether all were looked at; a signal may end it before.
     """
@@ -52,6 +53,7 @@ class Redelivered:
     sent: Counter[str] = field(default_factory=Counter)
     before: int = 0
     elsewhere: int = 0
+    incomplete: int = 0
     foreign: int = 0
     done: bool = True
 
@@ -133,6 +135,8 @@ class Redelivery:
             elif self._wanted.holds(letter):
                 if letter.original.topic != self._kafka.topic:
                     self._told.elsewhere += 1
+                elif letter.omitted:
+                    self._told.incomplete += 1
                 elif before.hold(letter.partition, letter.offset):
                     self._told.before += 1
                 else:

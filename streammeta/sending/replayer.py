@@ -8,7 +8,7 @@ broker shows rows of transactions that a kill cut off, too: there some may be se
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,9 +17,10 @@ from kafka import KafkaAdminClient
 from streammeta.clock import Clock
 from streammeta.errors import ConfigError
 from streammeta.events import Record
+from streammeta.recording.manifest import Span
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
-from streammeta.recording.table import records_of
+from streammeta.recording.times import Timing
 from streammeta.sending.transactions import Target, Transactions
 from streammeta.stream.kafka.access import connected
 from streammeta.stream.kafka.topics import Administration
@@ -31,6 +32,16 @@ TRANSACTION_BYTES = 4 << 20
 TRANSACTION_SECONDS = 0.2
 """How long a row may wait for its commit."""
 _SLICE_SECONDS = 0.1
+MOST_MS = 2**63 - 1
+"""As Kafka writes that there is no bound."""
+
+
+_KEEPS_ALL = {
+    "retention.ms": "-1",
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.before.max.ms": str(MOST_MS),
+    "message.timestamp.after.max.ms": str(MOST_MS),
+}
 
 
 def sender_of(recording: Recording, selection: Selection, topic: str) -> str:
@@ -38,28 +49,6 @@ def sender_of(recording: Recording, selection: Selection, topic: str) -> str:
     tasks, without = sorted(map(bytes.hex, selection.tasks)), sorted(selection.without)
     wanted = [recording.id, topic, selection.begin, selection.end, tasks, without]
     return f"streammeta-replay-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:16]}"
-
-
-class Timing:
-    """When a row is due: as long after the first as its record came after the first one's, over the speed.
-
-    A row that is late goes at once; timestamps that go back count as the latest before.
-    """
-
-    def __init__(self, speed: float | None, monotonic: Callable[[], float]) -> None:
-        """`speed` None: all rows are due at once."""
-        self._speed, self._monotonic = speed, monotonic
-        self._began: tuple[float, int] | None = None
-        self._latest_ms = 0
-
-    def left_seconds(self, timestamp_ms: int) -> float:
-        """How long until the row is due; not positive when it is."""
-        if self._speed is None:
-            return 0.0
-        now = self._monotonic()
-        began, first_ms = self._began = self._began or (now, timestamp_ms)
-        self._latest_ms = max(self._latest_ms, timestamp_ms)
-        return began + (self._latest_ms - first_ms) / 1000 / self._speed - now
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +59,7 @@ class PutBack:
         topic: Its name.
         sent, bytes: Of this life.
         next_row: The row of the recording that comes next.
+        left_out: Rows of this life whose content could not be had when they were recorded.
         done: Whether that was all.
         seconds: Since the start.
     """
@@ -80,6 +70,7 @@ class PutBack:
     next_row: int
     done: bool
     seconds: float
+    left_out: int = 0
 
 
 class Replayer:
@@ -90,7 +81,7 @@ class Replayer:
         self._transactions = Transactions(target, keep_going)
         self._began = self._committed_at = clock.monotonic()
         self._sent = self._bytes = 0
-        self._next_row = 0
+        self._next_row = self._left_out = 0
 
     def run(
         self,
@@ -111,7 +102,7 @@ class Replayer:
             for row, record in _rows(recording, selection, self._next_row, self._target.topic):
                 if not self._wait(record.timestamp_ms):
                     break
-                self._transactions.send(record)
+                self._send(record)
                 self._next_row = row + 1
                 if self._is_due():
                     self._commit()
@@ -120,6 +111,15 @@ class Replayer:
                 self._next_row = recording.rows
             self._commit()
         return self._so_far(done=self._next_row == recording.rows)
+
+    def _send(self, record: Record) -> None:
+        if record.flaw is not None and record.flaw.stage == "read":
+            self._left_out += 1
+            log.warning(
+                "row left out", partition=record.partition, offset=record.offset, why=record.flaw.message
+            )
+        else:
+            self._transactions.send(record)
 
     def _wait(self, timestamp_ms: int) -> bool:
         """Wait until the row is due, and let none wait meanwhile; False when it shall not be sent."""
@@ -146,7 +146,9 @@ class Replayer:
 
     def _so_far(self, *, done: bool) -> PutBack:
         seconds = self._clock.monotonic() - self._began
-        return PutBack(self._target.topic, self._sent, self._bytes, self._next_row, done, seconds)
+        return PutBack(
+            self._target.topic, self._sent, self._bytes, self._next_row, done, seconds, self._left_out
+        )
 
 
 def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool], clock: Clock) -> None:
@@ -156,20 +158,22 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
     keeps all (`retention.ms` -1), one that was there is left as it is.
 
     Raises:
-        ConfigError: it has too few partitions.
+        ConfigError: it has too few partitions, or refuses records of the recorded times.
         BrokerUnavailable, BrokerRefused: as `ensure`.
     """
     needed = 1 + max(recording.next, default=0)
     with connected(KafkaAdminClient, target.kafka, keep_going) as admin:
         administration = Administration(admin, target.kafka, keep_going)
-        topic = administration.ensure(target.topic, needed, {"retention.ms": "-1"})
+        topic = administration.ensure(target.topic, needed, _KEEPS_ALL)
         if len(topic.partitions) < needed:
             raise ConfigError(
                 f"--to-kafka {target.topic}: the topic has {len(topic.partitions)} partitions, the recording "
                 f"{needed}; name a topic with as many, or one that does not exist"
             )
         retention_ms = administration.retention_ms(target.topic)
+        configs = administration.configs(target.topic)
     times = recording.time_ms
+    _check_times(target, configs, times, clock.now() * 1000)
     if retention_ms >= 0 and times is not None and times.first < clock.now() * 1000 - retention_ms:
         log.warning(
             "records are older than the topic keeps them, by their timestamps: it may delete them at once",
@@ -180,9 +184,34 @@ def prepare(target: Target, recording: Recording, keep_going: Callable[[], bool]
         )
 
 
+def _check_times(target: Target, configs: Mapping[str, str], times: Span | None, now_ms: float) -> None:
+    """Tell of a topic that writes times of its own; refuse one that refuses the recorded ones."""
+    alter = (
+        f"kafka-configs --bootstrap-server {target.kafka.bootstrap_servers} --alter --topic {target.topic}"
+    )
+    if configs.get("message.timestamp.type") == "LogAppendTime":
+        log.warning(
+            "the topic writes its own times: those of the recording are lost in it",
+            topic=target.topic,
+            setting="message.timestamp.type=LogAppendTime",
+            remedy=f"{alter} --add-config message.timestamp.type=CreateTime",
+        )
+        return
+    if times is None:
+        return
+    for side, distance_ms in (("before", now_ms - times.first), ("after", times.end - 1 - now_ms)):
+        said = configs.get(name := f"message.timestamp.{side}.max.ms", "")
+        if said.isdecimal() and distance_ms > int(said):
+            raise ConfigError(
+                f"--to-kafka {target.topic}: the topic refuses records whose time is more than {said} ms "
+                f"{side} its own ({name}), and the recording has some; let it take them: "
+                f"{alter} --add-config {name}={MOST_MS}"
+            )
+
+
 def _rows(
     recording: Recording, selection: Selection, first_row: int, topic: str
 ) -> Iterator[tuple[int, Record]]:
     """The wanted rows, as records of `topic`."""
     for chunk in recording.chunks(first_row, selection):
-        yield from zip(chunk.rows, records_of(chunk.batch, topic), strict=True)
+        yield from zip(chunk.rows, chunk.records(topic), strict=True)

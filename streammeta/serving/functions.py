@@ -14,8 +14,9 @@ from torch import Tensor
 from streammeta.algorithms.base import MetaLearner, State, one_by_one, per_task
 from streammeta.errors import BadEvent, ConfigError, NoAnswer, Reason
 from streammeta.events import Batch
+from streammeta.learner.flat import read_state, state_tensors
 from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
-from streammeta.learner.tracing import check_classes, read_state, state_tensors
+from streammeta.learner.shapes import check_classes
 from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.models.shape_words import shape_words

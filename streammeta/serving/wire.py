@@ -5,6 +5,7 @@
 """
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, cast
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from streammeta.codec import JSON
-from streammeta.codec.envelope import MAX_TASK_BYTES, holds_constants
+from streammeta.codec.envelope import MAX_TASK_BYTES, met_constant
 from streammeta.codec.tensors import TensorMap, from_json, from_msgpack
 from streammeta.codec.writing import to_lists, to_map
 from streammeta.errors import BadEvent, NoAnswer, Reason
@@ -21,6 +22,8 @@ from streammeta.events import Array, Batch
 from streammeta.serving.asking import AT, Answer, Ask, At
 from streammeta.serving.desk import Answered
 
+_NO_LIMIT: Final = sys.maxsize
+"""Examples of a tensor that are read: the size of a body bounds them, the predictor refuses too many."""
 MAX_ASKS: Final = 1000
 """Predictions of one request."""
 
@@ -92,7 +95,7 @@ def read(body: bytes, content_type: str) -> Asked:
     many = bodies if listed else [bodies]
     if not 1 <= len(many) <= MAX_ASKS:
         raise NoAnswer(Reason.TOO_LARGE, "", f"a list of {len(many)}; ask for 1 to {MAX_ASKS} at once")
-    tensor = from_json if content_type == JSON else from_msgpack
+    tensor = _json if content_type == JSON else _msgpack
     return Asked([_ask(one, tensor, number) for number, one in enumerate(many)], listed=listed)
 
 
@@ -106,7 +109,7 @@ def read_line(line: bytes, task: str, at: At) -> Ask:
         body = _LINE.decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _refusal(error) from error
-    return _ask(_Ask(task, body.x, body.support, at), from_json, 0)
+    return _ask(_Ask(task, body.x, body.support, at), _json, 0)
 
 
 def written(answered: Answered, content_type: str, *, listed: bool) -> bytes:
@@ -150,7 +153,7 @@ def _parsed(body: bytes, content_type: str, *, listed: bool) -> Any:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             return _MSGPACK[listed].decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        if content_type == JSON and holds_constants(body):
+        if content_type == JSON and met_constant(str(error), body):
             raise NoAnswer(Reason.NON_FINITE_INPUT, "", "NaN or Infinity is no JSON; leave it out") from error
         raise _refusal(error) from error
 
@@ -163,6 +166,14 @@ def _refusal(error: Exception) -> NoAnswer:
     place, missing = _PATH.search(str(error)), _MISSING.search(str(error))
     number, field = place.groups() if place else (None, None)
     return NoAnswer(INVALID, field or (missing[1] if missing else ""), message, int(number or 0))
+
+
+def _json(raw: Any, field: str) -> Array:
+    return from_json(raw, field, _NO_LIMIT)
+
+
+def _msgpack(raw: Any, field: str) -> Array:
+    return from_msgpack(raw, field, _NO_LIMIT)
 
 
 def _ask(body: Body, tensor: Callable[[Any, str], Array], number: int) -> Ask:

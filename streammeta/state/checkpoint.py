@@ -6,18 +6,18 @@ fit the configuration is refused with each difference named.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import safetensors.torch
 import torch
 
 from streammeta.algorithms.base import State
-from streammeta.episodes.cutter import NOTHING, Tally
 from streammeta.errors import StateError
 from streammeta.evaluation.prequential import Prequential
-from streammeta.learner.engine import Progress
 from streammeta.models.network import Layout, Parameter
+from streammeta.state.progress import NOTHING, Progress, Tally
+from streammeta.state.quarantine import Held
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1
@@ -77,6 +77,8 @@ class Checkpoint:
         tally: Records taken, and what expired of examples.
         recording: Where the state stands in a recording; None when it belongs to none.
         executors: The compiled steps in use, by name, sorted.
+        ids: The blocks of event ids that the store holds: first and one past the last.
+        quarantine: The tasks that are held back.
     """
 
     origin: Origin
@@ -88,6 +90,8 @@ class Checkpoint:
     tally: Tally = NOTHING
     recording: RecordingMark | None = None
     executors: Sequence[str] = ()
+    ids: tuple[int, int] = (0, 0)
+    quarantine: Mapping[str, Held] = field(default_factory=dict)
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -118,6 +122,8 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "tally": checkpoint.tally,
         "recording": checkpoint.recording,
         "executors": [*checkpoint.executors],
+        "ids": checkpoint.ids,
+        "quarantine": checkpoint.quarantine,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -169,7 +175,17 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         tally=Tally(*document.get("tally", ())),
         recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
         executors=tuple(map(str, document.get("executors", ()))),
+        ids=_extent(document.get("ids", (0, 0))),
+        quarantine={
+            str(task): Held(int(event), float(norm))
+            for task, (event, norm) in document.get("quarantine", {}).items()
+        },
     )
+
+
+def _extent(found: Sequence[Any]) -> tuple[int, int]:
+    first, end = map(int, found)
+    return first, end
 
 
 def _group(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

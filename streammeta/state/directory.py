@@ -3,6 +3,7 @@
     state/lock        the writer's process id, under an exclusive flock
     state/lmdb/       `LmdbStore`
     state/order.log   `OrderLog`
+    state/trials      `Trials`
     state/checkpoints/EVENTS/lmdb/  copies (`copies.py`)
     state/damaged-N/  what `checkpoint restore` has put aside
 
@@ -42,6 +43,11 @@ class StateDirectory:
     def order_log_path(self) -> Path:
         """The file of the order log."""
         return self.path / "order.log"
+
+    @property
+    def trials_path(self) -> Path:
+        """The file of what is being tried."""
+        return self.path / "trials"
 
     @property
     def copies_path(self) -> Path:

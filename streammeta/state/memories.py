@@ -65,6 +65,7 @@ class Memories:
         self._leaving: dict[str, int] = {}
         self._free: list[int] = []
         self.rows = empty.new_zeros(0, len(empty))
+        self._copy = self.rows
         self.visits = torch.zeros(0, dtype=torch.int64, device=empty.device)
         self.stats: list[TaskStats] = []
         self.buffers: dict[int, Buffer] = {}
@@ -160,11 +161,17 @@ class Memories:
         yield from ((task, since) for task, since in self._load_waiting() if task not in unsaved)
 
     def dirty(self) -> Leaving:
-        """A copy of the rows that the store does not hold and no commit under way brings it."""
+        """A copy of the rows that the store does not hold and no commit under way brings it.
+
+        It lies where the last copy lay: fresh memory takes longer to be had than to be filled.
+        """
         slots = [*self._dirty.values()]
+        if len(slots) > len(self._copy):
+            self._copy = self.rows.new_empty(min(2 * len(slots), len(self.rows)), self.rows.shape[1])
+        index = torch.tensor(slots, dtype=torch.int64, device=self.rows.device)
         return Leaving(
             [*self._dirty],
-            self.rows.index_select(0, torch.tensor(slots, dtype=torch.int64, device=self.rows.device)),
+            torch.index_select(self.rows, 0, index, out=self._copy[: len(slots)]),
             [self.stats[slot] for slot in slots],
             [(self.buffers.get(slot, _NO_BUFFER), self.samples.get(slot, ())) for slot in slots]
             if self.buffers or self.samples

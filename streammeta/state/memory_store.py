@@ -1,6 +1,7 @@
 """State that lives as long as its process: for tests, benchmarks and trials."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from streammeta.state.rows import checked_key
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
@@ -13,6 +14,7 @@ class MemoryStore:
         self._meta: Meta | None = None
         self._constants = b""
         self._tasks: Mapping[str, TaskRow] = {}
+        self._ids: Mapping[int, bytes] = {}
 
     def load(self) -> Meta | None:
         """The committed meta state; None when nothing was ever committed."""
@@ -30,6 +32,10 @@ class MemoryStore:
         """What of the model no event changes; nothing before it was ever committed."""
         return self._constants
 
+    def ids(self) -> Mapping[int, bytes]:
+        """The blocks of event ids, by number."""
+        return self._ids
+
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks at once; the number of bytes they take.
 
@@ -38,7 +44,13 @@ class MemoryStore:
         content = [(checked_key(task), row) for task, row in tasks.items()]
         written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in content if row is not None)
         together = {**self._tasks, **tasks}
-        self._meta, self._tasks = meta, {task: row for task, row in together.items() if row is not None}
+        ids = {**self._ids, **meta.ids}
+        self._ids = {number: block for number, block in ids.items() if block is not None}
+        written += sum(len(block) for block in meta.ids.values() if block is not None)
+        self._meta, self._tasks = (
+            replace(meta, ids={}),
+            {task: row for task, row in together.items() if row is not None},
+        )
         if constants is not None:
             self._constants = constants
             written += len(constants)

@@ -13,7 +13,6 @@ nothing. There is no fsync: a power cut may lose the end of the log, which then 
 learned exactly once all the same, only their interleaving since the last commit may differ.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,8 @@ from typing import Final
 import structlog
 
 from streammeta.errors import StateError
-from streammeta.events import Cut, OrderEntry, Positions, Run, Switch
+from streammeta.events import Cut, OrderEntry, Passed, Positions, Run, Switch
+from streammeta.state.files import FILES, Files
 
 log = structlog.get_logger(__name__)
 
@@ -38,30 +38,31 @@ _ENTRY_BYTES = _BODY.size + _CRC.size
 _RUN = 1
 _CUT = 2
 _SWITCH = 3
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
+_PASSED = 4
 
 
 class OrderLog:
     """An append-only file of entries. One process opens it, under the lock of the state directory."""
 
-    def __init__(self, path: Path, *, expected: bool = False) -> None:
+    def __init__(self, path: Path, *, expected: bool = False, files: Files = FILES) -> None:
         """Open the log, make it where absent, and drop a tail that a crash has torn.
 
         Args:
             path: The file.
             expected: There is a state that has committed, so that there was a log: an absent one is told.
+            files: Where the path is.
 
         Raises:
             StateError: the file is not an order log, is of another version, or cannot be opened.
         """
-        self._path = path
+        self._path, self._files = path, files
         try:
-            content = path.read_bytes() if path.exists() else b""
+            content = files.read(path)
             self._entries = _parse(content, path)
             if expected and len(content) < len(HEADER):
                 _tell_lost(path)
             _tell_dropped(path, (len(content) - len(HEADER)) // _ENTRY_BYTES - len(self._entries))
-            self._file = os.open(path, _FLAGS, 0o600)
+            self._file = files.open(path)
             self._cut_to(self._entries, content)
         except OSError as error:
             raise self._failed(error) from error
@@ -88,11 +89,26 @@ class OrderLog:
             return
         packed = _packed(entries)
         try:
-            _write(self._file, packed)
+            self._write(self._file, packed)
         except OSError as error:
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
+            self._files.truncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
             raise self._failed(error) from error
         self._entries.extend(entries)
+
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """Log the entries before all that was logged and `positions` does not contain.
+
+        `positions` are reached when what was logged is applied in its order. Atomic, as `forget`.
+
+        Raises:
+            StateError: the disk is full or fails. None of the entries is logged.
+        """
+        before, after = _split(self._entries, positions)
+        try:
+            self._replace_with([*before, *entries, *after])
+        except OSError as error:
+            raise self._failed(error) from error
+        self._entries = [*before, *entries, *after]
 
     def pending(self, positions: Positions) -> list[OrderEntry]:
         """The logged runs that a state at `positions` does not contain, trimmed, and the cuts after each.
@@ -104,6 +120,9 @@ class OrderLog:
         for entry in self._entries:
             if isinstance(entry, Switch):
                 switches.append(entry)
+            elif isinstance(entry, Passed):
+                if entry.offset >= positions.get(entry.partition, 0):
+                    pending.append(entry)
             elif isinstance(entry, Run):
                 run = entry._replace(first=max(entry.first, positions.get(entry.partition, 0)))
                 if run.first > entry.first:  # what was applied before it, and under what, is in the state
@@ -127,7 +146,7 @@ class OrderLog:
         remaining = self.pending(positions)
         try:
             if not remaining:
-                os.ftruncate(self._file, len(HEADER))
+                self._files.truncate(self._file, len(HEADER))
             elif remaining != self._entries:
                 self._replace_with(remaining)
         except OSError as error:
@@ -137,34 +156,49 @@ class OrderLog:
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._file >= 0:
-            os.close(self._file)
+            self._files.close(self._file)
             self._file = -1
 
     def _cut_to(self, entries: Sequence[OrderEntry], content: bytes) -> None:
         """Make the file what was understood of its content."""
         if content.startswith(HEADER):
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
+            self._files.truncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
         else:
-            os.ftruncate(self._file, 0)
-            _write(self._file, HEADER)
+            self._files.truncate(self._file, 0)
+            self._write(self._file, HEADER)
 
     def _replace_with(self, entries: Sequence[OrderEntry]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
-        new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o600)
+        new_file = self._files.open(new_path, anew=True)
         try:
-            _write(new_file, HEADER + _packed(entries))
-            new_path.replace(self._path)
+            self._write(new_file, HEADER + _packed(entries))
+            self._files.rename(new_path, self._path)
         except BaseException:
-            os.close(new_file)
+            self._files.close(new_file)
             raise
-        os.close(self._file)
+        self._files.close(self._file)
         self._file = new_file
+
+    def _write(self, file: int, content: bytes) -> None:
+        written = self._files.write(file, content)
+        if written != len(content):
+            raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
 
     def _failed(self, error: OSError) -> StateError:
         return StateError(
             f"order log {self._path}: {error.strerror}; make room on the disk, or see that this user may "
             "read and write the file, then start again"
         )
+
+
+def _split(entries: Sequence[OrderEntry], at: Positions) -> tuple[list[OrderEntry], list[OrderEntry]]:
+    """The entries up to `at`, and those from there on; the run in which it lies is parted."""
+    for number, run in enumerate(entries):
+        if isinstance(run, Run) and run.end > at.get(run.partition, 0):
+            place = max(run.first, at.get(run.partition, 0))
+            begun = [run._replace(end=place)] if place > run.first else []
+            return [*entries[:number], *begun], [run._replace(first=place), *entries[number + 1 :]]
+    return [*entries], []
 
 
 def _tell_dropped(path: Path, entries: int) -> None:
@@ -187,12 +221,6 @@ def _tell_lost(path: Path) -> None:
     )
 
 
-def _write(file: int, content: bytes) -> None:
-    written = os.write(file, content)
-    if written != len(content):
-        raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
-
-
 def _packed(entries: Iterable[OrderEntry]) -> bytes:
     return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in map(_body, entries))
 
@@ -202,6 +230,8 @@ def _body(entry: OrderEntry) -> bytes:
         return _BODY.pack(_RUN, *entry)
     if isinstance(entry, Cut):
         return _BODY.pack(_CUT, 0, 0, 0)
+    if isinstance(entry, Passed):
+        return _BODY.pack(_PASSED, entry.partition, entry.offset, entry.died + 2 * (entry.stage == "step"))
     halves = _HALVES.unpack(bytes.fromhex(entry.compiled)) if entry.compiled else (0, 0)
     return _BODY.pack(_SWITCH, int(bool(entry.compiled)), *halves)
 
@@ -211,13 +241,15 @@ def _entry(kind: int, partition: int, first: int, end: int) -> OrderEntry:
         return Run(partition, first, end)
     if kind == _CUT:
         return Cut()
+    if kind == _PASSED:
+        return Passed(partition, first, stage="step" if end & 2 else "decode", died=bool(end & 1))
     return Switch(_HALVES.pack(first, end).hex() if partition else "")
 
 
 def _parse(content: bytes, path: Path) -> list[OrderEntry]:
     """The entries up to the first one that is torn or damaged."""
-    # A killed first write leaves part of a header; a power cut can leave zeros.
-    if HEADER.startswith(content) or not content.strip(b"\0"):
+    # A killed first write leaves part of a header; a power cut can leave zeros in place of what was written.
+    if HEADER.startswith(content.rstrip(b"\0")):
         return []
     if not content.startswith(HEADER):
         raise _foreign(content, path)
@@ -227,7 +259,7 @@ def _parse(content: bytes, path: Path) -> list[OrderEntry]:
         if _CRC.unpack_from(content, start + _BODY.size) != (zlib.crc32(body),):
             break
         kind, *numbers = _BODY.unpack(body)
-        if kind not in (_RUN, _CUT, _SWITCH):
+        if kind not in (_RUN, _CUT, _SWITCH, _PASSED):
             raise StateError(
                 f"order log {path}: entry of unknown kind {kind}; a newer streammeta wrote it, use that one"
             )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from streammeta.errors import StateError
 from streammeta.state.checksums import MODULUS, NAMES, Mark, seal_in, unsealed
-from streammeta.state.environment import LAYOUT, Databases, entries_of
+from streammeta.state.environment import IDS, LAYOUT, Databases, entries_of
 from streammeta.state.rows import RESTORE, companions, task_key, unpack_stats, unpack_waiting
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 
@@ -39,6 +39,16 @@ class LmdbSnapshot:
     def constants(self) -> bytes:
         """What of the model no event changes; nothing before it was ever committed."""
         return self._value(0, b"constants") or b""
+
+    def ids(self) -> dict[int, bytes]:
+        """The blocks of event ids, by number."""
+        cursor, blocks = self._txn.cursor(db=self._databases.meta), dict[int, bytes]()
+        if cursor.set_range(IDS):
+            for key, stored in cursor:
+                if not key.startswith(IDS):
+                    break
+                blocks[int(key[len(IDS) :], 16)] = unsealed("meta", key, stored)
+        return blocks
 
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown."""

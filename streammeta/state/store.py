@@ -5,7 +5,7 @@ Invariant: `load`, `get` and `stats` show the last whole commit, never a mix of 
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 Blocks = tuple[tuple[float, int], ...]
@@ -95,11 +95,14 @@ class Meta:
         tensors: The learner's state and its names, as a safetensors file.
         document: JSON: format version, configuration, counters, next offsets, parameter names and shapes.
         history: What watchers keep of the run; nothing that is learned depends on it.
+        ids: The blocks of event ids (`EventIds`) that change with this commit, None to forget one; `load`
+            leaves them out.
     """
 
     tensors: bytes
     document: bytes
     history: bytes = b""
+    ids: Mapping[int, bytes | None] = field(default_factory=dict)
 
 
 class Store(Protocol):
@@ -116,6 +119,9 @@ class Store(Protocol):
 
     def constants(self) -> bytes:
         """What of the model no event changes (`pack_constants`); nothing before it was ever committed."""
+
+    def ids(self) -> Mapping[int, bytes]:
+        """The blocks of event ids, by number."""
 
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks, durably and all at once; the number of bytes written.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from streammeta.errors import BadEvent
-from streammeta.events import Condition, Positions, Record, Run
+from streammeta.events import Condition, Conditions, Positions, Record, Run
 
 Waiting = Callable[[], None]
 """Called every slice of a long wait, at least every some seconds: a sign of life, and news for watchers."""
@@ -54,6 +54,12 @@ class Source(Protocol):
 
     def is_cut(self) -> bool:
         """Whether an iteration ended before the records of the last poll: a recording knows, no log."""
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """The compiled steps that learned the records of the last poll, by name; None where nobody knows.
+
+        A recording knows, no log. Whoever learns from them again uses the same.
+        """
 
     def replayed(self) -> float | None:
         """The share of a recording that was read, 0 to 1; None for a log, which has no end."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from streammeta.errors import BadEvent
-from streammeta.events import Condition, Positions, Record, Run
+from streammeta.events import Condition, Conditions, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 
 _BATCH = 100
@@ -58,6 +58,10 @@ class GeneratedSource:
     def is_cut(self) -> bool:
         """None is known."""
         return False
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """Nobody knows."""
+        return None
 
     def replayed(self) -> float | None:
         """There is no end."""

@@ -4,11 +4,13 @@ Nothing is loaded from elsewhere, and nothing can be changed through this port.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
+import anyio.to_thread
 import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -22,11 +24,13 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
+from streammeta.quoting import quoted_line
 from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
-from streammeta.web.guard import LocalHost, SecurityHeaders, Token
+from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
 from streammeta.web.openapi import document_of
 from streammeta.web.predictions import Predictions
+from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -37,6 +41,7 @@ _LIST_SECONDS: Final = 2.0
 """How long a list of tasks is the same for all pages: sorting many is dear."""
 
 Handler = Callable[[Request], Response]
+AsyncHandler = Callable[[Request], Awaitable[Response]]
 
 
 class _AnyText(PathConvertor):
@@ -48,12 +53,20 @@ class _AnyText(PathConvertor):
 register_url_convertor("text", _AnyText())
 
 
-def make_app(shown: Shown, *, token: str | None, local: bool, desk: Desk | None = None) -> Starlette:
+def make_app(
+    shown: Shown,
+    *,
+    token: str | None,
+    local: bool,
+    guarded: Collection[str] = (),
+    desk: Desk | None = None,
+) -> Starlette:
     """The application.
 
     Args:
         shown: What it shows.
         token: Bearer token asked for everything but the open paths; None asks for none.
+        guarded: Open paths for which the token is asked too.
         local: Whether only this machine reaches the port: then, without a token, other names are refused.
         desk: Answers predictions; None where none are given.
 
@@ -65,7 +78,11 @@ def make_app(shown: Shown, *, token: str | None, local: bool, desk: Desk | None 
             "http.token_file names a file without a token; write one into it, or leave the key empty"
         )
     guard = [Middleware(LocalHost)] if local else []
-    guard = guard if token is None else [Middleware(Token, token=token)]
+    guard = (
+        guard
+        if token is None
+        else [Middleware(Token, token=token, open_paths=OPEN_PATHS.difference(guarded))]
+    )
     feed = Feed(shown.live, lambda: shown.status.stopped)
     predictions = [] if desk is None else [Route("/api/v1/predict", Predictions(desk).ask, methods=["POST"])]
     return Starlette(
@@ -84,7 +101,12 @@ def make_app(shown: Shown, *, token: str | None, local: bool, desk: Desk | None 
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(SecurityHeaders), *guard, Middleware(GZipMiddleware, compresslevel=5)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Room),
+            *guard,
+            Middleware(GZipMiddleware, compresslevel=5),
+        ],
     )
 
 
@@ -95,21 +117,27 @@ def _page(_: Request) -> Response:
     return FileResponse(STATIC / "index.html")
 
 
-def _metrics(registry: CollectorRegistry) -> Handler:
-    def metrics(request: Request) -> Response:
+def _metrics(registry: CollectorRegistry) -> AsyncHandler:
+    """In threads of its own, which other requests do not take."""
+    threads = anyio.CapacityLimiter(2)
+
+    async def metrics(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
         except (ValueError, TypeError):  # a version that is no number
             encode, content_type = choose_encoder("")
-        return Response(encode(registry), headers={"content-type": content_type})
+        body = await anyio.to_thread.run_sync(encode, registry, limiter=threads)
+        return Response(body, headers={"content-type": content_type})
 
     return metrics
 
 
-def _probe(ask: Callable[[], tuple[bool, str]]) -> Handler:
-    def probe(_: Request) -> Response:
+def _probe(ask: Callable[[], tuple[bool, str]]) -> AsyncHandler:
+    """In the server's own thread, for it takes microseconds."""
+
+    async def probe(_: Request) -> Response:
         good, reason = ask()
-        return PlainTextResponse(reason + "\n", status_code=200 if good else 503)
+        return PlainTextResponse(quoted_line(reason) + "\n", status_code=200 if good else 503)
 
     return probe
 

@@ -6,6 +6,7 @@ the token without containing it; the address is then replaced by one without the
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
-"""Answered without a token, for orchestrators and Prometheus."""
+"""Answered without a token, for orchestrators and Prometheus, unless it is asked for the last one too."""
 COOKIE: Final = "streammeta"
 
 _POLICY: Final = (
@@ -78,14 +79,16 @@ class LocalHost:
 class Token:
     """Middleware: 401 for all but the open paths, unless the request proves that it knows the token."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, open_paths: Collection[str] = OPEN_PATHS) -> None:
         self._app = app
+        self._open_paths = open_paths
         self._token = token.strip().encode()
         self._proof = hmac.new(self._token, b"streammeta page", hashlib.sha256).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, take the token from its address, or refuse it."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or self._allowed(Headers(scope=scope)):
+        is_open = scope["type"] == "lifespan" or scope["path"] in self._open_paths
+        if is_open or self._allowed(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
         given = QueryParams(scope.get("query_string", b"")).get("token", "")

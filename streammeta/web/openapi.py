@@ -90,7 +90,6 @@ _PROBLEM: Final[Schema] = {
 }
 _REFUSALS: Final = {
     "400": "No JSON or MessagePack",
-    "408": "The body did not come in time",
     "413": "More than kafka.max_event_bytes",
     "415": "Another content type",
     "422": "Something asked for cannot be had, or is not sound; the whole list is refused",

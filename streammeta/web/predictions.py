@@ -12,12 +12,8 @@ from streammeta.errors import NoAnswer, Reason, StateError
 from streammeta.serving.desk import Desk
 from streammeta.serving.wire import encoded, read, written
 
-MOST_WAITING: Final = 64
-"""Requests that may be read, wait or be answered at once; further ones are told to come again."""
 MOST_BODIES: Final = 4
 """How many of the largest requests their bodies may fill together."""
-BODY_SECONDS: Final = 10.0
-"""How long a body may take to come."""
 
 
 class Predictions:
@@ -26,7 +22,7 @@ class Predictions:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._limiter: anyio.CapacityLimiter | None = None
-        self._waiting = self._held_bytes = 0
+        self._held_bytes = 0
 
     async def ask(self, request: Request) -> Response:
         """Answer one request."""
@@ -34,32 +30,26 @@ class Predictions:
         if content_type is None:
             kind = request.headers.get("content-type", "")[:60]
             return problem(415, "unsupported_content_type", f"content-type {kind!r}; use {JSON} or {MSGPACK}")
-        self._waiting += 1
         held = bytearray()
         try:
-            if self._waiting > MOST_WAITING:
-                return _busy()
             return await self._read(request, held) or await self._answered(
                 bytes(held), content_type, _wanted(request, content_type)
             )
         finally:
-            self._waiting -= 1
             self._held_bytes -= len(held)
 
     async def _read(self, request: Request, held: bytearray) -> Response | None:
         """Read the body; why it is not read to its end, if it is not."""
         most_bytes = self._desk.max_bytes
-        with anyio.move_on_after(BODY_SECONDS):
-            async for part in request.stream():
-                held += part
-                self._held_bytes += len(part)
-                if len(held) > most_bytes:
-                    detail = f"more than kafka.max_event_bytes = {most_bytes}; send less"
-                    return problem(413, Reason.TOO_LARGE, detail)
-                if self._held_bytes > MOST_BODIES * most_bytes:
-                    return _busy()
-            return None
-        return problem(408, "slow", f"the body did not come within {BODY_SECONDS:.0f} s")
+        async for part in request.stream():
+            held += part
+            self._held_bytes += len(part)
+            if len(held) > most_bytes:
+                detail = f"more than kafka.max_event_bytes = {most_bytes}; send less"
+                return problem(413, Reason.TOO_LARGE, detail)
+            if self._held_bytes > MOST_BODIES * most_bytes:
+                return _busy()
+        return None
 
     async def _answered(self, body: bytes, content_type: str, wanted: str) -> Response:
         self._limiter = self._limiter or anyio.CapacityLimiter(1)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.events import Batch, Episode
-from streammeta.learner.engine import Progress
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from streammeta.state.checkpoint import Checkpoint, Origin, pack, unpack
+from streammeta.state.progress import Progress
 from tests.algorithms.learners import COUPLED, LEARNERS, SEVERAL_STEPS, TOGETHER
 from tests.algorithms.problems import PROBLEMS, Problem, generator
 from tests.algorithms.traced import Step, traced

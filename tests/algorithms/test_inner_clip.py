@@ -24,7 +24,7 @@ from streammeta.algorithms.outer import sgd
 from streammeta.algorithms.steps import curb, inner_gradient
 from streammeta.config.algorithms import NAMES
 from streammeta.events import Batch, Episode
-from streammeta.learner.tracing import state_tensors
+from streammeta.learner.flat import state_tensors
 from tests.algorithms.learners import head_of
 from tests.algorithms.problems import PROBLEMS, central_difference, generator
 

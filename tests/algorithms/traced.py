@@ -7,8 +7,8 @@ from torch import Tensor
 
 from streammeta.algorithms.base import Info, MetaLearner, State
 from streammeta.events import Batch, Episode
+from streammeta.learner.flat import read_state, state_tensors
 from streammeta.learner.graphs import trace
-from streammeta.learner.tracing import read_state, state_tensors
 
 Step = Callable[[State, Tensor, Tensor, Episode[Tensor]], tuple[State, Tensor, Info]]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -39,6 +40,8 @@ class Settings:
     on_lost_offsets: Literal["fail", "earliest", "latest"] = "fail"
     dead_letter_topic: str = "tasks.dlq"
     max_event_bytes: int = 1 << 20
+    max_batch_bytes: int = 1 << 26
+    on_corrupt: Literal["fail", "skip"] = "fail"
     connect_timeout_seconds: float = 20.0
     refused_grace_seconds: float = 60.0
     client: Mapping[str, Any] = field(default_factory=dict)
@@ -51,6 +54,13 @@ def eventually(holds: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> A
         assert time.monotonic() < deadline, f"not so within {seconds} s: {holds}"
         time.sleep(0.02)
     return result
+
+
+def absence() -> str:
+    """Why there can be no Apache Kafka here; "" where there can."""
+    if not KAFKA.exists():
+        return f"no Apache Kafka beside the repository ({KAFKA.parent.name} folder is absent)"
+    return "" if shutil.which("java") else "Apache Kafka needs Java 17"
 
 
 def fresh(name: str) -> str:
@@ -134,18 +144,29 @@ class Broker:
         return bool(self.admin.describe_topics([topic])[0]["error_code"] == 3)
 
 
+def producer_of(broker: Broker, codec: str) -> KafkaProducer:
+    """One that compresses, and sends large records."""
+    return KafkaProducer(
+        bootstrap_servers=broker.bootstrap_servers, compression_type=codec, max_request_size=1 << 28
+    )
+
+
 class ApacheKafka:
     """The process of a real Apache Kafka. Its listeners: PLAINTEXT (may do all), SASL and TLS (ACLs)."""
 
-    def __init__(self, data: Path) -> None:
-        self._data = data
+    def __init__(self, data: Path, *properties: str) -> None:
+        """`properties`: of the broker, each KEY=VALUE."""
+        self.data = data
+        self._set = [part for pair in properties for part in ("--set", pair)]
         self.start()
         self.broker = Broker(self.facts["PLAINTEXT"])
 
     def start(self) -> None:
         """Start, or start again with the same data at the same addresses; about 4 s."""
         self._process = subprocess.Popen(
-            [KAFKA, "start", "--data", self._data, "--secure", "--acl"], stdout=subprocess.PIPE, text=True
+            [KAFKA, "start", "--data", self.data, "--secure", "--acl", *self._set],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         self.facts: dict[str, Any] = json.loads(self._process.stdout.readline())

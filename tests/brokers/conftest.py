@@ -1,7 +1,6 @@
 """One broker of each kind for the whole session; every test has topics of its own."""
 
 import gc
-import shutil
 import threading
 import time
 import warnings
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streammeta.stream.embedded.broker import EmbeddedBroker
-from tests.brokers.broker import KAFKA, ApacheKafka, Broker
+from tests.brokers.broker import ApacheKafka, Broker, absence
 
 ENDING = ("kafka-watch", "kafka-look", "kafka-close", "kafka-connect")
 """Threads that end soon after what they serve is closed."""
@@ -55,10 +54,8 @@ def tansu() -> Iterator[Broker]:
 @pytest.fixture(scope="session")
 def secure_kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """A real Apache Kafka with logins, TLS and ACLs."""
-    if not KAFKA.exists():
-        pytest.skip(f"no Apache Kafka beside the repository ({KAFKA.parent.name} folder is absent)")
-    if shutil.which("java") is None:
-        pytest.skip("Apache Kafka needs Java 17")
+    if reason := absence():
+        pytest.skip(reason)
     kafka = ApacheKafka(tmp_path_factory.mktemp("kafka"))
     yield kafka
     kafka.close()

@@ -16,9 +16,10 @@ from kafka import KafkaConsumer, TopicPartition, errors
 from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
-from streammeta.events import Record
+from streammeta.events import Flaw, Record
 from streammeta.stream.kafka import dead_letters
-from streammeta.stream.kafka.dead_letters import HEADER_PREFIX, MESSAGE_BYTES, KafkaDeadLetters, error_headers
+from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
+from streammeta.stream.kafka.letter import HEADER_PREFIX, MESSAGE_BYTES, OMITTED, error_headers
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
 
 REFUSAL = BadEvent(Reason.BAD_TENSOR, "x: 3 numbers for shape [2, 2]")
@@ -71,6 +72,7 @@ dead = st.builds(
     key=raw,
     value=raw,
     headers=st.lists(st.tuples(st.text(max_size=9), raw), max_size=4).map(tuple),
+    flaw=st.none(),
 )
 
 
@@ -116,28 +118,87 @@ def test_the_topic_is_made_like_the_source(broker: str, request: pytest.FixtureR
     assert len(topic["partitions"]) == 2
 
 
+def left_out(found: Any) -> tuple[bytes | None, bytes | None, dict[str, bytes]]:
+    """Key, value and headers of a letter."""
+    return found.key, found.value, dict(found.headers)
+
+
 @pytest.mark.kafka
-def test_too_large_for_the_dead_letter_topic(kafka_broker: Broker) -> None:
-    """A letter that the topic refuses for its size is a failure with the remedy, again at the next flush."""
+def test_what_the_topic_cannot_take_is_kept_without_its_value(kafka_broker: Broker) -> None:
+    """A letter too large for its topic is written without its value, and says so; others are whole."""
     setting = prepared(kafka_broker)
     kafka_broker.create(setting.dead_letter_topic, max_message_bytes="2000")
+    header = ("big", os.urandom(3000))
+    records = [
+        Record(setting.topic, 0, 0, 0, b"k", b"sound"),
+        Record(setting.topic, 0, 1, 0, b"k", os.urandom(9000), (("own", b"1"),)),
+        Record(setting.topic, 0, 2, 0, b"k", os.urandom(9000), (header,)),
+        Record(setting.topic, 0, 3, 0, b"k", b"sound too"),
+    ]
+    with structlog.testing.capture_logs() as logged:
+        found = sorted(written(kafka_broker, setting, records), key=lambda letter: letter.offset)
+    whole = {letter.value for letter in found if letter.value}
+    assert whole == {b"sound", b"sound too"}
+    (one, (other_key, other_value, other)) = [left_out(letter) for letter in found if not letter.value]
+    key, value, headers = one
+    assert (key, value, headers["own"], headers[OMITTED]) == (b"k", b"", b"1", b"value")
+    assert b"the value of 9000 bytes is left out" in headers[HEADER_PREFIX + "message"]
+    assert (other_key, other_value) == (f"{setting.topic}/0/2".encode(), b"")
+    assert other[OMITTED] == b"key,value,headers"
+    assert "big" not in other
+    events = [line["event"] for line in logged]
+    assert events[0] == "dead-letter topic does not take every record whole"
+    assert logged[0]["setting"] == "max.message.bytes=2000"
+    assert "max.message.bytes=" in logged[0]["remedy"]
+    assert events.count("dead letter sent without its content") == 3
+
+
+@pytest.mark.kafka
+def test_a_compacted_topic_takes_letters_without_keys(kafka_broker: Broker) -> None:
+    """A record without a key gets the place that it came from as its letter's key; the topic is warned of."""
+    setting = prepared(kafka_broker)
+    kafka_broker.create(setting.dead_letter_topic, cleanup_policy="compact")
+    records = [
+        Record(setting.topic, 0, 0, 0, b"k", b"with"),
+        Record(setting.topic, 0, 7, 0, None, b"without"),
+    ]
+    with structlog.testing.capture_logs() as logged:
+        found = written(kafka_broker, setting, records)
+    assert {letter.key: letter.value for letter in found} == {
+        b"k": b"with",
+        f"{setting.topic}/0/7".encode(): b"",
+    }
+    assert logged[0]["setting"] == "cleanup.policy=compact"
+
+
+def test_what_the_client_cannot_send_is_kept_without_its_value(tansu: Broker) -> None:
+    """A letter that the producer itself refuses is written without its value."""
+    setting = prepared(tansu, client={"max_request_size": 4000})
+    found = written(tansu, setting, [Record(setting.topic, 0, 0, 0, b"k", bytes(9000))])
+    assert [left_out(letter)[:2] for letter in found] == [(b"k", b"")]
+
+
+@pytest.mark.kafka
+def test_a_topic_that_takes_no_letter_at_all(kafka_broker: Broker) -> None:
+    """That is a failure with the remedy, again at the next flush."""
+    setting = prepared(kafka_broker)
+    kafka_broker.create(setting.dead_letter_topic, max_message_bytes="100")
     with closing(KafkaDeadLetters(setting)) as letters:
         letters.send(Record(setting.topic, 0, 0, 0, b"k", os.urandom(9000)), REFUSAL)
         for _ in range(2):
-            with pytest.raises(
-                DeadLetterFailed, match=rf"{setting.dead_letter_topic}.*9001 bytes.*max.message"
-            ):
+            with pytest.raises(DeadLetterFailed, match=rf"{setting.dead_letter_topic}.*max.message.bytes"):
                 letters.flush()
 
 
-def test_too_large_for_the_client(tansu: Broker) -> None:
-    """A letter that the producer itself refuses is a failure with the remedy, at every flush."""
-    setting = prepared(tansu, client={"max_request_size": 4000})
-    with closing(KafkaDeadLetters(setting)) as letters:
-        letters.send(Record(setting.topic, 0, 0, 0, b"k", bytes(9000)), REFUSAL)
-        for _ in range(2):
-            with pytest.raises(DeadLetterFailed, match=r"larger than this client.*max_request_size.*remove"):
-                letters.flush()
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_record_that_could_not_be_had(broker: str, request: pytest.FixtureRequest) -> None:
+    """Its letter has its key and an empty value, and says what is missing."""
+    real: Broker = request.getfixturevalue(broker)
+    setting = prepared(real)
+    flaw = Flaw(Reason.TOO_LARGE, "a bomb", 9)
+    (found,) = written(real, setting, [Record(setting.topic, 0, 3, 0, b"k", None, (), flaw)])
+    key, value, headers = left_out(found)
+    assert (key, value, headers[OMITTED]) == (b"k", b"", b"value,headers")
 
 
 def test_what_cannot_be_begun_is_told(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from streammeta.cli import main
+from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Library
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 
-LIBRARY = Library("ab", "k", "small", "g++ 12", {"small": 2.25, "library": 3.0}, 31.0, Path("/cache/ab.so"))
+CONDITIONS = Conditions("float32[1,3,2]", "small", "g++ 12", "2.13.0", "x86_64 AVX2 0", 1)
+LIBRARY = Library("ab", "k", CONDITIONS, {"small": 2.25, "library": 3.0}, 31.0, Path("/cache/ab.so"))
 
 
 def compile_verb(tmp_path: Path, *arguments: str) -> Result:
@@ -81,11 +83,3 @@ def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     result = compile_verb(tmp_path, "--x", "2")
     assert result.exit_code == 78
     assert "no C++ compiler" in result.output
-
-
-def test_what_is_recorded_is_traced(tmp_path: Path) -> None:
-    """A recording does not say where compiled steps took over: asked for both, `run` says so and exits 78."""
-    asked = ["run", "--record", str(tmp_path / "recording"), "--set", "engine.compile=require"]
-    refused = CliRunner().invoke(main, asked)
-    assert refused.exit_code == 78
-    assert "--record" in refused.output

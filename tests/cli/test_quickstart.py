@@ -24,7 +24,7 @@ from streammeta.cli.quickstart import (
 from streammeta.codec import decode
 from streammeta.config import Config, load_config
 from streammeta.events import Record, Run
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
 from streammeta.stream.generated import GeneratedSource
 from tests.cli.conftest import Invoke

@@ -1,12 +1,13 @@
 """Every reason of the closed list that a record can have by itself, case by case."""
 
+import tracemalloc
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from streammeta.codec import CONTENT_TYPE, MSGPACK, decode, encode_msgpack
+from streammeta.codec import CONTENT_TYPE, MSGPACK, decode, decode_examples, encode_msgpack
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import episode_of
 from tests.codec.records import (
@@ -265,3 +266,31 @@ def test_messages_never_carry_the_data() -> None:
     """A secret in the value does not end up in the dead letter's message."""
     for value in (json_with('["secret-token"]'), b'{"support": "secret-token"}', b"secret-token"):
         assert "secret-token" not in str(refusal(value))
+
+
+ARRAYS = 300_000
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"[" + b"[]," * ARRAYS + b"[]]", Reason.UNDECODABLE),
+        (b'{"x": [' + b"[]," * ARRAYS + b"NaN]}", Reason.NON_FINITE_INPUT),
+        (b'{"x": [' + b"[]," * ARRAYS + b'[]], "y": [1]}', Reason.TOO_LARGE),
+        (b'{"x": [[' + b"[]," * ARRAYS + b'[]]], "y": [1]}', Reason.BAD_TENSOR),
+        (b'{"x": [' + b"1," * ARRAYS + b'1], "y": [1]}', Reason.TOO_LARGE),
+        (b'{"x": [1], "id": [' + b"[]," * ARRAYS + b"[]]}", Reason.UNDECODABLE),
+        (b'{"x": [1], "id": ' + b"9" * ARRAYS + b"}", Reason.UNDECODABLE),
+    ],
+)
+def test_what_is_certain_to_be_refused_is_not_built(value: bytes, reason: Reason) -> None:
+    """A million characters of nested lists cost no list: less than twenty times their bytes are taken."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadEvent) as refused:
+            decode_examples(record(value), max_bytes=len(value))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.reason == reason
+    assert peak_bytes < 20 * len(value)

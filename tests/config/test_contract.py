@@ -17,6 +17,8 @@ start = "latest"
 on_lost_offsets = "earliest"
 dead_letter_topic = "customers.dead"
 max_event_bytes = 1000
+max_batch_bytes = 2097152
+on_corrupt = "skip"
 connect_timeout_seconds = 2.5
 refused_grace_seconds = 7.5
 [kafka.client]
@@ -56,10 +58,12 @@ query = 6
 stride = 7
 expire_after_events = 1000
 label_wait_events = 50
+dedupe_window_events = 500
 forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
 max_examples = 50
+memory_norm_limit = 9.5
 
 [state]
 dir = "/var/lib/streammeta"
@@ -75,6 +79,8 @@ cache_dir = "/var/cache/streammeta"
 host = "0.0.0.0"
 port = 0
 token_file = "token"
+metrics_token = true
+metrics_tasks = 0
 [log]
 level = "debug"
 format = "json"
@@ -89,6 +95,8 @@ MEANING = {
         "on_lost_offsets": "earliest",
         "dead_letter_topic": "customers.dead",
         "max_event_bytes": 1000,
+        "max_batch_bytes": 2097152,
+        "on_corrupt": "skip",
         "connect_timeout_seconds": 2.5,
         "refused_grace_seconds": 7.5,
         "client": {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "request_timeout_ms": 10000},
@@ -120,10 +128,12 @@ MEANING = {
         "stride": 7,
         "expire_after_events": 1000,
         "label_wait_events": 50,
+        "dedupe_window_events": 500,
         "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
         "max_examples": 50,
+        "memory_norm_limit": 9.5,
     },
     "state": {
         "dir": Path("/var/lib/streammeta"),
@@ -133,7 +143,13 @@ MEANING = {
         "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
-    "http": {"host": "0.0.0.0", "port": 0, "token_file": "token"},  # noqa: S104 - a value, nothing listens
+    "http": {
+        "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
+        "port": 0,
+        "token_file": "token",
+        "metrics_token": True,
+        "metrics_tasks": 0,
+    },
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -146,6 +162,8 @@ DEFAULTS = {
         "on_lost_offsets": "fail",
         "dead_letter_topic": "tasks.dlq",
         "max_event_bytes": 8388608,
+        "max_batch_bytes": 67108864,
+        "on_corrupt": "fail",
         "connect_timeout_seconds": 30.0,
         "refused_grace_seconds": 60.0,
         "client": {},
@@ -177,10 +195,12 @@ DEFAULTS = {
         "stride": 10,
         "expire_after_events": 0,
         "label_wait_events": 10_000,
+        "dedupe_window_events": 0,
         "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,
         "max_examples": 10_000,
+        "memory_norm_limit": 0.0,
     },
     "state": {
         "dir": Path("state"),
@@ -190,7 +210,13 @@ DEFAULTS = {
         "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
-    "http": {"host": "127.0.0.1", "port": 9464, "token_file": ""},
+    "http": {
+        "host": "127.0.0.1",
+        "port": 9464,
+        "token_file": "",
+        "metrics_token": False,
+        "metrics_tasks": 20,
+    },
     "log": {"level": "info", "format": "console"},
 }
 

@@ -74,6 +74,8 @@ FREE = [
     "kafka.on_lost_offsets=latest",
     "kafka.dead_letter_topic=other",
     "kafka.max_event_bytes=1",
+    "kafka.max_batch_bytes=1048576",
+    'kafka.on_corrupt="skip"',
     "kafka.connect_timeout_seconds=1",
     "kafka.refused_grace_seconds=1",
     "kafka.client.client_id=other",
@@ -85,6 +87,8 @@ FREE = [
     "events.stride=15",
     "events.expire_after_events=7",
     "events.label_wait_events=7",
+    "events.dedupe_window_events=7",
+    "events.memory_norm_limit=7.0",
     "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",
@@ -99,6 +103,8 @@ FREE = [
     "http.host=::1",
     "http.port=1",
     "http.token_file=other",
+    "http.metrics_tasks=0",
+    "http.metrics_token=true",
     "log.level=debug",
     "log.format=json",
 ]
@@ -140,7 +146,8 @@ def test_the_sizes_of_cut_episodes_bind_where_episodes_are_cut(key: str) -> None
 @pytest.mark.parametrize("override", FREE)
 def test_a_free_setting_changes_nothing(override: str) -> None:
     """The state is continued with another rate, address, cache or log level."""
-    after = load_config(None, [override], {})
+    token = {"STREAMMETA_HTTP__TOKEN_FILE": "token"} if "metrics_token" in override else {}
+    after = load_config(None, [override], token)
     assert after != Config()
     assert fit(after) == fit(Config())
     assert config_hash(after) == config_hash(Config())

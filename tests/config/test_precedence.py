@@ -96,6 +96,8 @@ def loaded(
         beside = {"STREAMMETA_EVENTS__BATCH": "2"}
     if setting.key == "hessian_lipschitz":
         beside = {"STREAMMETA_ALGORITHM__META_STEP": "adaptive"}
+    if setting.key == "metrics_token":
+        beside = {"STREAMMETA_HTTP__TOKEN_FILE": "token"}
     return load(path, overrides, {**beside, **environ, **name})
 
 

@@ -25,6 +25,7 @@ def refusal(overrides: list[str], environ: dict[str, str] | None = None) -> str:
             "zzz.topic=a",
             "unknown section 'zzz'; the sections are kafka, model, algorithm, outer, events, state, engine,",
         ),
+        ("http.metrics_token=true", "http.metrics_token = true: needs http.token_file"),
         ("http.level=info", "unknown key 'http.level'; did you mean 'log.level'?"),
         ("log.zzz=1", "unknown key 'log.zzz'; the keys are level, format"),
         ("log.level.x=1", "log.level = { x = 1 }: must be one of debug, info, warning, error"),

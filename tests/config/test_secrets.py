@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streammeta.config import differences, fit, load, load_config
+from streammeta.config.secret import masked
 from streammeta.config.show import as_data, as_toml
+from streammeta.config.toml import toml_value
 from streammeta.errors import ConfigError
 
 SECRET = "correct-horse"  # noqa: S105 - of nobody
@@ -83,6 +85,73 @@ def test_views_mask_secrets_and_nothing_else() -> None:
         assert "ann" in text
         assert "revision" in text
         assert "/etc/token" in text
+
+
+LOOKING = {
+    "aws": "AKIAIOSFODNN7EXAMPLE",
+    "aws secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "code host": "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+    "model hub": "hf_abcdefghijklmnopqrstuvwxyzABCDEFGH",
+    "service": "sk-proj-abcdEFGH1234ijklMNOP5678",
+    "signed": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N",
+    "hex": "9f86d081884c7d659a2feaa0c55ad015",
+    "random": "Zm9vYmFyMTIzNDU2Nzg5MGFiY2RlZg==",
+    "uuid": "7d444840-9dc0-11d1-b245-5ffdce74fad2",
+    "pem": "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+}
+WITHIN = {
+    "s3://models/v1?X-Amz-Signature=cafe&X-Amz-Expires=60": "s3://models/v1?X-Amz-Signature=***&X-Amz-Expires=60",
+    "https://ann:pass@hub.example/m?rev=3": "https://***@hub.example/m?rev=3",
+    "Bearer abcdefgh12": "Bearer ***",
+    "host=db password=hunter22 user=ann": "host=db password=*** user=ann",
+}
+HARMLESS = (
+    "resnet50-imagenet1k-v2-feature-extractor-large",
+    "/var/lib/streammeta/models/2026-11-30/weights.safetensors",
+    "sentence-transformers/all-MiniLM-L6-v2-quantized-int8",
+    "streammeta.models:mlp",
+    "a plain sentence, with 12 Words and a COMMA",
+    "0000000000000000000000000000000000000000",
+    "https://hub.example/models/large?revision=main&split=train",
+    "ReLU",
+)
+
+
+@pytest.mark.parametrize("secret", LOOKING.values(), ids=LOOKING)
+def test_what_looks_like_a_secret_is_masked_whatever_it_is_called(secret: str) -> None:
+    """In the factory's arguments and the client's settings, also deep inside; in views and differences."""
+    args = [
+        "model.factory=a:b",
+        f"model.args.hub={toml_value({'source': [secret]})}",
+        f"kafka.client.client_id={toml_value(secret)}",
+    ]
+    loaded = load(None, args, {})
+    refused = differences(fit(loaded.config), fit(load_config(None, ["model.factory=a:b"], {})))
+    for text in (as_toml(loaded), json.dumps(as_data(loaded)), "".join(refused)):
+        assert secret.splitlines()[0] not in text
+        assert "***" in text
+    assert loaded.config.model.args["hub"] == {"source": [secret]}
+
+
+@pytest.mark.parametrize(("value", "shown"), WITHIN.items())
+def test_of_an_address_the_secret_alone_is_masked(value: str, shown: str) -> None:
+    """Login, signature, password; what else is there helps to find a mistake."""
+    assert masked(("model", "args"), {"source": value}) == {"source": shown}
+
+
+@pytest.mark.parametrize("value", HARMLESS)
+def test_names_paths_and_words_are_shown(value: str) -> None:
+    """Long ones too."""
+    assert masked(("model", "args"), {"source": value}) == {"source": value}
+
+
+def test_a_digest_is_shown_where_its_name_says_so() -> None:
+    """The same digits under another name may be a key."""
+    digest = "3f786850e387550fdab836ed7e6dc881de23001b"
+    assert masked(("model", "args"), {"revision": digest, "value": digest}) == {
+        "revision": digest,
+        "value": "***",
+    }
 
 
 def test_differences_mask_secrets() -> None:

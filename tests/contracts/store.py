@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,6 +85,16 @@ class StoreContract:
             assert store.constants() == b"x" * 5000
             store.commit(META, {}, b"")
             assert store.constants() == b""
+
+    def test_blocks_of_event_ids_stay_until_they_are_replaced_or_forgotten(self, new_store: NewStore) -> None:
+        """Beside the meta state, which does not bring them along."""
+        with new_store() as store:
+            assert dict(store.ids()) == {}
+            store.commit(replace(META, ids={0: b"zero", 1: b"one", 2**40: b"far"}), {})
+            store.commit(replace(META, ids={0: None, 1: b"more", 7: None}), {}, b"constants")
+            store.commit(META, {"a": None})
+            assert dict(store.ids()) == {1: b"more", 2**40: b"far"}
+            assert store.load() == META
 
     @few
     @given(tasks=st.dictionaries(task_ids, rows, min_size=2, max_size=20))

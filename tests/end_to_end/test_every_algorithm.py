@@ -1,41 +1,21 @@
-"""Each algorithm by its name in the configuration: from Kafka, through a kill, to state that is listed."""
+"""Algorithms of each kind by their names: from Kafka, through a kill, to state that is listed and exported.
+
+`tests/runtime/test_every_algorithm.py` kills all of them, in one process.
+"""
 
 import signal
 from pathlib import Path
 
 import pytest
 
-from streammeta.config.algorithms import NAMES
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.program import Daemon, same_bits, succeed
+from tests.runtime.test_every_algorithm import KEEPS_TASKS, SETTINGS
 
 EVENTS, TASKS = 200, 12
 
-SETTINGS: dict[str, dict[str, object]] = {
-    "moml_v2": {"events.batch": 3, "algorithm.beta": 0.2},
-    "nasa": {"events.batch": 3},
-    "bspiderboost": {"events.batch": 3, "algorithm.period": 4},
-    "local_moml": {
-        "events.batch": 3,
-        "algorithm.initial_examples": 2,
-        "algorithm.local_steps": 2,
-        "algorithm.keep_memory": "true",
-    },
-    "per_fedavg": {"events.batch": 3, "algorithm.local_steps": 2},
-    "multi_step_maml": {
-        "algorithm.inner_steps": 2,
-        "algorithm.data": "resampling",
-        "algorithm.meta_step": "adaptive",
-    },
-    "memory_reduced": {
-        "algorithm.inner_steps": 3,
-        "algorithm.cg_steps": 4,
-        "algorithm.warm_start": "true",
-    },
-}
-"""Settings with which an algorithm keeps something across events, where it can."""
-
-KEEPS_TASKS = {"moml", "moml_v2", "nasa", "local_moml", "independent", "memory_reduced"}
+NAMES = ["moml_v2", "bspiderboost", "memory_reduced", "anil"]
+"""With memories or without, several events an iteration or one, state of their own or none."""
 
 
 @pytest.fixture(scope="module")

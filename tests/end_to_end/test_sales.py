@@ -16,7 +16,7 @@ from streammeta.programs.comparison import learn
 from streammeta.programs.replay import of_recording
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.end_to_end.program import Daemon, succeed
 from tests.sales import write_sales

@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streammeta.episodes.cutter import Bounds, Cutter, Model, Portion, Sizes, Tally, cut
+from streammeta.episodes.cutter import Bounds, Cutter, Model, Portion, Sizes, cut
 from streammeta.errors import BadEvent, Reason, StateError
 from streammeta.events import Array, Batch, Examples, HalfExamples, Part
 from streammeta.state.buffers import Buffer, Half, concatenated, pack_buffer, unpack_buffer
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Tally
 from streammeta.state.store import TaskRow, TaskStats, Waiting
 from tests.learning import nothing_stored
 

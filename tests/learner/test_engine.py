@@ -16,12 +16,13 @@ from streammeta.algorithms.outer import sgd
 from streammeta.errors import BadEvent, Reason
 from streammeta.evaluation.prequential import Scores
 from streammeta.events import TaskEvent, episode_of
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.learner.folding import TASK_FADING
 from streammeta.learner.folding import faded as faded_mean
 from streammeta.learner.tracing import Steps
 from streammeta.models.network import Network
 from streammeta.state.memories import Entry, Memories
+from streammeta.state.progress import Progress
 from streammeta.state.store import TaskRow, TaskStats
 from tests.learning import learn, nothing_stored
 from tests.networks import LEARNERS, arrays, event, network, stacked

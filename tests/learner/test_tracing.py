@@ -16,11 +16,12 @@ from streammeta.algorithms.outer import Outer, Slots
 from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Episode, episode_of
 from streammeta.learner import tracing
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
 from streammeta.learner.tracing import Steps
 from streammeta.models.network import Network
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from tests.learning import learn as learn_from
 from tests.learning import nothing_stored
 from tests.networks import LEARNERS, arrays, classifier, event, labelled, network, stacked

@@ -44,7 +44,7 @@ class Case(NamedTuple):
 
 INPUTS: dict[str, tuple[int, ...]] = {
     "row": (3,),
-    "sequence": (4, 2),
+    "sequence": (3, 2),
     "line": (2, 6),
     "image": (1, 6, 6),
     "volume": (1, 3, 3, 3),
@@ -56,7 +56,7 @@ C, H, B = "cross_entropy", "huber", "bce"
 
 def _encoder(*, first: bool) -> nn.Module:
     layer = nn.TransformerEncoderLayer(4, 2, 5, dropout=0.0, batch_first=True, norm_first=first)
-    return nn.Sequential(nn.Linear(2, 4), layer, nn.Flatten(), nn.Linear(16, 1))
+    return nn.Sequential(nn.Linear(2, 4), layer, nn.Flatten(), nn.Linear(12, 1))
 
 
 def _decoder() -> nn.Module:

@@ -81,7 +81,7 @@ def test_tells_what_happened(status: Status, clock: Clock) -> None:
     }
     assert now["broker"]["service"] == "served"
     assert now["broker"]["blocked"] == {"1": 900.0}
-    assert now["tasks"] == {"cached": 10, "stored": 100}
+    assert now["tasks"] == {"cached": 10, "stored": 100, "quarantined": 0}
     assert now["checkpoint"] == {
         "ok": True,
         "timestamp_seconds": 1_700_000_123.0,

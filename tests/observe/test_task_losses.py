@@ -65,3 +65,11 @@ def test_an_unknown_loss_changes_nothing() -> None:
     losses.fold("a", math.nan)
     losses.fold("b", math.nan)
     assert list(losses.read()) == [("a", 5.0)]
+
+
+def test_no_task_need_be_named() -> None:
+    """Then there is the mean of all of them."""
+    losses = TaskLosses(worst=0)
+    losses.fold("customer-17", 1.0)
+    losses.fold("customer-18", 2.0)
+    assert dict(losses.read()) == {OTHER: 1.5}

@@ -10,9 +10,8 @@ import httpx
 from streammeta.library.states import Homes
 from streammeta.programs.daemon import run_daemon
 from tests.library.test_same_bits import bits
-from tests.programs.test_daemon import (  # noqa: F401 (a fixture that is used by being there)
+from tests.programs.test_daemon import (
     EventfulSource,
-    _logging_as_before,
     config_of,
     connected_to,
     script,

@@ -1,12 +1,11 @@
 """The daemon around the loop: HTTP, signals, reload, and how it ends."""
 
 import json
-import logging
 import os
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,27 +19,14 @@ from streammeta.config import Config, load_config
 from streammeta.errors import BrokerUnavailable, DeadLetterFailed, StateLocked
 from streammeta.events import Positions, Record
 from streammeta.observe.logs import LogLines, configure_logging
-from streammeta.programs.daemon import Connect, _reloaded, _watchers, run_daemon
+from streammeta.programs.daemon import Connect, _watchers, run_daemon
 from streammeta.runtime.assembly import build_brain, restore
-from streammeta.runtime.loop import Rates
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.stream.base import Waiting, untold
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.scripted import CollectedDeadLetters, ScriptedSource, make_script
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Leaves handlers, levels and structlog as they were found."""
-    loggers = [logging.getLogger(name) for name in (None, "kafka")]
-    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
-    yield
-    for logger, handlers, level in before:
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-    structlog.reset_defaults()
 
 
 def config_of(directory: Path, *settings: str) -> Config:
@@ -67,59 +53,6 @@ def config(tmp_path: Path) -> Config:
     made = config_of(tmp_path)
     configure_logging(made.log.level, made.log.format)
     return made
-
-
-def test_a_reload_takes_rates_and_log_level(
-    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """They are returned and told, and debug lines are heard from then on; no warning."""
-    new = config_of(tmp_path, "algorithm.inner_lr=0.5", "outer.lr=0.25", "log.level=debug")
-    structlog.get_logger().debug("before")
-    assert _reloaded(config, lambda: new) == Rates(0.5, 0.25)
-    structlog.get_logger().debug("after")
-    lines = told(capsys)
-    assert [line["event"] for line in lines] == ["configuration reloaded", "after"]
-    assert (lines[0]["inner_lr"], lines[0]["meta_lr"], lines[0]["log_level"]) == (0.5, 0.25, "debug")
-
-
-def test_a_broken_file_keeps_what_was(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    """A warning with the reason; neither rates nor level change."""
-
-    def broken() -> Config:
-        return load_config(None, ["algorithm.inner_lr=fast", "log.level=debug"], {})
-
-    assert _reloaded(config, broken) is None
-    structlog.get_logger().debug("still not heard")
-    (line,) = told(capsys)
-    assert (line["level"], line["event"]) == ("warning", "configuration not reloaded")
-    assert "algorithm.inner_lr" in line["reason"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "waiting", "refused"),
-    [
-        (["state.cache_tasks=7", "log.format=console"], "state.cache_tasks, log.format", None),
-        (["kafka.client.client_id=x"], "kafka.client", None),
-        (["algorithm.beta=0.9", "model.args.sizes=[2, 1]"], None, "algorithm.beta, model.args"),
-        (["outer.momentum=0.1", "http.port=1"], "http.port", "outer.momentum"),
-        (["kafka.topic=other"], "kafka.dead_letter_topic", "kafka.topic"),
-    ],
-)
-def test_other_changes_wait_and_are_named(
-    settings: list[str],
-    waiting: str | None,
-    refused: str | None,
-    config: Config,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The rates are taken all the same; the rest needs a new start, or will be refused by it."""
-    new = config_of(tmp_path, *settings, "outer.lr=0.25")
-    assert _reloaded(config, lambda: new) == Rates(0.01, 0.25)
-    warned = {line["event"]: line["settings"] for line in told(capsys) if line["level"] == "warning"}
-    assert warned.get("changed settings wait for the next start") == waiting
-    assert warned.get("changed settings belong to the state: the next start will refuse this") == refused
-    assert len(warned) == sum(names is not None for names in (waiting, refused))
 
 
 def test_watchers_all_hear_of_each_outcome(config: Config, capsys: pytest.CaptureFixture[str]) -> None:

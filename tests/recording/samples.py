@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from streammeta.events import Record
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
-from streammeta.recording.table import records_of
 from streammeta.recording.writer import Writer
 
 TOPIC = "tasks"
@@ -24,6 +23,7 @@ RECORDS = st.builds(
     key=DATA,
     value=DATA,
     headers=HEADERS,
+    flaw=st.none(),
 )
 
 
@@ -50,4 +50,4 @@ def write(directory: Path, *parts: Sequence[Record], spooled: Sequence[Record] =
 def read(directory: Path, first_row: int = 0, selection: Selection = ALL) -> list[Record]:
     """All wanted records of a recording."""
     chunks = Recording(directory).chunks(first_row, selection)
-    return [record for chunk in chunks for record in records_of(chunk.batch, TOPIC)]
+    return [record for chunk in chunks for record in chunk.records(TOPIC)]

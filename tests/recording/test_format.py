@@ -75,7 +75,7 @@ def test_duckdb_opens_it(tmp_path: Path) -> None:
 def test_the_manifest_tells_what_is_in_it(directory: Path) -> None:
     """Ranges, counts and the sums of the files."""
     manifest = json.loads((directory / "manifest.json").read_bytes())
-    assert (manifest["format"], manifest["kind"], manifest["topic"]) == (1, "topic", TOPIC)
+    assert (manifest["format"], manifest["kind"], manifest["topic"]) == (2, "topic", TOPIC)
     assert manifest["rows"] == 150
     assert manifest["offsets"] == {str(p): {"first": 0, "end": 50} for p in range(3)}
     assert manifest["time_ms"] == {"first": 0, "end": 149_001}
@@ -146,7 +146,7 @@ def test_an_edited_manifest_is_refused(edit: Callable[[dict[str, Any]], object],
     [
         (b"{", "damaged"),
         (b'{"format": 1, "id": 3}', "damaged"),
-        (b'{"format": 9}', "format 9, this version reads format 1"),
+        (b'{"format": 9}', "format 9, this version reads formats 1 to 2"),
     ],
 )
 def test_a_harmed_manifest_is_refused(content: bytes, said: str, directory: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.evaluation.prequential import Prequential, Scores
-from streammeta.learner.engine import Progress
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.observe.machine import machine
@@ -21,6 +20,7 @@ from streammeta.report.run import Run, read_run
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.progress import Progress
 from streammeta.state.store import Meta
 from streammeta.web.app import STATIC
 from tests.cli.conftest import Invoke, streammeta

@@ -10,10 +10,10 @@ from torch import nn
 from streammeta.config import Config, load_config
 from streammeta.errors import ConfigError, StateError
 from streammeta.evaluation.prequential import Prequential
-from streammeta.learner.engine import Progress
 from streammeta.runtime.assembly import Brain, build_brain, restore
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.memory_store import MemoryStore
+from streammeta.state.progress import Progress
 
 BASE = (
     "model.factory=streammeta.models:mlp",

@@ -10,10 +10,11 @@ from torch import Tensor
 from streammeta.algorithms.base import Info, MetaLearner, State
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Batch, Episode, TaskEvent
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.learner.tracing import Steps
 from streammeta.runtime.iteration import iterate, place
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from tests.learner.test_engine import parts, snapshot
 from tests.learning import learn, nothing_stored
 from tests.networks import arrays, event
@@ -48,7 +49,7 @@ def run_iteration(engine: Engine, *reads: TaskEvent | BadEvent) -> list[Reason |
     engine.load(tasks)
     results = iterate(engine, items)
     engine.fold(tasks)
-    return [None if isinstance(result, int) else result.reason for result in results]
+    return [result.reason if isinstance(result, BadEvent) else None for result in results]
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from streammeta.codec import decode
 from streammeta.errors import BadEvent, StateError
 from streammeta.events import Array, Cut, OrderEntry, Record, Run, TaskEvent
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
 from streammeta.runtime.assembly import build_brain, restore
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.state.memories import Memories
 from streammeta.state.order_log import OrderLog
+from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored
 from tests.scripted import Fuse, make_script
 from tests.world import World, batches_of, brain, rows_of, same, stop_after

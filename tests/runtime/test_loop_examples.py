@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streammeta.config import Config
-from streammeta.episodes.cutter import Sizes, Tally
+from streammeta.episodes.cutter import Sizes
 from streammeta.errors import Reason
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.outcomes import Expired, Learned, Outcome, Refused, Skipped, Turned
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress, Tally
 from tests.example_streams import Answer, make_examples, queries
 from tests.learning import learn, nothing_stored
 from tests.world import CONFIG, World, brain, rows_of, same, stop_after

@@ -20,7 +20,7 @@ from streammeta.cli import main
 from streammeta.config import Config, load_config
 from streammeta.errors import StateError, StreammetaError
 from streammeta.events import Array, TaskEvent, episode_of
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.models.constants import Constants, constants_of, pack_constants
 from streammeta.models.network import unflatten
 from streammeta.models.tensor_file import form_of, pieces
@@ -30,6 +30,7 @@ from streammeta.state.checkpoint import Checkpoint, Origin, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from streammeta.state.store import TaskRow
 from tests.learning import learn, nothing_stored
 from tests.states import LAYOUT, checkpoint_of, row_of

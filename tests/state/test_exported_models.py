@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import streammeta
 from streammeta.config import Config
 from streammeta.events import Array, TaskEvent, episode_of
-from streammeta.learner.engine import Engine, Progress
+from streammeta.learner.engine import Engine
 from streammeta.models.constants import constants_of, pack_constants, unpack_constants
 from streammeta.models.loading import load_callable
 from streammeta.models.network import Network
@@ -27,6 +27,7 @@ from streammeta.state import export
 from streammeta.state.checkpoint import Checkpoint, pack, unpack
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memories import Memories
+from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored
 
 

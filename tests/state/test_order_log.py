@@ -324,3 +324,13 @@ def test_the_log_of_the_kill_proofs_is_the_log(logged: list[Entries], positions:
             log.forget(positions)
             found.append((log.pending({}), path.read_bytes()))
     assert found[0] == found[1]
+
+
+@given(kept=st.integers(0, len(HEADER)), zeros=st.integers(0, 3 * ENTRY_BYTES))
+@unhurried
+def test_a_first_write_that_a_power_cut_left_as_zeros(kept: int, zeros: int) -> None:
+    """A header of which a part is zeros, whatever follows it: nothing was logged, and the log serves."""
+    with fresh_path() as path:
+        path.write_bytes(HEADER[:kept] + bytes(zeros))
+        assert reopened(path) == []
+        assert written(path, [[Run(0, 1, 2)]]) == reopened(path)

@@ -34,6 +34,7 @@ class Daemon:
         now: Callable[[], float] | None = None,
         port: int = 0,
         local: bool = True,
+        guarded: tuple[str, ...] = (),
     ) -> None:
         self.clock = Clock()
         clock = now or self.clock
@@ -61,7 +62,9 @@ class Daemon:
             stored=self.stored.get,
             now=clock,
         )
-        self.server = HttpServer(make_app(self.shown, token=token, local=local), "127.0.0.1", port)
+        self.server = HttpServer(
+            make_app(self.shown, token=token, local=local, guarded=guarded), "127.0.0.1", port
+        )
 
     def tell(self, *outcomes: Outcome) -> None:
         """Tell every observer."""

@@ -140,6 +140,20 @@ def test_token_guards_all_but_probes_and_metrics(http: httpx.Client) -> None:
         assert http.get("/api/v1/status", headers={"authorization": f"{scheme} {TOKEN}"}).status_code == 200
 
 
+def test_metrics_may_ask_for_the_token_too() -> None:
+    """Then they are answered only with it; probes still are without."""
+    daemon = Daemon(TOKEN, guarded=("/metrics",))
+    daemon.server.start()
+    try:
+        with httpx.Client(base_url=daemon.server.address, trust_env=False) as http:
+            assert http.get("/livez").status_code == 200
+            assert http.get("/metrics").status_code == 401
+            answer = http.get("/metrics", headers={"authorization": f"Bearer {TOKEN}"})
+            assert "streammeta_build_info" in answer.text
+    finally:
+        daemon.server.stop()
+
+
 STRANGE = (
     "evil.example",
     "evil.example:80",

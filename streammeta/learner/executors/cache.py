@@ -1,7 +1,7 @@
 """Compiled steps on disk, between runs.
 
     DIRECTORY/NAME.so      the library
-    DIRECTORY/NAME.json    {"key", "form", "compiler", "microseconds", "seconds", "sha256"}
+    DIRECTORY/NAME.json    {"key", "conditions", "microseconds", "seconds", "sha256"}
 
 Invariant: a library is loaded only from a directory that no other user can write to, only where it belongs
 to this user, and only where it is the one that was written; else it is made again. Files appear whole, the
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from streammeta.errors import ConfigError
+from streammeta.events import Conditions
 
 MAX_LIBRARIES: Final = 128
 """Libraries kept; each is about 200 kB. The ones used longest ago go."""
@@ -28,7 +29,7 @@ class Library(NamedTuple):
     """A compiled step on disk.
 
     Attributes:
-        name, key, form, compiler: See `identity`.
+        name, key, conditions: See `identity`.
         microseconds: What a call took, by form.
         seconds: What compiling took.
         path: The library.
@@ -36,11 +37,15 @@ class Library(NamedTuple):
 
     name: str
     key: str
-    form: str
-    compiler: str
+    conditions: Conditions
     microseconds: dict[str, float]
     seconds: float
     path: Path
+
+    @property
+    def form(self) -> str:
+        """In which it was compiled."""
+        return self.conditions.form
 
 
 def default_directory() -> Path:
@@ -109,6 +114,7 @@ class Cache:
         try:
             about = json.loads(path.read_bytes())
             del about["sha256"]
+            about["conditions"] = Conditions(**about["conditions"])
             return Library(name=path.stem, path=path.with_suffix(".so"), **about)
         except (OSError, ValueError, TypeError, KeyError):
             return None

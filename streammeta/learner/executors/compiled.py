@@ -6,6 +6,7 @@ Not shared between threads: whoever learns also asks.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import structlog
@@ -13,9 +14,17 @@ import torch
 from torch import Tensor
 
 from streammeta.errors import ConfigError
+from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Cache, Library
 from streammeta.learner.executors.forms import forms_of
-from streammeta.learner.executors.identity import compiler_version, form_named, key_of, name_of
+from streammeta.learner.executors.identity import (
+    compiler_version,
+    conditions_here,
+    form_named,
+    key_of,
+    name_of,
+    shapes_of,
+)
 from streammeta.learner.executors.process import Built, CompileProcess, TracedStep, remove_abandoned
 
 log = structlog.get_logger(__name__)
@@ -103,9 +112,10 @@ class CompiledSteps:
         form = form_named(name, key, self._compiler) if self._compiler else None
         return self._build(_Job(key, step, (form,))) if form else None
 
-    def holds(self, name: str) -> bool:
-        """Whether the cache has the step of this name, for whatever shapes."""
-        return self._cache.get(name) is not None
+    def conditions(self, name: str) -> Conditions | None:
+        """What the step of this name was compiled for, and what with; None where the cache has none."""
+        library = self._cache.get(name)
+        return library.conditions if library is not None else None
 
     def ready(self) -> list[Compiled]:
         """What was compiled since the last call; begins the next compilation. Cheap when nothing happened."""
@@ -191,8 +201,15 @@ class CompiledSteps:
         return None
 
     def _keep(self, job: _Job, built: Built) -> Compiled:
-        about: dict[str, Any] = {**built.about, "key": job.key, "compiler": self._compiler}
-        name = name_of(job.key, about["form"], about["compiler"])
+        form, compiler = str(built.about["form"]), str(self._compiler)
+        conditions = conditions_here(shapes_of(job.step.inputs), form, compiler)
+        about: dict[str, Any] = {
+            "key": job.key,
+            "conditions": asdict(conditions),
+            "microseconds": built.about["microseconds"],
+            "seconds": built.about["seconds"],
+        }
+        name = name_of(job.key, form, compiler)
         library = self._cache.put(built.library, name, about)
         self.seconds += library.seconds
         log.info(

@@ -4,7 +4,8 @@
     name  = SHA-256 of key, form and compiler, its first 128 bits in hexadecimal
 
 The key is known before anything is compiled, and where there is no compiler. The graph covers the model's
-source, the loss, the algorithm and the optimiser: they are what it was made from.
+source, the loss, the algorithm and the optimiser: they are what it was made from. `Conditions` are for
+people: they say why a step cannot be had.
 """
 
 import hashlib
@@ -20,12 +21,32 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from streammeta.events import Conditions
 from streammeta.learner.executors.forms import FORMS
 
 BUILD: Final = 1
 """Raised when the same graph would be compiled to other code."""
 
 NAME_DIGITS: Final = 32
+
+
+def conditions_here(shapes: str = "", form: str = "", compiler: str = "") -> Conditions:
+    """What this process compiles with."""
+    return Conditions(
+        shapes, form, compiler, torch.__version__, processor_in_short(), torch.get_num_threads()
+    )
+
+
+def shapes_of(inputs: Sequence[Tensor]) -> str:
+    """Dtypes and shapes of support x, support y, query x, query y, which end the update's inputs.
+
+    >>> shapes_of([torch.zeros(1, 3, 2), torch.zeros(1, 3, dtype=torch.int64)])
+    'float32[1,3,2] int64[1,3]'
+    """
+    return " ".join(
+        f"{str(tensor.dtype).removeprefix('torch.')}[{','.join(map(str, tensor.shape))}]"
+        for tensor in inputs[-4:]
+    )
 
 
 def key_of(update: GraphModule, inputs: Sequence[Tensor], state_count: int) -> str:
@@ -64,6 +85,13 @@ def processor() -> str:
         lines = []
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return " ".join((platform.machine(), torch.backends.cpu.get_cpu_capability(), *sorted(flags.split())))
+
+
+def processor_in_short() -> str:
+    """The same in a few words: its kind, its vector instructions, eight digits for the rest."""
+    kind, capability, *_ = processor().split()
+    digest = hashlib.sha256(processor().encode()).hexdigest()[:8]
+    return f"{kind} {capability} {digest}"
 
 
 def compiler_version() -> str | None:

@@ -1,29 +1,40 @@
 """Who computes which shapes: the traced step, or the compiled one that took over.
 
 A compiled step is compared with the plain one on real data while the traced one still serves; then it waits
-for `switch`, which is called where the order log says so. What is in use belongs to the state.
+for `switch`, which is called where the order log, or a recording, says so. What is in use belongs to the
+state.
+
+Invariant: who computes the iterations of a chunk is known to the order log before the chunk is in the state.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from streammeta.algorithms.base import State
 from streammeta.errors import BadEvent, ConfigError, StateError
-from streammeta.events import Batch, Episode
+from streammeta.events import Batch, Conditions, Episode, Switch
 from streammeta.learner.executors.chunk import flat_step
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
-from streammeta.learner.executors.identity import key_of
+from streammeta.learner.executors.identity import conditions_here, key_of, shapes_of
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import Signature, Steps, outputs_of, signature_of
+from streammeta.learner.flat import Signature, outputs_of, signature_of
+from streammeta.learner.tracing import Steps
 from streammeta.learner.verification import verify
 
 LOST = (
-    "events since the last checkpoint were applied by the compiled step {}, which this machine neither holds "
-    "nor can compile again, so they cannot be applied again with the same bits; bring back engine.cache_dir, "
-    'torch and the processor that it was made with, or set engine.compile = "off": then they are applied by '
-    "the traced step, each exactly once, and last digits may differ from what was lost"
+    "events are to be applied again by the compiled step {}, as they were before, but it cannot be had here: "
+    '{}; bring back what it was made with, engine.cache_dir included, or set engine.compile = "off": then '
+    "they are applied by the traced step, each exactly once, and last digits may differ"
+)
+_TOO_MANY = (
+    'engine.compile = "require": steps are compiled for 64 shapes of iterations at most, and this is a '
+    'further one; send episodes of fewer sizes, or set engine.compile = "auto"'
+)
+_LEARNED_TRACED = (
+    'engine.compile = "require": the recording was learned by the traced step here; set engine.compile = '
+    '"auto" to learn as it did'
 )
 
 
@@ -36,6 +47,7 @@ class Shape:
         classes: How many classes the model tells apart, 0 for none.
         step: What is compiled; None where nothing is.
         key: The compiled step's.
+        made_for: The shapes in words, as `Conditions` names them.
         candidate: Compiled, but not yet compared with the plain step.
         tested: Compared, and not yet in use.
     """
@@ -44,6 +56,7 @@ class Shape:
     classes: int = 0
     step: TracedStep | None = None
     key: str = ""
+    made_for: str = ""
     candidate: Compiled | None = None
     tested: Compiled | None = None
 
@@ -68,9 +81,14 @@ class Executors:
         self._compiled = compiled
         self._shapes: dict[Signature, Shape] = {}
         self._bound: set[str] = set()
+        self._told: dict[str, Conditions] = {}
         self.names = set(names)
         self.recovering = False
         """Whether events are applied again, which must give the same bits."""
+        self.following = False
+        """Whether a recording says who computes what."""
+        self.take_over: Callable[[Sequence[Switch]], None] = self.turn
+        """Called for switches from the beginning of the chunk that is being applied; must call `turn`."""
 
     @property
     def compiled(self) -> CompiledSteps | None:
@@ -107,7 +125,10 @@ class Executors:
         try:
             prediction = step.update(*inputs)[1] if step.predicts else None
             run = flat_step(candidate.run, step.state_count, prediction)
-            finite, *_ = verify(self._steps.plain(state), run, inputs, outputs_of(state))
+            expected = self._steps.plain(state)(*inputs)
+            if not expected[0]:
+                return  # a step in place then writes nothing: there is nothing to compare
+            finite, *_ = verify(lambda *_: expected, run, inputs, outputs_of(state))
         except ConfigError as error:
             if self._required:
                 raise
@@ -118,6 +139,8 @@ class Executors:
         else:
             if finite:
                 shape.candidate, shape.tested = None, candidate
+            if finite and self._required:
+                self.take_over([Switch(candidate.name)])
 
     def look(self) -> list[str]:
         """The compiled steps that can take over now. Cheap when nothing happened."""
@@ -128,6 +151,25 @@ class Executors:
                 if shape.key == compiled.library.key and shape.serving is None:
                     shape.candidate = compiled
         return [shape.tested.name for shape in self._shapes.values() if shape.tested is not None]
+
+    def follow(self, told: Mapping[str, Conditions]) -> list[Switch]:
+        """The switches to these compiled steps, which a recording names, and away from all others."""
+        self._told |= told
+        if self.names.issubset(told):
+            return [Switch(name) for name in sorted(set(told) - self.names)]
+        return [Switch(), *map(Switch, sorted(told))]
+
+    def in_use(self) -> dict[str, Conditions]:
+        """The compiled steps that serve, as far as this process can have compiled steps."""
+        if self._compiled is None:
+            return {}
+        known = {name: self._compiled.conditions(name) or self._told.get(name) for name in sorted(self.names)}
+        return {name: conditions for name, conditions in known.items() if conditions is not None}
+
+    def turn(self, switches: Sequence[Switch]) -> None:
+        """Make these switches, one after the other. Raises as `switch`."""
+        for switch in switches:
+            self.switch(switch.compiled)
 
     def switch(self, name: str) -> None:
         """From here on this compiled step serves the shapes that it was made for; "": the traced one serves.
@@ -155,38 +197,67 @@ class Executors:
         unbound = self.names - self._bound
         if not unbound:
             return []
-        return sorted(name for name in unbound if compiled is None or not compiled.holds(name))
+        return sorted(name for name in unbound if compiled is None or compiled.conditions(name) is None)
 
     def _first(self, compiled: CompiledSteps, state: State, episode: Episode[Tensor], count: int) -> Shape:
         traced = self._steps.traced(state, episode)
         if traced is None:
+            if self._required:
+                raise ConfigError(_TOO_MANY)
             return _TRACED
         step = TracedStep(*traced, count, self._steps.predicts)
-        key = key_of(step.update, step.inputs, count)
-        shape = Shape(classes=self._steps.classes(state, episode), step=step, key=key)
+        shape = Shape(
+            classes=self._steps.classes(state, episode),
+            step=step,
+            key=key_of(step.update, step.inputs, count),
+            made_for=shapes_of(step.inputs),
+        )
         self._rebind(compiled, shape)
         if shape.serving is None:
-            shape.candidate = compiled.require(step) if self._required else compiled.find(step)
+            shape.candidate = self._candidate(compiled, step)
         return shape
 
+    def _candidate(self, compiled: CompiledSteps, step: TracedStep) -> Compiled | None:
+        """A compiled step that could take over, of those that this process may choose."""
+        if self.following:
+            if self._required:
+                raise ConfigError(_LEARNED_TRACED)
+            return None
+        return compiled.require(step) if self._required else compiled.find(step)
+
     def _rebind(self, compiled: CompiledSteps, shape: Shape) -> None:
-        """Let the step that the state or the order log names serve the shapes that it was made for."""
+        """Let the step that state, order log or recording name serve the shapes that it was made for."""
         for name in sorted(self.names - self._bound):
             if shape.step is None or shape.serving is not None:
                 return
-            held = compiled.holds(name)
+            conditions = compiled.conditions(name)
+            made_for = conditions or self._told.get(name)
+            if made_for is not None and made_for.shapes != shape.made_for:
+                continue
             try:
                 found = compiled.named(shape.step, name)
             except ConfigError as error:
-                raise StateError(f"{LOST.format(name)}\n{error}") from error
+                raise StateError(f"{LOST.format(name, 'it cannot be compiled again')}\n{error}") from error
             if found is not None:
                 self._serve(shape, found)
-            elif self.recovering and not held:
-                raise StateError(LOST.format(name))
+            elif self.recovering or self.following:
+                raise StateError(LOST.format(name, _why_lost(made_for)))
+            elif (
+                conditions is not None
+            ):  # of these shapes, and yet another step than these would be compiled to
+                self.take_over([Switch(), *map(Switch, sorted(self.names - {name}))])
 
     def _serve(self, shape: Shape, compiled: Compiled) -> None:
         self._bound.add(compiled.name)
         shape.serving, shape.candidate, shape.tested = compiled, None, None
+
+
+def _why_lost(conditions: Conditions | None) -> str:
+    if conditions is None:
+        return "the cache does not hold it"
+    return (
+        "; ".join(conditions.unlike(conditions_here())) or "it was made of other code, or by another compiler"
+    )
 
 
 _TRACED = Shape()

@@ -17,6 +17,7 @@ from streammeta.config import Config
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, ok, warning
+from streammeta.quoting import quoted_line
 
 Decode = Callable[[Record], object]
 
@@ -64,9 +65,7 @@ def counted(count: int, noun: str) -> str:
 
 def _short(message: str) -> str:
     text = message if len(message) <= _SHOWN_CHARACTERS else message[: _SHOWN_CHARACTERS - 1] + "…"
-    return "".join(
-        c if c.isprintable() else ascii(c)[1:-1] for c in text
-    )  # records may hold what steers terminals
+    return quoted_line(text)
 
 
 def decoder(config: Config, kind: str) -> Decode:

@@ -65,7 +65,7 @@ def of_learning(config: Config, brain: Brain, copy: MemoryStore, records: Sequen
 
 
 def _learn(config: Config, brain: Brain, copy: MemoryStore, records: Sequence[Record], heard: Heard) -> None:
-    begun = replace(restore(brain, copy), positions={}, topic_id="", recording=None)
+    begun = replace(restore(brain, copy), positions={}, topic_id="", recording=None, ids=(0, 0))
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
         assemble(
             untimed(config),

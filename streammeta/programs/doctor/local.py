@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from streammeta.config import Config
+from streammeta.config.token import read_token
 from streammeta.errors import ConfigError, StateError
 from streammeta.programs.doctor.check import Check, fault, ok, warning
+from streammeta.programs.exposure import exposures
 from streammeta.programs.tried import file_lines
 from streammeta.runtime.assembly import Brain, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -62,10 +64,13 @@ def _is_ours(config: Config) -> bool:
     asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (nothing listens there)
     try:
         with closing(HTTPConnection(asked, config.http.port, timeout=_ASK_SECONDS)) as connection:
-            connection.request("GET", "/metrics")
+            token = read_token(config.http.token_file)
+            connection.request(
+                "GET", "/metrics", headers={"Authorization": f"Bearer {token}"} if token else {}
+            )
             answer = connection.getresponse()
             return _MARK in b"".join(answer.read1() for _ in range(_READS))
-    except (OSError, HTTPException, ValueError):
+    except (OSError, HTTPException, ValueError, ConfigError):
         return False
 
 
@@ -174,6 +179,8 @@ def of_machine(config: Config, brain: Brain | None) -> Generator[Check, None, Ch
     """All of them; the checkpoint of a state that fits."""
     yield from _present(of_files(config))
     yield of_port(config, StateDirectory(config.state.dir).writer())
+    for setting, risk, remedy in exposures(config):
+        yield warning("network", f"{setting}: {risk}", remedy)
     begun = yield from of_state(config, brain)
     yield of_disk(config)
     return begun

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from streammeta.events import Condition, Positions, Record, Run
+from streammeta.events import Condition, Conditions, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
 
 _POLL_RECORDS: Final = 500
@@ -41,6 +41,10 @@ class Sample:
     def is_cut(self) -> bool:
         """None is known."""
         return False
+
+    def executors(self) -> Mapping[str, Conditions] | None:
+        """Nobody knows."""
+        return None
 
     def replayed(self) -> float | None:
         """Nobody asks."""

@@ -12,6 +12,7 @@ from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, fault, ok, warning
 from streammeta.programs.doctor.content import counted
 from streammeta.state.checkpoint import Checkpoint
+from streammeta.stream.kafka.dead_letter_topic import limits
 from streammeta.stream.kafka.held import Held, going_on, going_on_anew, held
 from streammeta.stream.kafka.newest import newest
 from streammeta.stream.kafka.topics import Administration, Topic, administered
@@ -79,14 +80,13 @@ def _dead_letters(kafka: KafkaSection, administration: Administration, topic: To
     if administration.find(name, "Write") is None:
         return ok("dead letters", f"topic {name!r} does not exist yet: the daemon creates it")
     administration.require_writable(name)
-    if topic is not None:
-        room, largest = (administration.max_message_bytes(each) for each in (name, kafka.topic))
-        if room < largest:
-            return warning(
-                "dead letters",
-                f"topic {name!r} takes {room:,} bytes a record, {kafka.topic!r} up to {largest:,}",
-                f"raise max.message.bytes of {name}: a larger record that cannot be used stops the daemon",
-            )
+    found = limits(administration, kafka) if topic is not None else []
+    if found:
+        return warning(
+            "dead letters",
+            f"topic {name!r}: " + "; ".join(f"{each.setting}: {each.consequence}" for each in found),
+            "; ".join(each.remedy for each in found),
+        )
     return ok("dead letters", f"topic {name!r} may be written to")
 
 

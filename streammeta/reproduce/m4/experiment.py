@@ -30,7 +30,7 @@ from streammeta.reproduce.m4.scores import MEASURES, by_day, day_before, errors,
 from streammeta.reproduce.m4.stream import TOLD_EVERY, load, recorded, values_of
 from streammeta.reproduce.m4_network import HOURS
 from streammeta.reproduce.report import Curve, Panel, Progress, Report, Row
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 
 SUPPORT: Final = 1
 FIRST: Final = HOURS + SUPPORT + 1

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
+from kafka import KafkaConsumer
 from kafka.errors import KafkaConfigurationError, KafkaError
 from kafka.metrics.stats import Total
 from kafka.net.compat import KafkaNetClient
 
 from streammeta.config.secret import masked
 from streammeta.errors import BrokerUnavailable, ConfigError, StreammetaError
-from streammeta.stream.kafka.header_keys import keep_header_keys
+from streammeta.stream.kafka.batches import bound
 from streammeta.stream.kafka.refusals import Trouble, named, unanswered, without_secrets
 from streammeta.stream.kafka.waits import close_client
 
@@ -60,6 +61,14 @@ class KafkaSettings(Protocol):
     @property
     def max_event_bytes(self) -> int:
         """Largest value that is decoded."""
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """What a compressed batch may expand to."""
+
+    @property
+    def on_corrupt(self) -> Literal["fail", "skip"]:
+        """What to do when a batch in the log is damaged."""
 
     @property
     def connect_timeout_seconds(self) -> float:
@@ -236,11 +245,12 @@ def connect(
         ConfigError: kafka-python cannot work with the settings.
     """
     quiet_kafka()
-    keep_header_keys()
     with HEARING.listen() as heard:
         attempt = Connected(kind, config)
         trouble = _watch(attempt, heard, settings, keep_going)
     if trouble is None and attempt.error is None:
+        if kind is KafkaConsumer:
+            bound(attempt.client, settings.max_batch_bytes)
         return attempt
     attempt.give_up()
     raise trouble or _failure(attempt, heard, settings)

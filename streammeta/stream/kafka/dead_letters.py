@@ -8,7 +8,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -27,18 +26,18 @@ from streammeta.errors import (
 from streammeta.events import Record
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings, always, client_config, connect
+from streammeta.stream.kafka.dead_letter_topic import (
+    HEADROOM_BYTES,
+    ensure_dead_letter_topic,
+    limits_of_dead_letters,
+)
+from streammeta.stream.kafka.letter import Outgoing
 from streammeta.stream.kafka.refusals import missing_right, words
-from streammeta.stream.kafka.topics import HEADROOM_BYTES, ensure_dead_letter_topic
-from streammeta.stream.kafka.untouched import UNTOUCHED, Headers, Untouched, headers_of, send_untouched
+from streammeta.stream.kafka.untouched import UNTOUCHED, send_untouched
 from streammeta.stream.kafka.waits import close_producer
 
 log = structlog.get_logger(__name__)
 
-HEADER_PREFIX = "__streammeta.errors."
-FACTS = ("topic", "partition", "offset", "stage", "reason", "message")
-"""What the headers tell, in their order."""
-MESSAGE_BYTES = 1024
-"""Longest error message in a header, in UTF-8."""
 GRACE_SECONDS = 2.0
 """How long acknowledgements are still waited for once `keep_going` says no."""
 UNTOLD_SECONDS = 2.0
@@ -51,33 +50,8 @@ _COMPLAINT_SECONDS = 30.0
 _REBUILDS = 3
 """How often a producer is replaced without any acknowledgement in between."""
 _TOO_LARGE = (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)
-
-
-def error_headers(record: Record, refusal: BadEvent) -> Headers:
-    """Where the record came from and why it was refused, as UTF-8 text.
-
-    >>> from streammeta.errors import Reason
-    >>> bad = BadEvent(Reason.UNDECODABLE, "not JSON")
-    >>> error_headers(Record("tasks", 3, 17, 0, None, None), bad)[3:5]
-    (('__streammeta.errors.stage', b'decode'), ('__streammeta.errors.reason', b'undecodable'))
-    """
-    place = (record.topic, str(record.partition), str(record.offset))
-    facts = zip(FACTS, (*place, refusal.stage, str(refusal.reason), str(refusal)), strict=True)
-    return tuple((HEADER_PREFIX + name, _utf8(text)) for name, text in facts)
-
-
-def _utf8(text: str) -> bytes:
-    """At most `MESSAGE_BYTES`, never cut within a character."""
-    cut = text.encode("utf-8", "backslashreplace")[:MESSAGE_BYTES]
-    return cut.decode("utf-8", "ignore").encode()
-
-
-@dataclass(eq=False)
-class _Letter(Untouched):
-    future: Any = field(default=None)
-    begun_at: float = field(default=0.0)
-    refused: errors.KafkaError | None = field(default=None)
-    """Why the producer did not even take it, where trying again is of no use."""
+_ITS_OWN = (*_TOO_LARGE, errors.InvalidRecordError, errors.InvalidTimestampError, errors.PolicyViolationError)
+"""Refusals that are the letter's own: what is sent with less may be taken."""
 
 
 _FIXED = {**UNTOUCHED, "acks": "all", "enable_idempotence": True}
@@ -106,7 +80,7 @@ class KafkaDeadLetters:
         """
         self._settings, self._keep_going = settings, keep_going
         self._topic = settings.dead_letter_topic
-        self._pending: deque[_Letter] = deque()
+        self._pending: deque[Outgoing] = deque()
         self._rebuilds = 0
         self._stop_at: float | None = None
         self._waiting: Waiting = untold
@@ -114,6 +88,8 @@ class KafkaDeadLetters:
         self._unbegun = 0
         self._complained_at = -_COMPLAINT_SECONDS
         ensure_dead_letter_topic(settings, self._go_on)
+        for limit in limits_of_dead_letters(settings, self._go_on):
+            log.warning("dead-letter topic does not take every record whole", **limit._asdict())
         self._producer = self._make_producer()
         self._producer.partitions_for(self._topic)
 
@@ -130,11 +106,11 @@ class KafkaDeadLetters:
 
     def send(self, record: Record, refusal: BadEvent) -> None:
         """As `DeadLetters.send`."""
-        letter = _Letter(record.key, record.value, headers_of(record) + error_headers(record, refusal))
+        letter = Outgoing(record, refusal)
         self._pending.append(letter)
         self._begin(letter)
 
-    def _begin(self, letter: _Letter) -> None:
+    def _begin(self, letter: Outgoing) -> None:
         letter.begun_at = time.monotonic()
         try:
             letter.future = send_untouched(self._producer, self._topic, letter)
@@ -181,9 +157,17 @@ class KafkaDeadLetters:
             elif self._done(letter):
                 self._pending.popleft()
                 self._rebuilds = 0
+                if letter.alone:
+                    self._begin_unbegun()
                 self._silent_since = time.monotonic()
 
-    def _done(self, letter: _Letter) -> bool:
+    def _begin_unbegun(self) -> None:
+        """The letters that waited while one was sent alone."""
+        for letter in self._pending:
+            if letter.future is None and letter.refused is None:
+                self._begin(letter)
+
+    def _done(self, letter: Outgoing) -> bool:
         """Whether it was acknowledged, after a short wait; a failure is mended or raised."""
         future = letter.future
         with contextlib.suppress(errors.KafkaError):
@@ -207,20 +191,46 @@ class KafkaDeadLetters:
             left = len(self._pending)
             raise DeadLetterFailed(f"stopped before {left} dead letters were acknowledged by {self._topic!r}")
 
-    def _mend_unbegun(self, letter: _Letter, error: errors.KafkaError) -> None:
-        """Raise why the producer does not take it (the next flush tries again), or replace the producer."""
-        letter.refused = None
-        if isinstance(error, _TOO_LARGE):
-            raise DeadLetterFailed(
-                f"a dead letter for {self._topic!r} is larger than this client may send: {words(error)}. "
-                "Raise max_request_size in [kafka.client], or remove it there."
-            ) from error
+    def _mend_unbegun(self, letter: Outgoing, error: errors.KafkaError) -> None:
+        """Send what the producer does not take with less, or with another producer; or raise why not."""
+        letter.refused, letter.alone = None, True
         self._mend(letter, error)
 
-    def _mend(self, letter: _Letter, error: errors.KafkaError) -> None:
+    def _with_less(self, letter: Outgoing, error: errors.KafkaError) -> bool:
+        """Send the letter without what may be to blame for its refusal, and say so in it and in the log.
+
+        It is sent alone before: until now it may have shared a batch with the letter that is to blame.
+        """
+        its_own = isinstance(error, _ITS_OWN)
+        if not its_own and (letter.alone or type(error) is not errors.KafkaError):
+            return False  # the plain error is what those hear that were in a batch with the one to blame
+        if letter.alone:
+            if not letter.shorten(self._topic, words(error)):
+                return False
+            self._tell_shortened(letter, error)
+        letter.alone = True
+        close_producer(self._producer)  # after such an error it refuses whatever comes
+        self._producer = self._reconnected()
+        for other in self._pending:
+            other.future = None
+        self._begin(letter)
+        return True
+
+    def _tell_shortened(self, letter: Outgoing, error: errors.KafkaError) -> None:
+        log.warning(
+            "dead letter sent without its content",
+            topic=self._topic,
+            source=letter.place,
+            left_out=letter.left_out,
+            cause=words(error),
+        )
+
+    def _mend(self, letter: Outgoing, error: errors.KafkaError) -> None:
         """Send it again, or raise why that is of no use."""
+        if self._with_less(letter, error):
+            return
         if isinstance(error, _TOO_LARGE):
-            raise DeadLetterFailed(self._too_large(letter)) from error
+            raise DeadLetterFailed(self._too_large()) from error
         if isinstance(error, errors.AuthorizationError):
             right = missing_right(self._settings, "Write", "topic", self._topic)
             raise DeadLetterFailed(f"a dead letter was refused: {right}") from error
@@ -232,12 +242,12 @@ class KafkaDeadLetters:
                 ) from error
         self._replace(words(error))
 
-    def _too_large(self, letter: _Letter) -> str:
-        servers, size = self._settings.bootstrap_servers, len(letter.key or b"") + len(letter.value or b"")
+    def _too_large(self) -> str:
         return (
-            f"the dead-letter topic {self._topic!r} refuses a record of {size} bytes. Raise its limit: "
-            f"kafka-configs --bootstrap-server {servers} --alter --topic {self._topic} "
-            f"--add-config max.message.bytes={2 * size + HEADROOM_BYTES}"
+            f"the dead-letter topic {self._topic!r} refuses even a letter without content. Raise its limit: "
+            f"kafka-configs --bootstrap-server {self._settings.bootstrap_servers} --alter "
+            f"--topic {self._topic} --add-config max.message.bytes={HEADROOM_BYTES}; or max_request_size in "
+            "[kafka.client], if it is set there"
         )
 
     def _replace(self, cause: str) -> None:

@@ -15,8 +15,8 @@ from kafka import KafkaAdminClient
 from streammeta.errors import BrokerUnavailable
 from streammeta.events import Record
 from streammeta.stream.kafka.access import KafkaSettings, always, connected
-from streammeta.stream.kafka.dead_letters import FACTS, HEADER_PREFIX
 from streammeta.stream.kafka.held import held
+from streammeta.stream.kafka.letter import FACTS, HEADER_PREFIX, OMITTED
 from streammeta.stream.kafka.reader import Reader
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import Administration
@@ -37,6 +37,7 @@ class Letter:
         written_ms: When it was put there.
         original: The record as it was in the source topic, but for its timestamp, which is not kept (-1).
         stage, reason, message: Why it was set aside.
+        omitted: Which of key, value and headers are not the record's own, comma-separated; "": all are.
     """
 
     partition: int
@@ -46,6 +47,7 @@ class Letter:
     stage: str
     reason: str
     message: str
+    omitted: str = ""
 
 
 @dataclass
@@ -71,10 +73,10 @@ class Notes:
 
 def note_of(partition: int, offsets: Iterable[int], topic: str) -> Record:
     """The record that notes these letters as put back."""
-    value = msgspec.json.encode(sorted(offsets))
-    return Record(
-        topic, partition, -1, -1, None, value, ((NOTE, b"1"), ("content-type", b"application/json"))
-    )
+    numbers = sorted(offsets)
+    key = f"{NOTE}/{partition}/{numbers[0]}".encode()  # a compacted topic refuses records without one
+    value = msgspec.json.encode(numbers)
+    return Record(topic, partition, -1, -1, key, value, ((NOTE, b"1"), ("content-type", b"application/json")))
 
 
 def letter_of(record: Record) -> Letter | None:
@@ -88,9 +90,13 @@ def letter_of(record: Record) -> Letter | None:
     if not (facts["partition"].isdecimal() and facts["offset"].isdecimal()):
         return None
     place = (facts["topic"], int(facts["partition"]), int(facts["offset"]))
-    original = Record(*place, -1, record.key, record.value, own)
+    omitted = ""
+    if own and own[-1][0] == OMITTED:
+        own, omitted = own[:-1], (own[-1][1] or b"").decode("utf-8", "replace")
+    key = None if "key" in omitted else record.key
+    original = Record(*place, -1, key, record.value, own)
     why = (facts["stage"], facts["reason"], facts["message"])
-    return Letter(record.partition, record.offset, record.timestamp_ms, original, *why)
+    return Letter(record.partition, record.offset, record.timestamp_ms, original, *why, omitted)
 
 
 def dead_letter_records(settings: KafkaSettings, keep_going: Callable[[], bool] = always) -> Iterator[Record]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
-from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError
-from streammeta.events import Positions, Record
+from streammeta.errors import BrokerUnavailable, DamagedLog, LoginRefused, StreammetaError
+from streammeta.events import Flaw, Positions, Record
 from streammeta.stream.kafka.access import KafkaSettings, client_config, connect
+from streammeta.stream.kafka.batches import flaw_in
 from streammeta.stream.kafka.held import Held, going_on, held
 from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.silence import Silence
@@ -85,6 +86,7 @@ class Reader:
 
         Raises:
             LostOffsets: the log lacks the next offset, and the configuration says to fail.
+            DamagedLog: the next batch is damaged, and the configuration says to fail.
             BrokerRefused: a right or the login was revoked.
         """
         began = time.monotonic()
@@ -95,9 +97,25 @@ class Reader:
             self._mend(error)
             batches = {}
             time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
-        records = [_record(raw) for batch in batches.values() for raw in batch]
+        records = self._sound([record_of(raw) for batch in batches.values() for raw in batch])
         waited_seconds = time.monotonic() - began
         self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
+        return records
+
+    def _sound(self, records: list[Record]) -> list[Record]:
+        """The records, up to what is damaged in the log unless that may be passed.
+
+        Raises:
+            DamagedLog: the first of them is damaged.
+        """
+        if self._settings.on_corrupt == "skip":
+            return records
+        for number, record in enumerate(records):
+            if record.flaw is not None and record.flaw.damaged:
+                if number == 0:
+                    raise _damaged(record, record.flaw)
+                self.unread(records[number:])
+                return records[:number]
         return records
 
     def _mend(self, error: errors.KafkaError) -> None:
@@ -170,6 +188,18 @@ class Reader:
         close_client(self._consumer, autocommit=False, timeout_ms=1000)
 
 
-def _record(raw: Any) -> Record:
-    headers = tuple(raw.headers or ())
-    return Record(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, raw.value, headers)
+def record_of(raw: Any) -> Record:
+    """A record of kafka-python as ours."""
+    headers = raw.headers
+    if headers and (flaw := flaw_in(headers)):
+        return Record(raw.topic, raw.partition, raw.offset, raw.timestamp, raw.key, None, (), flaw)
+    time_ms = raw.timestamp if raw.timestamp is not None else -1
+    return Record(raw.topic, raw.partition, raw.offset, time_ms, raw.key, raw.value, tuple(headers or ()))
+
+
+def _damaged(record: Record, flaw: Flaw) -> DamagedLog:
+    return DamagedLog(
+        f"topic {record.topic!r} partition {record.partition}: {flaw.message}. The disk or the memory of a "
+        "broker is not sound, or the records were changed on their way: see that another replica leads, or "
+        'restore the log; or set kafka.on_corrupt to "skip" to go on without them (a dead letter tells which)'
+    )

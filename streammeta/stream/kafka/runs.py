@@ -18,8 +18,8 @@ from streammeta.stream.kafka.silence import Silence
 
 TRUNCATED_SECONDS = 10.0
 """How long a log may end before a logged run does: a new leader learns the end with some delay."""
-_MAX_RECORDS = 1_000_000
-"""Take whatever a fetch brought; its size in bytes is bounded."""
+_MAX_RECORDS = 100_000
+"""Take whatever a fetch brought; its bytes are bounded, its records may be of seven bytes each."""
 
 
 class Runs:

@@ -23,8 +23,6 @@ T = TypeVar("T")
 
 BROKER_MESSAGE_BYTES = 1_048_588
 """Kafka's default of `max.message.bytes`."""
-HEADROOM_BYTES = 65_536
-"""What the headers of a dead letter may add to a record."""
 _PAUSE_SECONDS = 0.1
 
 
@@ -161,25 +159,25 @@ class Administration:
             raise errors.LeaderNotAvailableError(name)
         return topic
 
-    def max_message_bytes(self, name: str) -> int:
-        """Largest batch that the topic takes; the broker's default where we may not know."""
+    def configs(self, name: str) -> dict[str, str]:
+        """The topic's settings; none where we may not know."""
         resource = ConfigResource(ConfigResourceType.TOPIC, name)
         try:
             answer = self._ask(lambda: self._admin.describe_configs([resource], config_filter="all"))
-            return int(answer["topic"][name]["max.message.bytes"]["value"])
-        except (errors.KafkaError, BrokerUnavailable, KeyError, ValueError, TypeError):
-            return BROKER_MESSAGE_BYTES
+            return {key: str(entry["value"]) for key, entry in answer["topic"][name].items()}
+        except (errors.KafkaError, BrokerUnavailable, KeyError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def max_message_bytes(self, name: str) -> int:
+        """Largest batch that the topic takes; the broker's default where we may not know."""
+        said = self.configs(name).get("max.message.bytes", "")
+        return int(said) if said.isdecimal() else BROKER_MESSAGE_BYTES
 
     def retention_ms(self, name: str) -> int:
         """How long the topic keeps records, by their timestamps; -1: for ever, or we may not know."""
-        resource = ConfigResource(ConfigResourceType.TOPIC, name)
-        try:
-            answer = self._ask(lambda: self._admin.describe_configs([resource], config_filter="all"))
-            if "delete" not in str(answer["topic"][name]["cleanup.policy"]["value"]):
-                return -1
-            return int(answer["topic"][name]["retention.ms"]["value"])
-        except (errors.KafkaError, BrokerUnavailable, KeyError, ValueError, TypeError):
-            return -1
+        configs = self.configs(name)
+        said = configs.get("retention.ms", "")
+        return int(said) if "delete" in configs.get("cleanup.policy", "") and said.isdecimal() else -1
 
     def _ask(self, question: Callable[[], T], patience_seconds: float | None = None) -> T:
         """The answer, asked for again while it is "not yet".
@@ -235,22 +233,3 @@ def ensure_topic(
     """`Administration.ensure` over a connection of its own. Raises as `administered`."""
     with administered(settings, keep_going) as administration:
         return administration.ensure(name, partitions, configs)
-
-
-def ensure_dead_letter_topic(settings: KafkaSettings, keep_going: Callable[[], bool] = always) -> Topic:
-    """The dead-letter topic, writable, created like the source topic and for larger records if missing.
-
-    Raises:
-        TopicMissing: the source topic, whose shape is taken.
-        BrokerRefused: the right to write, or to create, is missing.
-    """
-    with connected(KafkaAdminClient, settings, keep_going) as admin:
-        administration = Administration(admin, settings, keep_going)
-        name = settings.dead_letter_topic
-        if administration.find(name, "Write") is None:
-            source = administration.require_readable(settings.topic)
-            room = (
-                max(administration.max_message_bytes(settings.topic), BROKER_MESSAGE_BYTES) + HEADROOM_BYTES
-            )
-            administration.ensure(name, len(source.partitions), {"max.message.bytes": str(room)})
-        return administration.require_writable(name)

@@ -10,7 +10,7 @@ from streammeta.algorithms.base import MetaLearner, State
 from streammeta.events import Batch, Episode
 from streammeta.learner.executors.chunk import NUMBERS, chunk_step
 from streammeta.learner.executors.process import TracedStep
-from streammeta.learner.tracing import read_state, state_tensors
+from streammeta.learner.flat import read_state, state_tensors
 from streammeta.models.network import Network
 from tests.networks import LEARNERS, network
 

@@ -9,7 +9,15 @@ from streammeta.errors import ConfigError
 from streammeta.learner.executors import cache as module
 from streammeta.learner.executors.cache import Cache, default_directory
 
-ABOUT = {"key": "k", "form": "small", "compiler": "g++ 12", "microseconds": {"small": 2.0}, "seconds": 1.0}
+CONDITIONS = {
+    "shapes": "",
+    "form": "small",
+    "compiler": "g++ 12",
+    "torch": "2",
+    "processor": "p",
+    "threads": 1,
+}
+ABOUT = {"key": "k", "conditions": CONDITIONS, "microseconds": {"small": 2.0}, "seconds": 1.0}
 
 
 def put(cache: Cache, name: str, tmp_path: Path, content: bytes = b"code", **about: object) -> None:

@@ -1,0 +1,41 @@
+"""Where the learner stood before it learned from one task: to go back when a later event is refused."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from streammeta.algorithms.base import State
+from streammeta.evaluation.forgetting import Samples
+from streammeta.learner.chunk_step import copied
+from streammeta.learner.flat import state_tensors
+from streammeta.state.memories import Memories
+
+
+class Mark(NamedTuple):
+    """The meta-state, the events learned, and the task's row."""
+
+    state: State
+    learned: int
+    slot: int
+    memory: Tensor
+    visits: int
+    samples: Samples
+
+
+def mark(state: State, learned: int, memories: Memories, slot: int) -> Mark:
+    """Copies of what the next events of the task at `slot` may change."""
+    samples = memories.samples.get(slot, ())
+    return Mark(
+        copied(state), learned, slot, memories.rows[slot].clone(), int(memories.visits[slot]), samples
+    )
+
+
+def back(to: Mark, state: State, memories: Memories) -> None:
+    """Let `state` and the task's row be as they were."""
+    for now, before in zip(state_tensors(state), state_tensors(to.state), strict=True):
+        now.copy_(before)
+    memories.rows[to.slot] = to.memory
+    memories.visits[to.slot] = to.visits
+    memories.samples.pop(to.slot, None)
+    if to.samples:
+        memories.samples[to.slot] = to.samples

@@ -1,0 +1,176 @@
+"""What a Parquet file would take in memory, told from its pages before one of them is unpacked.
+
+A page says how large it becomes, a dictionary how large a value may be that thousands of rows repeat; Arrow
+believes both. Invariant: of a file that passes, `Extent.batch_rows` rows at a time take some hundred MB at
+most (`PAGE_BYTES` for the page at hand, `BATCH_BYTES` for the rows) in each column that is read.
+"""
+
+from collections.abc import Collection
+from typing import Any, BinaryIO, Final, NamedTuple
+
+PAGE_BYTES: Final = 256 << 20
+"""Most that one page may become: writers make pages of one MB, or of one value."""
+BATCH_BYTES: Final = 256 << 20
+NESTED_VALUES: Final = 1 << 24
+"""Most values of a nested column in one row group, all lists together."""
+_PAGES: Final = 100_000
+"""Most pages of one column of a row group."""
+_HEADER_BYTES: Final = (1 << 12, 1 << 20)
+"""What is read of a page's header; the second where the first does not hold it."""
+_TYPE, _UNPACKED, _PACKED = 1, 2, 3
+_DICTIONARY_PAGE = 2
+_DEPTH = 4
+_PREFIXED = {"DELTA_BYTE_ARRAY"}
+
+
+class Hostile(ValueError):
+    """The file would take more memory than any that is written for us, or contradicts itself."""
+
+
+class Extent(NamedTuple):
+    """What was found.
+
+    Attributes:
+        rows: In the file.
+        batch_rows: How many may be read at a time.
+    """
+
+    rows: int
+    batch_rows: int
+
+
+def examine(
+    file: BinaryIO, size_bytes: int, metadata: Any, most_rows: int, columns: Collection[str] = ()
+) -> Extent:
+    """Look at all pages of these columns (none: of all).
+
+    Args:
+        file: The file's bytes.
+        size_bytes: How many.
+        metadata: As `pyarrow.parquet.ParquetFile.metadata`.
+        most_rows: At most so many rows are wanted at a time.
+        columns: Names of the top level.
+
+    Raises:
+        Hostile: names the column and what is wrong.
+    """
+    widest, rows = 1, 0
+    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
+        if group.num_rows < 0:
+            raise Hostile(f"a row group of {group.num_rows} rows")
+        rows += group.num_rows
+        for column in (group.column(number) for number in range(group.num_columns)):
+            path = column.path_in_schema
+            if columns and path.partition(".")[0] not in columns and path not in columns:
+                continue
+            _check_count(column, group.num_rows)
+            widest = max(widest, _widest(file, size_bytes, column))
+    if rows != metadata.num_rows:
+        raise Hostile(f"{rows} rows in its groups, {metadata.num_rows} in all")
+    return Extent(rows, max(1, min(most_rows, BATCH_BYTES // widest)))
+
+
+def _check_count(column: Any, rows: int) -> None:
+    nested = "." in column.path_in_schema
+    if column.num_values < 0 or (not nested and column.num_values != rows):
+        raise Hostile(f"column {column.path_in_schema}: {column.num_values} values in {rows} rows")
+    if nested and column.num_values > NESTED_VALUES:
+        raise Hostile(
+            f"column {column.path_in_schema}: {column.num_values} values; at most {NESTED_VALUES} are read"
+        )
+
+
+def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
+    """The most bytes that one value of the column may be without taking them from its page."""
+    name = column.path_in_schema
+    begin = column.data_page_offset
+    if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
+        begin = column.dictionary_page_offset
+    end = begin + column.total_compressed_size
+    if not 0 < begin <= end <= size_bytes:
+        raise Hostile(f"column {name}: its pages lie outside of the file")
+    prefixed = bool(_PREFIXED & set(column.encodings))
+    widest, pages = 1, 0
+    while begin < end:
+        page, header_bytes = _page(file, begin, name)
+        unpacked, packed = page.get(_UNPACKED, -1), page.get(_PACKED, -1)
+        if packed < 0 or not 0 <= unpacked <= PAGE_BYTES:
+            raise Hostile(f"column {name}: a page of {unpacked} bytes; at most {PAGE_BYTES} are read")
+        if prefixed or page.get(_TYPE) == _DICTIONARY_PAGE:
+            widest = max(widest, unpacked)
+        begin += header_bytes + packed
+        pages += 1
+        if pages > _PAGES:
+            raise Hostile(f"column {name}: more than {_PAGES} pages in a row group")
+    return widest
+
+
+def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, int], int]:
+    """The whole numbers of the page's header by their field, and the length of the header."""
+    for most_bytes in _HEADER_BYTES:
+        file.seek(begin)
+        content = file.read(most_bytes)
+        try:
+            return _struct(content, 0, 0)
+        except IndexError:
+            continue
+        except ValueError as error:
+            raise Hostile(f"column {name}: the header of a page is damaged: {error}") from error
+    raise Hostile(f"column {name}: the header of a page is damaged")
+
+
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
+    """A struct of Thrift's compact protocol: its whole numbers, and where it ends. Raises IndexError."""
+    if depth > _DEPTH:
+        raise ValueError("it is nested too deep")
+    numbers: dict[int, int] = {}
+    field = 0
+    while kind := content[at] & 15:
+        step = content[at] >> 4
+        at += 1
+        if step:
+            field += step
+        else:
+            field, at = _signed(content, at)
+        value, at = _value(content, at, kind, depth)
+        if value is not None:
+            numbers[field] = value
+    return numbers, at + 1
+
+
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, int]:
+    """A value of the kind, where it is a whole number, and where it ends."""
+    if kind in (1, 2):  # true, false: in the kind itself
+        return None, at
+    if kind == 3:
+        return content[at], at + 1
+    if kind in (4, 5, 6):
+        return _signed(content, at)
+    if kind == 7:
+        return None, at + 8
+    if kind == 8:
+        length, at = _unsigned(content, at)
+        if at + length > len(content):
+            raise IndexError
+        return None, at + length
+    if kind == 12:
+        return None, _struct(content, at, depth + 1)[1]
+    raise ValueError(f"a field of kind {kind}")
+
+
+def _unsigned(content: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = content[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number beyond 64 bits")
+
+
+def _signed(content: bytes, at: int) -> tuple[int, int]:
+    number, at = _unsigned(content, at)
+    return (number >> 1) ^ -(number & 1), at

@@ -1,0 +1,67 @@
+"""Closed iterations that wait in the chunk to be applied, and what the state will have counted by then."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from streammeta.episodes.cutter import Portion
+from streammeta.episodes.gathering import Repeated, Taken
+from streammeta.errors import BadEvent
+from streammeta.events import Positions, Release
+from streammeta.runtime.iteration import Item
+from streammeta.state.memories import Memories
+from streammeta.state.progress import NOTHING, Tally
+
+
+@dataclass(slots=True)
+class Pending:
+    """What waits; empty at first.
+
+    Attributes:
+        iterations: The records of each.
+        items: The same, placed in the engine's chunk.
+        records: How many they are.
+        dropped: What expired with them.
+        reached: Positions after them.
+        tasks: Their tasks, and whether one learns; in the order in which they came.
+        fresh: How many of them were not dirty.
+        ids: Of their events, where ids are kept.
+    """
+
+    iterations: list[Sequence[Taken]] = field(default_factory=list)
+    items: list[list[Item]] = field(default_factory=list)
+    records: int = 0
+    dropped: Tally = NOTHING
+    reached: dict[int, int] = field(default_factory=dict)
+    tasks: dict[str, bool] = field(default_factory=dict)
+    fresh: int = 0
+    ids: set[bytes] = field(default_factory=set)
+
+    def add(
+        self,
+        taken: Sequence[Taken],
+        items: list[Item],
+        dropped: Tally,
+        positions: Positions,
+        memories: Memories,
+    ) -> None:
+        """Let one more iteration wait; these are the positions after it."""
+        self.iterations.append(taken)
+        self.items.append(items)
+        self.records += len(taken)
+        if dropped is not NOTHING:
+            self.dropped = self.dropped.plus(dropped)
+        self.reached.update(positions)
+        for one in taken:
+            self._expect(one, memories)
+
+    def _expect(self, taken: Taken, memories: Memories) -> None:
+        """Note the task whose row the chunk will ask for."""
+        read = taken.read
+        if isinstance(read, BadEvent | Repeated | Release):
+            return
+        task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
+        if task not in self.tasks:
+            self.tasks[task] = learns
+            self.fresh += not memories.is_dirty(task)
+        elif learns:
+            self.tasks[task] = True

@@ -1,0 +1,55 @@
+"""What is told of a chunk that was learned."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streammeta.episodes.gathering import Taken
+from streammeta.learner.folded import Folded
+from streammeta.outcomes import Learned, Stages
+from streammeta.runtime.iteration import Result
+
+
+def learned(
+    topic: str,
+    taken: Sequence[Taken],
+    results: Sequence[Result],
+    folded: Folded,
+    *,
+    times_seconds: Sequence[float],
+    now_seconds: float,
+    inner_lr: float,
+) -> Learned:
+    """The columns of the events that were learned from these records.
+
+    `times_seconds`: before the rows were loaded, before and after the steps, and after the fold.
+    """
+    count = len(folded.events)
+    partitions = [
+        one.record.partition
+        for one, result in zip(taken, results, strict=True)
+        if isinstance(result, int)
+        for _ in range(result)
+    ]
+    load, step, store = (seconds / count for seconds in np.diff(times_seconds).tolist())
+    event_times_ms = np.array([event.time_ms for event in folded.events], np.float64)
+    return Learned(
+        topic=topic,
+        partitions=partitions,
+        tasks=[event.task for event in folded.events],
+        events=folded.progress.events,
+        task_events=folded.visits.counts,
+        losses=folded.judged[:, :3],
+        task_losses=folded.visits.losses,
+        means=folded.means,
+        prequential=folded.progress.prequential,
+        gradient_norms=folded.column("gradient_norm"),
+        update_norms=folded.column("update_norm"),
+        tracking_errors=folded.column("tracking_error"),
+        staleness_events=folded.visits.staleness,
+        inner_lr=inner_lr,
+        meta_lrs=folded.meta_rates,
+        ages_seconds=now_seconds - event_times_ms / 1000,
+        stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
+        predictions=folded.predictions,
+    )

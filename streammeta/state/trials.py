@@ -1,0 +1,129 @@
+"""What is being tried right now, in a file that a killed process leaves behind.
+
+    file  = 16 bytes of magic, i64 count, i64 suspects, places
+    place = i64 stage (0 decode, 1 step) << 32 | partition, i64 offset
+
+The first `count` places are being tried, the `suspects` behind them were when the process before died. The
+file is mapped into memory: a mark costs no system call, and the kernel keeps it when the process is killed.
+It is not synced: a power cut is no fault of a record.
+
+Invariant: what was tried when two processes in a row died is condemned, and nothing else.
+"""
+
+import mmap
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from streammeta.errors import StateError
+from streammeta.events import Passed, Record
+
+MAGIC: Final = b"streammeta trial"
+PLACES: Final = 1024
+"""Most records that are remembered as tried together; the rest of such an iteration goes free."""
+_HEAD = len(MAGIC) // 8
+_COUNT, _SUSPECTS, _FIRST = _HEAD, _HEAD + 1, _HEAD + 2
+_BYTES = 8 * (_FIRST + 4 * PLACES)
+_STEP = 1 << 32
+
+
+class Trials:
+    """The marks of this process, and what those of the processes before it tell."""
+
+    def __init__(self, path: Path) -> None:
+        """Read what was left, and begin with no mark. A file that is none of ours is begun anew.
+
+        Raises:
+            StateError: the file cannot be opened.
+        """
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                os.posix_fallocate(file, 0, _BYTES)  # else a full disk would be a bus error
+                self._map = mmap.mmap(file, _BYTES)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise StateError(
+                f"{path}: {error.strerror}; make room on the disk, or see that this user may write there"
+            ) from error
+        self._view = memoryview(self._map).cast("q")
+        if self._map[: len(MAGIC)] != MAGIC:
+            self._map[:] = MAGIC + bytes(_BYTES - len(MAGIC))
+        tried, suspects = self._left(_COUNT, 0), self._left(_SUSPECTS, PLACES)
+        self.condemned: tuple[Passed, ...] = tuple(
+            _passed(place) for place in dict.fromkeys(tried) if place in suspects
+        )
+        """What is to be passed; the caller logs that before it calls `begin_life`."""
+        self._suspects = tried or suspects
+
+    def _left(self, counter: int, first: int) -> list[tuple[int, int]]:
+        view, count = self._view, self._view[counter]
+        if not 0 <= count <= PLACES:
+            return []
+        begin = _FIRST + 2 * first
+        return [(view[begin + 2 * n], view[begin + 2 * n + 1]) for n in range(count)]
+
+    def begin_life(self) -> None:
+        """Nothing is tried yet; what was tried when the process before died is suspect."""
+        self._suspects = [place for place in self._suspects if _passed(place) not in self.condemned]
+        self._write_suspects()
+        self._view[_COUNT] = 0
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether anything is suspect."""
+        return bool(self._suspects)
+
+    def suspects(self, records: Iterable[Record]) -> bool:
+        """Whether one of these is."""
+        return bool(self._suspects) and any(
+            (_STEP | record.partition, record.offset) in self._suspects for record in records
+        )
+
+    def decoding(self, record: Record) -> None:
+        """The record is decoded next."""
+        view = self._view
+        view[_COUNT] = 0
+        view[_FIRST], view[_FIRST + 1] = record.partition, record.offset
+        view[_COUNT] = 1
+
+    def learning(self, records: Sequence[Record]) -> None:
+        """These are learned next, together."""
+        view, at = self._view, _FIRST
+        view[_COUNT] = 0
+        for record in records[:PLACES]:
+            view[at], view[at + 1] = _STEP | record.partition, record.offset
+            at += 2
+        view[_COUNT] = len(records[:PLACES])
+
+    def over(self) -> None:
+        """Nothing is tried; suspects that were, and passed the trial, are suspect no more."""
+        view = self._view
+        if self._suspects:
+            tried = set(self._left(_COUNT, 0))
+            if tried & set(self._suspects):
+                self._suspects = [place for place in self._suspects if place not in tried]
+                self._write_suspects()
+        view[_COUNT] = 0
+
+    def _write_suspects(self) -> None:
+        view, at = self._view, _FIRST + 2 * PLACES
+        view[_SUSPECTS] = 0
+        for place, offset in self._suspects:
+            view[at], view[at + 1] = place, offset
+            at += 2
+        view[_SUSPECTS] = len(self._suspects)
+
+    def close(self) -> None:
+        """Let go of the file, with no mark in it. May be called twice."""
+        if not self._map.closed:
+            self._view[_COUNT] = 0
+            self._view.release()
+            self._map.close()
+
+
+def _passed(place: tuple[int, int]) -> Passed:
+    kind, offset = place
+    return Passed(kind & (_STEP - 1), offset, stage="step" if kind & _STEP else "decode", died=True)

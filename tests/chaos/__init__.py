@@ -1,0 +1,1 @@
+"""Chaos: a seeded plan of kills, freezes, cuts and rotations against the program and a real Apache Kafka."""
