@@ -15,6 +15,7 @@ from streammeta.benchmarks.hops import hops
 from streammeta.benchmarks.memory import memory
 from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.pipeline import pipeline
+from streammeta.benchmarks.predictions import predictions
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.rows import Plan, Row, Size, Suite
 from streammeta.benchmarks.start import start
@@ -31,6 +32,7 @@ SUITES: Final[dict[str, Suite]] = {
     "memory": memory,
     "start": start,
     "pages": pages,
+    "predictions": predictions,
     "recording": recording,
 }
 WIDE: Final = 200
@@ -63,7 +65,8 @@ def bench(
 ) -> None:
     """Measure this machine: all suites, or those named. Minutes; keep the machine quiet.
 
-    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, recording. Figures are medians of rounds
+    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, recording.
+    Figures are medians of rounds
     by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
     """
     plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)

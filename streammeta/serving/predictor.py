@@ -106,9 +106,12 @@ class Predictor:
         return "the task's examples wait for their first episode, so it has no memory yet"
 
     def _parts(self, group: Sequence[Placed]) -> Iterator[Sequence[Placed]]:
-        """The group in pieces that fit memory."""
-        own = {"meta": 0, "memory": 1, "adapted": 4}[group[0].kind] * self._network.dimension
-        most = max(1, min(SIZES[-1], _MOST_NUMBERS // (own + group[0].ask.x.size)))
+        """The group in pieces that take no more memory than one of the largest sets, and the parameters."""
+        _, ask, kind, _, support = group[0]
+        own = {"meta": 0, "memory": 1, "adapted": 4}[kind] * self._network.dimension
+        examples = len(ask.x) + (0 if support is None else len(support.x))
+        fitting = min(self._max_examples // examples, _MOST_NUMBERS // max(1, own))
+        most = max(1, min(SIZES[-1], fitting))
         for begin in range(0, len(group), most):
             yield group[begin : begin + most]
 

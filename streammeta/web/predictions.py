@@ -12,8 +12,8 @@ from streammeta.errors import NoAnswer, Reason, StateError
 from streammeta.serving.desk import Desk
 from streammeta.serving.wire import encoded, read, written
 
-MOST_WAITING: Final = 64
-"""Requests that may wait for the one that is answered; further ones are told to come again."""
+MOST_BODIES: Final = 4
+"""How many of the largest requests their bodies may fill together."""
 
 
 class Predictions:
@@ -22,7 +22,7 @@ class Predictions:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._limiter: anyio.CapacityLimiter | None = None
-        self._waiting = 0
+        self._held_bytes = 0
 
     async def ask(self, request: Request) -> Response:
         """Answer one request."""
@@ -30,24 +30,30 @@ class Predictions:
         if content_type is None:
             kind = request.headers.get("content-type", "")[:60]
             return problem(415, "unsupported_content_type", f"content-type {kind!r}; use {JSON} or {MSGPACK}")
-        if self._waiting >= MOST_WAITING:
-            busy = problem(503, "busy", f"{MOST_WAITING} requests wait; come again")
-            busy.headers["retry-after"] = "1"
-            return busy
-        body = await _body(request, self._desk.max_bytes)
-        if body is None:
-            return problem(
-                413, Reason.TOO_LARGE, f"more than kafka.max_event_bytes = {self._desk.max_bytes}; send less"
+        held = bytearray()
+        try:
+            return await self._read(request, held) or await self._answered(
+                bytes(held), content_type, _wanted(request, content_type)
             )
-        return await self._answered(body, content_type, _wanted(request, content_type))
+        finally:
+            self._held_bytes -= len(held)
+
+    async def _read(self, request: Request, held: bytearray) -> Response | None:
+        """Read the body; why it is not read to its end, if it is not."""
+        most_bytes = self._desk.max_bytes
+        async for part in request.stream():
+            held += part
+            self._held_bytes += len(part)
+            if len(held) > most_bytes:
+                detail = f"more than kafka.max_event_bytes = {most_bytes}; send less"
+                return problem(413, Reason.TOO_LARGE, detail)
+            if self._held_bytes > MOST_BODIES * most_bytes:
+                return _busy()
+        return None
 
     async def _answered(self, body: bytes, content_type: str, wanted: str) -> Response:
         self._limiter = self._limiter or anyio.CapacityLimiter(1)
-        self._waiting += 1
-        try:
-            return await run_sync(self._answer, body, content_type, wanted, limiter=self._limiter)
-        finally:
-            self._waiting -= 1
+        return await run_sync(self._answer, body, content_type, wanted, limiter=self._limiter)
 
     def _answer(self, body: bytes, content_type: str, wanted: str) -> Response:
         try:
@@ -88,12 +94,7 @@ def _wanted(request: Request, content_type: str) -> str:
     return other if other in accepted and content_type not in accepted else content_type
 
 
-async def _body(request: Request, max_bytes: int) -> bytes | None:
-    """The whole body; None for one that is too large."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > max_bytes:
-            return None
-        parts.append(part)
-    return b"".join(parts)
+def _busy() -> Response:
+    busy = problem(503, "busy", "too much waits to be answered; come again")
+    busy.headers["retry-after"] = "1"
+    return busy

@@ -30,6 +30,7 @@ def test_it_follows_the_commits(tmp_path: Path) -> None:
             answered(client, learner)
         wait_until(lambda: client.get("/api/v1/status").json()["events"] == learner.events, "status")
         wait_until(lambda: client.get("/api/v1/tasks").json()["known"] == 2, "tasks")
+        assert client.get("/api/v1/status").json()["losses"]["adapted"]["now"] > 0
         assert len(client.get("/api/v1/history").json()["events"]["columns"]["events"]) == learner.events
         shutil.copytree(state / "lmdb", state / "copy")
         shutil.rmtree(state / "lmdb")

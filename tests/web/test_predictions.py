@@ -23,6 +23,7 @@ from streammeta.serving.desk import Desk
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.web import predictions
 from streammeta.web.app import make_app
 from streammeta.web.server import HttpServer
 from tests.serving.states import Asked, adapted, asked, forward, parameters
@@ -177,6 +178,16 @@ def test_other_encodings(http: httpx.Client) -> None:
     answer = http.post(PATH, json=GOOD, headers={"accept": "application/msgpack"})
     assert array(msgspec.msgpack.decode(answer.content)["y"]).shape == (1, 1)
     assert http.get(PATH).status_code == 405
+
+
+def test_too_much_at_once(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where bodies fill more than they may, one is told to come again; what was read is let go of."""
+    monkeypatch.setattr(predictions, "MOST_BODIES", 0)
+    for _ in range(3):
+        busy = http.post(PATH, json=GOOD)
+        assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+    monkeypatch.setattr(predictions, "MOST_BODIES", 0.001)  # a hundred bytes
+    assert http.post(PATH, json=GOOD).status_code == 200
 
 
 def test_the_document(http: httpx.Client) -> None:
