@@ -84,6 +84,9 @@ class Steps:
         self._fits: dict[Signature, int] = {}
         self._refused: dict[Signature, str] = {}
         self._mapped: dict[Signature, bool] = {}
+        self._eager: dict[Signature, bool] = {}
+        self.making: Callable[[str], None] = _untold
+        """Told of a step that is about to be traced, in words: it may take long."""
         self._probed = False
 
     @property
@@ -177,6 +180,11 @@ class Steps:
             return self._check_shapes(signature_of(episode), state)
 
     @property
+    def shapes(self) -> tuple[int, int]:
+        """How many shapes are traced, and how many run eagerly."""
+        return len(self._prepared), len(self._eager)
+
+    @property
     def predicts(self) -> bool:
         """Whether a step gives predictions."""
         return self._predicts
@@ -186,6 +194,7 @@ class Steps:
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
+            self.making(f"tracing the step of {in_words(signature)}")
             classes = self._check_shapes(signature, state)
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
@@ -193,6 +202,7 @@ class Steps:
             if not self._maps(signature, step, blank):
                 step = _alone(step)
             if len(self._prepared) >= MAX_TRACES:
+                _remember(self._eager, signature, True, MAX_MAPPED)
                 return Prepared(functionalize(step), classes, trusted=True)
             prepared = Prepared(trace(step, blank), classes, trusted=False)
             self._prepared[signature] = prepared
@@ -293,6 +303,21 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def in_words(signature: Signature) -> str:
+    """Dtypes and shapes of support x, support y, query x, query y.
+
+    >>> in_words((((1, 3, 2), torch.float32), ((1, 3), torch.int64)))
+    'float32[1,3,2] int64[1,3]'
+    """
+    return " ".join(
+        f"{str(dtype).removeprefix('torch.')}[{','.join(map(str, shape))}]" for shape, dtype in signature
+    )
+
+
+def _untold(_words: str) -> None:
+    """Nobody is told."""
 
 
 def _alone(step: FlatStep) -> FlatStep:

@@ -16,7 +16,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
-from streammeta.outcomes import Checkpointed, Expired, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import Checkpointed, Executing, Expired, Learned, Outcome, Refused, Turned
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("console", "json")
@@ -171,6 +171,8 @@ class LogLines:
                 self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
             case Checkpointed():
                 self._checkpointed(outcome)
+            case Executing() if outcome.making:
+                self._logger.info("the learning waits for a step", step=outcome.making)
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
 
