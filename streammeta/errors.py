@@ -12,6 +12,7 @@
       BrokerRefused              exit 77   a right refused
         LoginRefused             exit 77   the login or the certificate refused; may pass while it is rotated
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
+      Interrupted                asked to stop while it waited; exit 0, the last commit stands
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
         OutOfMemory              the memory did not suffice for it, this time
@@ -69,6 +70,10 @@ class StateLocked(StreammetaError):
     """Another process writes to this state directory, or to this recording."""
 
     exit_code = 73
+
+
+class Interrupted(StreammetaError):
+    """Asked to stop while a step was being compiled: nothing of the chunk in hand is in the state."""
 
 
 class BrokerUnavailable(StreammetaError):

@@ -18,7 +18,7 @@ from torch.fx import GraphModule
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
 from streammeta.events import Array, Batch, Episode
 from streammeta.learner import growth
-from streammeta.learner.flat import Signature, outputs_of, read_state, signature_of, state_tensors
+from streammeta.learner.flat import Signature, in_words, outputs_of, read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
 from streammeta.learner.shapes import Verdicts, check_classes, remember
 from streammeta.learner.verification import verify
@@ -85,6 +85,9 @@ class Steps:
         self._prepared: dict[Signature, Prepared] = {}
         self._verdicts = Verdicts(network)
         self._mapped: dict[Signature, bool] = {}
+        self._eager: dict[Signature, bool] = {}
+        self.making: Callable[[str], None] = _untold
+        """Told of a step that is about to be traced, in words: it may take long."""
 
     @property
     def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
@@ -182,6 +185,11 @@ class Steps:
             return self._verdicts.classes(signature_of(episode), state.params)
 
     @property
+    def shapes(self) -> tuple[int, int]:
+        """How many shapes are traced, and how many run eagerly."""
+        return len(self._prepared), len(self._eager)
+
+    @property
     def predicts(self) -> bool:
         """Whether a step gives predictions."""
         return self._predicts
@@ -191,6 +199,7 @@ class Steps:
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
+            self.making(f"tracing the step of {in_words(signature)}")
             classes = self._verdicts.classes(signature, state.params)
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
@@ -198,6 +207,7 @@ class Steps:
             if not self._maps(signature, step, blank):
                 step = _alone(step)
             if len(self._prepared) >= MAX_TRACES:
+                remember(self._eager, signature, True, MAX_MAPPED)
                 return Prepared(functionalize(step), classes, trusted=True)
             prepared = Prepared(trace(step, blank), classes, trusted=False)
             self._prepared[signature] = prepared
@@ -268,6 +278,10 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def _untold(_words: str) -> None:
+    """Nobody is told."""
 
 
 def _alone(step: FlatStep) -> FlatStep:

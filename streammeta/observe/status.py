@@ -13,10 +13,11 @@ from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
-from streammeta.observe.serving import Broker, Lag, broker_of, lag_of
+from streammeta.observe.serving import Broker, Engine, Lag, broker_of, engine_of, lag_of
 from streammeta.outcomes import (
     Checkpointed,
     Duplicate,
+    Executing,
     Expired,
     Learned,
     Outcome,
@@ -96,6 +97,7 @@ class Snapshot(TypedDict):
     learning_rates: dict[str, float | None]
     lag: Lag
     broker: Broker
+    engine: Engine
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
     replayed: float | None
@@ -136,6 +138,7 @@ class Status:
         self._learned: Learned | None = None
         self._turned: Turned | None = None
         self._saved: tuple[float, Checkpointed] | None = None
+        self._executing: Executing | None = None
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
@@ -154,6 +157,8 @@ class Status:
             case Expired():
                 self._dropped["expired"] += outcome.tasks
                 self._dropped["unmatched"] += outcome.halves
+            case Executing():
+                self._executing = outcome
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
 
@@ -216,6 +221,7 @@ class Status:
             "learning_rates": self._rates(learned),
             "lag": lag_of(turned),
             "broker": broker_of(turned),
+            "engine": engine_of(self._executing),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
             "replayed": turned.replayed if turned is not None else None,

@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, Interrupted
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -168,8 +168,8 @@ def run_daemon(
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, DeadLetterFailed):
-            # Stopped while it waited for the broker: the last commit stands, what came after is read again.
+        except (BrokerUnavailable, DeadLetterFailed, Interrupted):
+            # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise
         finally:

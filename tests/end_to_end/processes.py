@@ -61,6 +61,7 @@ def _run(arguments: list[str], output: Path, log: Path, prepare: Callable[[], No
         os.close(file)
     for name in [name for name in os.environ if name.startswith("STREAMMETA_")]:
         del os.environ[name]
+    os.environ["STREAMMETA_ENGINE__COMPILE"] = "off"  # as in tests/conftest.py; a flag says otherwise
     os.environ["NO_COLOR"] = "1"
     sys.argv = ["streammeta", *arguments]
     prepare()

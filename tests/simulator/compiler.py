@@ -9,7 +9,7 @@ from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Library
 from streammeta.learner.executors.chunk import chunk_step
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
-from streammeta.learner.executors.identity import key_of, shapes_of
+from streammeta.learner.executors.identity import key_of
 from streammeta.learner.executors.process import TracedStep
 from tests.simulator.learner import SHIFT
 
@@ -58,7 +58,7 @@ class SimulatedSteps(CompiledSteps):
         workshop.looks -= 1
         if workshop.looks > 0:
             return []
-        workshop.built = Conditions(shapes_of(asked.inputs), "simulated", "", "", "", 1)
+        workshop.built = Conditions(asked.shapes, "simulated", "", "", "", 1)
         return [self._compiled(asked, workshop.built)]
 
     def give_up(self, compiled: Compiled, reason: str) -> None:

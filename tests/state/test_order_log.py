@@ -188,6 +188,39 @@ def test_a_switch_is_pending_while_nothing_after_it_is_contained(
     assert reopened(path, {0: contained}) == pending
 
 
+@pytest.mark.parametrize(
+    ("at", "whole"),
+    [
+        ({0: 0, 1: 0}, [B, A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 2, 1: 0}, [A, Run(0, 0, 2), B, Run(0, 2, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 5, 1: 0}, [A, Run(0, 0, 5), Cut(), B, Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 5, 1: 3}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 3), B, Run(1, 3, 4), Run(0, 5, 9)]),
+        ({0: 6, 1: 4}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 6), B, Run(0, 6, 9)]),
+        ({0: 9, 1: 4}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9), B]),
+    ],
+)
+def test_a_switch_is_inserted_where_the_state_stands(
+    tmp_path: Path, at: dict[int, int], whole: list[OrderEntry]
+) -> None:
+    """Before what is not applied yet, behind what is, in the midst of a run too; also after reopening."""
+    path = tmp_path / "order.log"
+    with closing(OrderLog(path)) as log:
+        log.append([A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)])
+        log.insert(at, [B])
+        log.append([Run(0, 9, 10)])
+        expected = sorted_switches([*whole, Run(0, 9, 10)])
+        assert sorted_switches(log.pending({})) == expected
+    assert sorted_switches(reopened(path)) == expected
+
+
+def sorted_switches(logged: list[OrderEntry]) -> list[OrderEntry]:
+    """The same, a switch to A before one to B where nothing is between: they concern other shapes."""
+    for place, pair in enumerate(pairwise(logged)):
+        if pair == (B, A):
+            logged[place : place + 2] = [A, B]
+    return logged
+
+
 @unhurried
 @given(logged=batches, positions=positions_maps, later=st.lists(entries, max_size=3))
 def test_forget(logged: list[list[OrderEntry]], positions: dict[int, int], later: list[OrderEntry]) -> None:
