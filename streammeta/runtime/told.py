@@ -1,12 +1,14 @@
-"""What is told of a chunk that was learned."""
+"""What is told of a chunk: columns of what was learned, and what came of the other records."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from streammeta.episodes.gathering import Taken
+from streammeta.episodes.gathering import Repeated, Taken
+from streammeta.errors import BadEvent
+from streammeta.events import Record
 from streammeta.learner.folded import Folded
-from streammeta.outcomes import Learned, Stages
+from streammeta.outcomes import Duplicate, Learned, Outcome, Refused, Skipped, Stages
 from streammeta.runtime.iteration import Result
 
 
@@ -53,3 +55,12 @@ def learned(
         stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
         predictions=folded.predictions,
     )
+
+
+def outcome_of(topic: str, record: Record, result: Result) -> Outcome | None:
+    """Of a record that nothing was learned from; None where something was."""
+    if isinstance(result, BadEvent):
+        return Refused(topic, record.partition, record.offset, result.reason, str(result))
+    if isinstance(result, Repeated):
+        return Duplicate(topic, record.partition, record.offset, sent_again=True)
+    return None if result else Skipped(topic, record.partition, record.offset)
