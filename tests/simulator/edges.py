@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 from kafka import errors
 
+from streammeta.codec import decode
+from streammeta.events import Record
+from streammeta.runtime import assembly
 from streammeta.stream.kafka import (
     access,
     dead_letters,
@@ -27,9 +30,11 @@ from streammeta.stream.kafka import (
     watch,
 )
 from streammeta.stream.kafka.access import KafkaSettings
+from tests.scripted import Killed
 from tests.simulator.broker import Broker
 from tests.simulator.clients import SimulatedConnected
 from tests.simulator.clock import Clock
+from tests.simulator.stream import lethal
 
 T = TypeVar("T")
 
@@ -87,6 +92,12 @@ def _within(seconds: float, call: Callable[[], T], what: str) -> T:  # noqa: ARG
     return call()
 
 
+def _decode(record: Record, **limits: Any) -> object:
+    if record.flaw is None and lethal(record) == b"decode":
+        raise Killed
+    return decode(record, **limits)
+
+
 @contextmanager
 def simulated(broker: Broker) -> Iterator[None]:
     """While this lasts the Kafka room knows no broker but this one, and no other time."""
@@ -95,6 +106,7 @@ def simulated(broker: Broker) -> Iterator[None]:
             stack.enter_context(patch.object(module, "time", _VirtualTime(broker.clock)))
         for module in (waits, topics, watch):
             stack.enter_context(patch.object(module, "within", _within))
+        stack.enter_context(patch.object(assembly, "decode", _decode))
         stack.enter_context(patch.object(access, "Connected", partial(SimulatedConnected, broker)))
         stack.enter_context(patch.object(source, "Watch", partial(SteppedWatch, broker=broker)))
         yield

@@ -112,6 +112,9 @@ class Expected:
         visits: Task -> events learned from.
         refused: Reason -> records.
         letters: Those records.
+        window: Records during which an event is known by its id; 0: none is.
+        known: Id -> the number of the record that was learned.
+        records: How many there were.
     """
 
     w: list[float] = field(default_factory=lambda: [FIRST, 2 * FIRST, 3 * FIRST])
@@ -120,6 +123,9 @@ class Expected:
     visits: dict[str, int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     letters: list[Record] = field(default_factory=list)
+    window: int = 0
+    known: dict[bytes, int] = field(default_factory=dict)
+    records: int = 0
 
     @property
     def events(self) -> int:
@@ -130,12 +136,17 @@ class Expected:
         """One more."""
         learned = list[tuple[str, float]]()
         for record in records:
-            read = _read(record)
+            self.records += 1
+            event = dict(record.headers).get("ce_id") or b""
+            if self.window and event in self.known and self.records - self.known[event] <= self.window:
+                continue
+            read = _read(record) if record.flaw is None else str(record.flaw.reason)
             if isinstance(read, str):
                 self.refused[read] = self.refused.get(read, 0) + 1
                 self.letters.append(record)
             else:
                 learned.append(read)
+                self.known[event] = self.records
         if not learned:
             return
         after = 0.0

@@ -1,6 +1,6 @@
 """One life of the daemon in a world: the real source, dead letters, loop, engine, order log; and its end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from streammeta.errors import (
     StateError,
     StreammetaError,
 )
+from streammeta.events import Record
 from streammeta.recording.flight import FlightRecorder
 from streammeta.runtime.assembly import assemble, restore
 from streammeta.runtime.controls import Controls
@@ -21,6 +22,7 @@ from streammeta.runtime.loop import Loop
 from streammeta.runtime.tape import Tape
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.order_log import OrderLog
+from streammeta.state.trials import Trials
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from tests.scripted import Aside, Killed
@@ -29,6 +31,7 @@ from tests.simulator.compiler import SimulatedSteps
 from tests.simulator.disk import DiskStore
 from tests.simulator.journal import Both, Violation
 from tests.simulator.learner import brain_for
+from tests.simulator.stream import lethal
 from tests.simulator.watcher import Watcher
 from tests.simulator.world import World, config_of
 
@@ -73,7 +76,7 @@ def _live(world: World, watcher: Watcher) -> None:
     def keep_going() -> bool:
         return not controls.stop
 
-    with _tape(world, begun) as tape:
+    with _tape(world, begun) as tape, _tried(world) as trials:
         loop = assemble(
             config,
             brain,
@@ -86,6 +89,7 @@ def _live(world: World, watcher: Watcher) -> None:
             controls=controls,
             clock=Readings(clock.monotonic, clock.time),
             tape=tape,
+            trials=trials,
             aside=Aside(lambda: world.draws.choice((0, 0, 1, 2, 5))),
             compiled=SimulatedSteps(world.workshop) if world.plan.compiled_looks else None,
         )
@@ -103,6 +107,30 @@ def _tape(world: World, begun: Checkpoint) -> AbstractContextManager[Tape]:
 def _recorded(world: World, begun: Checkpoint) -> Iterator[Tape]:
     with FlightRecorder(world.recording, TOPIC, begun, part_bytes=2_000) as recorder:
         yield Both(world.journal, recorder)
+
+
+class LethalTrials(Trials):
+    """The real ones; some records kill when they are learned."""
+
+    def learning(self, records: Sequence[Record]) -> None:
+        """As `Trials.learning`."""
+        super().learning(records)
+        if any(record.flaw is None and lethal(record) == b"step" for record in records):
+            raise Killed
+
+
+@contextmanager
+def _tried(world: World) -> Iterator[LethalTrials]:
+    """A killed process leaves its marks."""
+    trials = LethalTrials(world.trials)
+    try:
+        yield trials
+    except Killed:
+        raise
+    except BaseException:
+        trials.close()
+        raise
+    trials.close()
 
 
 def _run(world: World, watcher: Watcher, loop: Loop) -> None:

@@ -1,7 +1,7 @@
 """A topic as a broker keeps it: offsets that hold records, markers, aborted records, or nothing any more."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streammeta.events import Record
@@ -43,6 +43,8 @@ class Log:
     ) -> None:
         """Add a record, or a marker."""
         placed = None if record is None else record._replace(partition=partition, offset=self.end)
+        if placed is not None and placed.flaw is not None:
+            placed = placed._replace(flaw=replace(placed.flaw, end=self.end + 1))
         self.entries[self.end] = Entry(self.end, placed, transaction)
         self.end += 1
         self.ends.append((now, self.end))

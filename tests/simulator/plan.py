@@ -49,6 +49,7 @@ class Plan:
         compiled_looks: Looks until the compiled step is there; 0: none is made.
         real: MOML learns, instead of the learner whose numbers plain Python knows too.
         recorded: A flight recorder goes along, on a real disk.
+        odd: Some records come without content, kill who tries them, or are sent again.
         steps: What happens, by time.
     """
 
@@ -63,6 +64,7 @@ class Plan:
     compiled_looks: int
     real: bool = False
     recorded: bool = False
+    odd: bool = False
     steps: tuple[Step, ...] = field(default=())
 
     @property
@@ -132,6 +134,7 @@ def draw(seed: int) -> Plan:
         compiled_looks=draws.randint(1, 12) if batch == 1 and not real and draws.random() < 0.4 else 0,
         real=real,
         recorded=whole and random.Random(f"recorded {seed}").random() < 0.02,
+        odd=not real and random.Random(f"odd plan {seed}").random() < 0.1,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
 

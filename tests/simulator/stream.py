@@ -6,12 +6,16 @@ from functools import cache
 import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
-from streammeta.events import Record, episode_of
+from streammeta.events import Flaw, Record, episode_of
 from tests.simulator.broker import TOPIC
 from tests.simulator.clock import EPOCH
 from tests.simulator.learner import WILD
 
 FIRST_SERIAL = int(EPOCH * 1000)
+LETHAL = "lethal"
+"""The header of a record that kills who tries it, and where: `decode` or `step`."""
+LATELY = 8
+"""What is sent again is one of so many records."""
 _VALUES = 64
 
 
@@ -45,3 +49,23 @@ def record(draws: random.Random, serial: int, task: int) -> Record:
     key = None if kind == "keyless" else f"task-{task}".encode()
     headers = (("content-type", MSGPACK.encode()), ("ce_id", str(serial).encode()))
     return Record(TOPIC, 0, 0, FIRST_SERIAL + serial, key, value, headers)
+
+
+def odd(draws: random.Random, made: Record, sent: list[Record]) -> Record:
+    """This record, or in its place one without content, one that kills, or one that was sent before."""
+    kind = draws.choice(("",) * 7 + ("flawed", LETHAL, "again", "again"))
+    if kind == "flawed":
+        flaw = Flaw("too_large", "its batch is too large", 0)
+        return made._replace(key=b"%d" % made.timestamp_ms, value=None, headers=(), flaw=flaw)
+    if kind == "again" and sent:
+        return draws.choice(sent[-LATELY:])._replace(timestamp_ms=made.timestamp_ms)
+    if kind == LETHAL and made.key is not None and made.value in _values():
+        stage = draws.choice((b"decode", b"step"))
+        made = made._replace(headers=(*made.headers, (LETHAL, stage)))
+    sent.append(made)
+    return made
+
+
+def lethal(record: Record) -> bytes:
+    """Where it kills; nothing where it does not."""
+    return dict(record.headers).get(LETHAL) or b""

@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from streammeta.config import Config
+from streammeta.errors import StateError
+from streammeta.events import Record
 from streammeta.runtime.controls import Controls
+from streammeta.state.checksums import unsealed
 from tests.scripted import Fuse
 from tests.simulator.broker import Broker, Topic
 from tests.simulator.clock import Clock
@@ -17,8 +20,10 @@ from tests.simulator.journal import Journal, Violation
 from tests.simulator.learner import SETTINGS
 from tests.simulator.log import Fate, Log
 from tests.simulator.plan import Plan, Step
-from tests.simulator.stream import record
+from tests.simulator.stream import odd, record
 
+WINDOW = 5
+"""Records during which an event is known, in odd worlds."""
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
 
@@ -31,6 +36,8 @@ def config_of(plan: Plan, on_lost: str) -> Config:
         "checkpoint_seconds": 5.0,
     }
     events, kafka = {"batch": plan.batch}, {"on_lost_offsets": on_lost}
+    if plan.odd:
+        events["dedupe_window_events"] = WINDOW
     return Config.model_validate({**SETTINGS, "state": state, "events": events, "kafka": kafka})
 
 
@@ -41,6 +48,7 @@ class World:
     Attributes:
         recording: Where the flight recorder writes, if one does.
         fuse: Of the life that runs, or the next.
+        odd: As `draws`, for what only odd worlds have.
         power: The next kill takes the machine along.
         controls: Of the life that runs.
         on_lost: What is set now.
@@ -53,6 +61,7 @@ class World:
     plan: Plan
     recording: Path
     draws: random.Random = field(init=False)
+    odd: random.Random = field(init=False)
     clock: Clock = field(init=False, default_factory=Clock)
     broker: Broker = field(init=False)
     disk: Disk = field(init=False)
@@ -69,11 +78,13 @@ class World:
     ends_at: float = field(init=False)
     _serial: int = field(init=False, default=0)
     _transactions: int = field(init=False, default=0)
+    _sent: list[Record] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         """At the beginning of time, with all steps to come."""
         plan = self.plan
-        self.draws = random.Random(plan.seed + 1_000_000_007)
+        self.draws, self.odd = random.Random(plan.seed + 1_000_000_007), random.Random(f"odd {plan.seed}")
+        self.trials.unlink(missing_ok=True)
         topic = Topic(f"00000000-0000-0000-0000-{1:012d}", [Log() for _ in range(plan.partitions)])
         self.broker = Broker(self.clock, self.draws, topic, unheard=0.03)
         self.broker.on_told = self.check_told
@@ -83,6 +94,11 @@ class World:
         self.clock.limit_seconds = self.ends_at + PATIENCE_SECONDS
         for step in plan.steps:
             self.clock.at(step.at, partial(self._happen, step))
+
+    @property
+    def trials(self) -> Path:
+        """The file of what is being tried."""
+        return self.recording.with_name("trials")
 
     def _happen(self, step: Step) -> None:
         getattr(self, f"_{step.kind}")(step.number)
@@ -98,8 +114,12 @@ class World:
 
     def positions(self) -> dict[int, int]:
         """The next offsets in the state on the disk."""
-        sealed = self.disk.content.get(("meta", b"document"))
-        document = json.loads(sealed[:-4]) if sealed else {"positions": {}}
+        place = "meta", b"document"
+        sealed = self.disk.content.get(place)
+        try:
+            document = json.loads(unsealed(*place, sealed)) if sealed else {"positions": {}}
+        except StateError:
+            return self.copied  # the state will go on from there
         return {int(partition): offset for partition, offset in document["positions"].items()}
 
     def _write(self, count: float, transaction: int | None = None) -> None:
@@ -110,7 +130,10 @@ class World:
             log.begin(transaction)
         for _ in range(int(count)):
             self._serial += 1
-            log.append(record(self.draws, self._serial, task), task % len(logs), self.clock.now, transaction)
+            made = record(self.draws, self._serial, task)
+            if self.plan.odd:
+                made = odd(self.odd, made, self._sent)
+            log.append(made, task % len(logs), self.clock.now, transaction)
         if transaction is not None:
             self._end_later(log, transaction)
 
@@ -218,6 +241,8 @@ class World:
         if self.power:
             self.power = False
             self.disk.power_cut()
+            if self.odd.random() < 0.5:
+                self.trials.unlink(missing_ok=True)
             self.check_told()
         if any(kind == "flip_log" for _, _, kind in self.troubles):
             self.troubles = [trouble for trouble in self.troubles if trouble[2] != "flip_log"]
