@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: quickstart test lint types layers unit fuzz bench chaos clean
+.PHONY: quickstart test lint types layers unit fuzz bench chaos simulate clean
 
 quickstart: $(READY)  ## everything on this machine: broker, producer, learner
 	$(BIN)/streammeta quickstart $(ARGS)
@@ -31,6 +31,9 @@ bench: $(READY)
 
 chaos: $(READY)  ## kills, freezes, cuts and a rotation against Apache Kafka; SEEDS=10 for ten plans
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),1) $(ARGS)
+
+simulate: $(READY)  ## so many worlds, or SEEDS=FIRST:END, over a simulated broker, disk and clock
+	$(BIN)/python -m tests.simulator $(or $(SEEDS),1000) $(ARGS)
 
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

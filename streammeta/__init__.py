@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from streammeta.api import Learner as Learner
     from streammeta.api import load_export as load_export
 
 __version__ = version("streammeta")
@@ -11,8 +12,8 @@ __version__ = version("streammeta")
 
 def __getattr__(name: str) -> Any:
     """What needs torch is imported when it is first asked for: the command line starts without."""
-    if name == "load_export":
-        from streammeta.api import load_export
+    if name in ("Learner", "load_export"):
+        from streammeta import api
 
-        return load_export
+        return getattr(api, name)
     raise AttributeError(f"module 'streammeta' has no attribute {name!r}")

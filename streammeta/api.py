@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from streammeta.config.secret import MASK
 from streammeta.errors import StreammetaError
+from streammeta.library.learner import Learner, Lesson, Taught
 from streammeta.models.constants import constants_of
 from streammeta.models.loading import load_callable
 from streammeta.models.network import DTYPES
 from streammeta.models.placement import moved
 from streammeta.models.randomness import seeded
+
+__all__ = ["Learner", "Lesson", "Taught", "load_export"]
 
 
 def load_export(

@@ -12,9 +12,11 @@
       BrokerRefused              exit 77   a right refused
         LoginRefused             exit 77   the login or the certificate refused; may pass while it is rotated
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
+      Interrupted                asked to stop while it waited; exit 0, the last commit stands
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
         OutOfMemory              the memory did not suffice for it, this time
+      NoAnswer                   exit 1    a prediction that cannot be had; names the field
 
 Errors that end the program are shown as their message alone, never as a traceback.
 """
@@ -70,6 +72,10 @@ class StateLocked(StreammetaError):
     exit_code = 73
 
 
+class Interrupted(StreammetaError):
+    """Asked to stop while a step was being compiled: nothing of the chunk in hand is in the state."""
+
+
 class BrokerUnavailable(StreammetaError):
     """The broker was not reached within its deadline."""
 
@@ -113,6 +119,7 @@ class Reason(StrEnum):
     NON_FINITE_INPUT = "non_finite_input"
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
+    QUARANTINED = "quarantined"
 
 
 class BadEvent(StreammetaError):
@@ -127,6 +134,23 @@ class BadEvent(StreammetaError):
         super().__init__(message)
         self.reason = reason
         self.stage = stage
+
+
+class NoAnswer(StreammetaError):
+    """A prediction that cannot be had; nothing else is harmed.
+
+    Attributes:
+        reason: A word for programs: that of a record refused alike, or `no_memory`, `no_support`,
+            `non_finite_prediction`.
+        field: What is wrong in what was asked: "x", "support.y", "at".
+        number: Which one of those that were asked for together, counted from 0.
+    """
+
+    def __init__(self, reason: str, field: str, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.field = field
+        self.number = number
 
 
 class CodeFault(BadEvent):

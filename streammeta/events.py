@@ -224,6 +224,13 @@ class HalfExamples:
     time_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A record that asks to learn from a task again that is held back (`learner.quarantine`)."""
+
+    task: str
+
+
 def episode_of(support_x: Array, support_y: Array, query_x: Array, query_y: Array) -> Episode[Array]:
     """An episode from its four arrays.
 

@@ -181,6 +181,7 @@ class Checkpointed:
     timestamp_seconds: float
     tasks_cached: int
     tasks_stored: int
+    tasks_quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,5 +209,26 @@ class Turned:
     due: bool = False
 
 
-Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned
+@dataclass(frozen=True, slots=True)
+class Executing:
+    """Who computes the steps: told when that changes, and before the loop waits for a step.
+
+    Attributes:
+        compiled, traced, eager: Shapes of iterations computed by machine code, by a traced graph, and (beyond
+            64 traces) one operation after the other.
+        compiling: Steps that are being compiled, or wait for it.
+        failures, seconds: Compilations that came to nothing, and what all took; of this process.
+        making: The step that the loop waits for now, in words; "" when it waits for none.
+    """
+
+    compiled: int
+    traced: int
+    eager: int
+    compiling: int
+    failures: int
+    seconds: float
+    making: str = ""
+
+
+Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing
 Observer = Callable[[Outcome], None]

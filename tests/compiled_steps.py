@@ -8,7 +8,9 @@ import hashlib
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from streammeta.algorithms.base import State
 from streammeta.events import Batch, Episode
 from streammeta.learner.executors import build, chunk, forms, identity
 from streammeta.learner.executors.cache import Cache
@@ -16,7 +18,9 @@ from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.identity import compiler_version, key_of, name_of
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import state_tensors
-from streammeta.runtime.assembly import Brain
+from streammeta.learner.tracing import Steps
+
+Shapes = tuple[tuple[int, ...], tuple[int, ...]]
 
 
 class AtHand(CompiledSteps):
@@ -34,24 +38,24 @@ def directory_below(base: Path) -> Path:
     return directory
 
 
-def step_of(brain: Brain, episode: Episode[torch.Tensor]) -> TracedStep:
-    """The step of this learner for iterations of these shapes."""
-    state = brain.learner.init(brain.network.initial)
-    traced = brain.steps.traced(state, episode)
-    assert traced is not None
-    return TracedStep(*traced, len(state_tensors(state)), brain.steps.predicts)
-
-
-def compiled_once(directory: Path, brain: Brain, *batches: tuple[torch.Tensor, torch.Tensor]) -> str:
-    """Compile the step for iterations of these support and query sets, unless it is there; its name.
+def compiled_once(directory: Path, steps: Steps, state: State, episode: Episode[Tensor]) -> str:
+    """Have the step for iterations of these shapes there, compiled; its name.
 
     One form alone: half the time. Workers wait for each other.
     """
-    support, query = batches
-    step = step_of(brain, Episode(Batch(*support), Batch(*query)))
+    traced = steps.traced(state, episode)
+    assert traced is not None
+    step = TracedStep(*traced, len(state_tensors(state)), steps.predicts)
     name = name_of(key_of(step.update, step.inputs, step.state_count), "small", str(compiler_version()))
     with (directory / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         compiled = CompiledSteps(Cache(directory)).named(step, name)
     assert compiled is not None
     return name
+
+
+def zeros(tasks: int, support: Shapes, query: Shapes, dtype: torch.dtype = torch.float64) -> Episode[Tensor]:
+    """An iteration of these shapes of x and y."""
+    return Episode(
+        *(Batch(*(torch.zeros(tasks, *shape, dtype=dtype) for shape in sets)) for sets in (support, query))
+    )

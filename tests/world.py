@@ -29,7 +29,7 @@ from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import TaskRow
-from tests.compiled_steps import AtHand, compiled_once
+from tests.compiled_steps import AtHand, compiled_once, zeros
 from tests.scripted import (
     Aside,
     CollectedDeadLetters,
@@ -214,8 +214,8 @@ def _compiled(directory: Path | None) -> CompiledSteps | None:
 
 def compile_world(directory: Path, size: int) -> Path:
     """Have the step of the world's learner for iterations of so many events there, compiled."""
-    x, y = torch.zeros(size, 3, 2, dtype=torch.float64), torch.zeros(size, 3, 1, dtype=torch.float64)
-    compiled_once(directory, brain(), (x, y), (x.clone(), y.clone()))
+    state, sets = brain().learner.init(brain().network.initial), ((3, 2), (3, 1))
+    compiled_once(directory, brain().steps, state, zeros(size, sets, sets))
     return directory
 
 

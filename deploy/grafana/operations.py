@@ -155,6 +155,27 @@ def _time() -> Sequence[Builder[Panel]]:
             span=12,
             log=True,
         ),
+        curves(
+            "Who computes",
+            "Shapes of iterations whose step runs as machine code, as a traced graph, or (beyond 64 of "
+            "those) one operation after the other; steps being compiled; steps that could not be.",
+            {
+                "{{executor}}": "streammeta_executor_shapes{@}",
+                "being compiled": "streammeta_compiling_steps{@}",
+                "failed": "streammeta_compile_failures_total{@}",
+            },
+            span=12,
+            least=0,
+        ),
+        curves(
+            "Compiling",
+            "Time spent compiling since the start of the process, beside the learning and at the lowest "
+            "priority.",
+            {"compiling": "streammeta_compile_seconds_total{@}"},
+            unit="s",
+            span=12,
+            least=0,
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""What open pages cost the learner: events a second with five of them, against none.
+"""`pages`: what open pages cost the learner: events a second with five of them, against none.
 
 The daemon runs in a process of its own, at full speed, with 10,000 tasks and three hours of history. Five
 clients in another process do what pages do: load the history, listen to the stream, ask for the list of tasks
@@ -6,7 +6,7 @@ every three seconds. They are there in every other window; the figure is the med
 """
 
 import json
-import statistics
+import random
 import subprocess
 import sys
 import tempfile
@@ -14,49 +14,44 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from itertools import count, cycle, islice
+from contextlib import contextmanager
+from itertools import count
 from typing import IO
 
-from streammeta.benchmarks.result import Result
-from streammeta.config import Config, load_config
-from streammeta.datasets.sinusoid import Sinusoids, sinusoid
-from streammeta.events import Record
+from streammeta.benchmarks.daemons import configured, generated
+from streammeta.benchmarks.known_tasks import fill
+from streammeta.benchmarks.rows import Plan, Row, Size
+from streammeta.benchmarks.turns import Rounds
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.outcomes import Turned
-from streammeta.programs.daemon import KeepGoing, run_daemon
-from streammeta.runtime.assembly import build_brain
-from streammeta.sending.messages import messages
-from streammeta.state.checkpoint import Checkpoint, pack
-from streammeta.state.directory import StateDirectory
-from streammeta.state.lmdb_store import LmdbStore
-from streammeta.state.progress import Progress
-from streammeta.state.store import Meta, TaskRow, TaskStats
-from streammeta.stream.base import DeadLetters, Source
-from streammeta.stream.generated import GeneratedSource, NoDeadLetters
+from streammeta.programs.daemon import run_daemon
 
+ENDLESS = 1 << 40
 TASKS = 10_000
 HISTORY_SECONDS = 3 * 3600
 PAGES = 5
-PAIRS = 8
-WINDOW_SECONDS = 5.0
-SETTLE_SECONDS = 1.0
+WINDOWS: dict[Size, tuple[int, float, float]] = {
+    "small": (1, 0.5, 0.1),
+    "usual": (8, 5.0, 1.0),
+    "full": (16, 5.0, 1.0),
+}
+"""Pairs of windows; seconds of a window, and before it begins."""
 TASKS_EVERY_SECONDS = 3.0
 
 
-def pages() -> Iterator[Result]:
+def pages(plan: Plan) -> Iterator[Row]:
     """Events a second without and with five open pages, and their ratio."""
-    with tempfile.TemporaryDirectory() as folder, _process("daemon", folder) as (daemon, output):
+    pairs, *window = WINDOWS[plan.size]
+    pairs = plan.rounds or pairs
+    with tempfile.TemporaryDirectory() as folder, _process("daemon", folder) as (_, output):
         address = output.readline().strip()
-        _rate(address)  # the trace of the first event, and warm caches
-        rates = [(_rate(address), _rate_with_pages(address)) for _ in range(PAIRS)]
-        daemon.terminate()
-    without, with_pages = (statistics.median(each) for each in zip(*rates, strict=True))
-    ratio = statistics.median(one / other for other, one in rates)
-    yield Result("no page", without, "events/s")
-    yield Result(f"{PAGES} open pages", with_pages, "events/s")
-    yield Result(f"with {PAGES} pages / without", ratio, "ratio")
+        _rate(address, *window)  # the trace of the first event, and warm caches
+        taken = [(_rate(address, *window), _rate_with_pages(address, *window)) for _ in range(pairs)]
+    without, with_pages = (Rounds(rates) for rates in zip(*taken, strict=True))
+    yield without.row("no page", "events/s")
+    yield with_pages.row(f"{PAGES} open pages", "events/s")
+    yield with_pages.over(without).row(f"with {PAGES} pages / without", "ratio")
 
 
 @contextmanager
@@ -73,17 +68,17 @@ def _process(*arguments: str) -> Iterator[tuple["subprocess.Popen[str]", IO[str]
         process.stdout.close()
 
 
-def _rate_with_pages(address: str) -> float:
+def _rate_with_pages(address: str, window_seconds: float, settle_seconds: float) -> float:
     with _process("pages", address) as (_, output):
         output.readline()  # all are open
-        return _rate(address)
+        return _rate(address, window_seconds, settle_seconds)
 
 
-def _rate(address: str) -> float:
+def _rate(address: str, window_seconds: float, settle_seconds: float) -> float:
     """Events a second over one window."""
-    time.sleep(SETTLE_SECONDS)
+    time.sleep(settle_seconds)
     began, before = time.perf_counter(), _events(address)
-    time.sleep(WINDOW_SECONDS)
+    time.sleep(window_seconds)
     return (_events(address) - before) / (time.perf_counter() - began)
 
 
@@ -121,23 +116,15 @@ def _page(address: str, opened: threading.Barrier) -> None:
 
 def learn(folder: str) -> None:
     """Be the daemon, until told to stop; prints its address."""
-    settings = ["outer.clip_norm=10.0", "http.port=0", f"state.dir={folder}/state", "log.level=error"]
-    config = load_config(None, settings, {})
-    _fill(config)
+    config = configured(f"{folder}/state", "off")
+    fill(config, TASKS, history=_curves())
+    draws = random.Random(0)  # noqa: S311 (a benchmark)
     run_daemon(
-        config, read_config=lambda: config, connect=_connect, on_serving=lambda url: print(url, flush=True)
+        config,
+        read_config=lambda: config,
+        connect=generated(ENDLESS, lambda _: b"task-%d" % draws.randrange(TASKS)),
+        on_serving=lambda url: print(url, flush=True),
     )
-
-
-def _fill(config: Config) -> None:
-    """A state that has seen every task, and has run for three hours."""
-    brain = build_brain(config)
-    memory = brain.network.initial.numpy().tobytes()
-    first = Checkpoint(brain.origin, brain.learner.init(brain.network.initial), Progress(TASKS), {0: 0}, {})
-    rows = {f"sinusoid/{i}": TaskRow(TaskStats(1, i + 1, 0, 1, 1, 1, 1), memory) for i in range(TASKS)}
-    meta = pack(first)
-    with StateDirectory(config.state.dir) as directory, closing(LmdbStore(directory.lmdb_path)) as store:
-        store.commit(Meta(meta.tensors, meta.document, _curves()), rows)
 
 
 def _curves() -> bytes:
@@ -147,18 +134,6 @@ def _curves() -> bytes:
     for _ in range(HISTORY_SECONDS // 2):  # each outcome asks for the time twice
         history(Turned("tasks", connected=True, restoring=False, lag={0: 0}))
     return pack_history(history, {"settings": {}, "machine": {}})
-
-
-def _connect(config: Config, _: KeepGoing) -> tuple[Source, DeadLetters]:
-    """Events of random tasks without end, made before the clock runs."""
-    made = list(islice(messages(sinusoid(Sinusoids(tasks=TASKS)), "msgpack"), 5000))
-
-    def records_from(offset: int) -> Iterator[Record]:
-        for number, message in enumerate(cycle(made), offset):
-            headers = tuple((name, value) for name, value in message.headers)
-            yield Record(config.kafka.topic, 0, number, 0, message.key, message.value, headers)
-
-    return GeneratedSource(records_from, per_second=1e6), NoDeadLetters()
 
 
 if __name__ == "__main__":

@@ -1,47 +1,51 @@
-"""Recordings: writing and reading a million small events, and what `run --record` costs the learner."""
+"""`recording`: writing and reading a million small events, and what `run --record` costs the learner."""
 
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from itertools import islice
+from functools import partial
 from pathlib import Path
+from typing import Final, TypeVar
 
-from streammeta.benchmarks.result import Result
-from streammeta.config import Config, load_config
-from streammeta.datasets.sinusoid import Sinusoids, sinusoid
+from streammeta.benchmarks.apart import apart
+from streammeta.benchmarks.daemons import Marks, daemon, generated
+from streammeta.benchmarks.rows import Plan, Row, Size
+from streammeta.benchmarks.turns import Rounds, turns
 from streammeta.events import Conditions, Positions, Record
-from streammeta.outcomes import Learned
 from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL
 from streammeta.recording.source import ReplaySource
 from streammeta.recording.writer import Writer
-from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.tape import Tape
-from streammeta.sending.messages import messages
-from streammeta.state.checkpoint import RecordingMark
-from streammeta.state.directory import StateDirectory
-from streammeta.state.lmdb_store import LmdbStore
-from streammeta.state.order_log import OrderLog
-from streammeta.stream.generated import GeneratedSource, NoDeadLetters
+from streammeta.state.checkpoint import Checkpoint, RecordingMark
 
-SMALL_EVENTS = 1_000_000
-LEARNED_EVENTS = 3000
-ROUNDS = 3
-_HEADERS = (("content-type", b"application/msgpack"),)
+EVENTS: dict[Size, tuple[int, int]] = {
+    "small": (2000, 60),
+    "usual": (1_000_000, 3000),
+    "full": (1_000_000, 10_000),
+}
+"""Small ones that are written and read; those that are learned."""
+ROUNDS: dict[Size, int] = {"small": 1, "usual": 3, "full": 5}
+Given = TypeVar("Given")
+_HEADERS: Final = (("content-type", b"application/msgpack"),)
 
 
-def recording() -> Iterator[Result]:
+def recording(plan: Plan) -> Iterator[Row]:
     """Rows a second, bytes a row, and the share of the learner's time that the flight recorder takes."""
+    (small, learned), rounds = EVENTS[plan.size], plan.rounds_of(ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "small"
-        yield Result("write, 1,000,000 events of 100 B", _write(directory), "events/s")
-        yield Result("read as records, the same", _read(directory), "events/s")
+        yield Row(f"write, {small:,} events of 100 B", small / _write(directory, small), "events/s")
+        read = turns({"read": partial(_read, directory, small)}, rounds, uncounted=plan.uncounted)["read"]
+        yield Row("read as records, the same", small / read.median, "events/s", None, rounds)
         size_bytes = sum(part.bytes for part in Recording(directory).manifest.parts)
-        yield Result("on the disk, an event", size_bytes / SMALL_EVENTS, "B")
-        yield from _cost(Path(folder))
+        yield Row("on the disk, an event", size_bytes / small, "B")
+    taken = [apart(__name__, "cost", events=learned) for _ in range(rounds)]
+    recorder, all_ = (Rounds(tuple(figures)) for figures in zip(*taken, strict=True))
+    yield recorder.row("recorder, an event learned", "µs", 1e6)
+    yield recorder.over(all_).row("its share of the learner's time", "ratio")
 
 
 def _small(number: int) -> Record:
@@ -49,10 +53,11 @@ def _small(number: int) -> Record:
     return Record("bench", number % 4, number // 4, number, b"task-%d" % (number % 1000), value, _HEADERS)
 
 
-def _write(directory: Path) -> float:
+def _write(directory: Path, count: int) -> float:
+    """Seconds to write so many, without making them."""
     seconds = 0.0
     with closing(Writer(directory, "topic", "bench")) as writer:
-        for begin in range(0, SMALL_EVENTS, 500):
+        for begin in range(0, count, 500):
             records = [_small(number) for number in range(begin, begin + 500)]
             began = time.perf_counter()
             writer.append(records)
@@ -61,114 +66,75 @@ def _write(directory: Path) -> float:
                 writer.roll_if_large()
             seconds += time.perf_counter() - began
         began = time.perf_counter()
-    return SMALL_EVENTS / (seconds + time.perf_counter() - began)
+    return seconds + time.perf_counter() - began
 
 
-def _read(directory: Path) -> float:
-    """As the loop reads: records, poll by poll."""
+def _read(directory: Path, count: int) -> float:
+    """Seconds to read them as the loop reads: records, poll by poll."""
     source = ReplaySource(Recording(directory), ALL)
     began = time.perf_counter()
     source.start({})
-    count = 0
+    found = 0
     while records := source.poll(0.0):
-        count += len(records)
-    if count != SMALL_EVENTS:
-        raise AssertionError(f"{count} of {SMALL_EVENTS} events were read")
-    return count / (time.perf_counter() - began)
+        found += len(records)
+    if found != count:
+        raise AssertionError(f"{found} of {count} events were read")
+    return time.perf_counter() - began
 
 
-def _cost(folder: Path) -> Iterator[Result]:
-    """Time spent in the recorder while a stream is learned; the median over the rounds of its share.
+def cost(events: int) -> tuple[float, float]:
+    """Seconds an event in the recorder, and in all, from the first checkpoint that holds events.
 
-    Rates with and without it differ more from one run to the next than by what it costs.
+    Rates with and without a recorder differ more from one run to the next than by what it costs.
     """
-    config = load_config(None, ["outer.clip_norm=10.0"], {})
-    brain, made = build_brain(config), list(_records())
-    rounds = [_learn(config, brain, made, folder / str(number)) for number in range(ROUNDS)]
-    recorder = statistics.median(recorder for recorder, _ in rounds)
-    yield Result("recorder, an event learned", 1e6 * recorder / LEARNED_EVENTS, "µs")
-    yield Result(
-        "its share of the learner's time", statistics.median(on / all_ for on, all_ in rounds), "ratio"
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        tape = _Recorded(Path(folder) / "recording")
+        settings = [f"state.checkpoint_events={min(1000, events // 4)}"]
+        daemon(f"{folder}/state", "off", settings, generated(events, lambda n: b"task-%d" % (n % 100)), tape)
+    begun = next(number for number, mark in enumerate(tape.checkpoints) if mark[1])
+    learned = tape.events - tape.checkpoints[begun][1]
+    return (tape.seconds - tape.spent[begun]) / learned, tape.event_seconds(1)
 
 
-def _records() -> Iterator[Record]:
-    stream = messages(islice(sinusoid(Sinusoids()), LEARNED_EVENTS), "msgpack")
-    for number, message in enumerate(stream):
-        yield Record("tasks", 0, number, number, message.key, message.value, _HEADERS)
+class _Recorded(Marks):
+    """A flight recorder, and the seconds spent in it."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(lambda: self.spent.append(self.seconds))
+        self._folder, self.seconds, self.spent = folder, 0.0, list[float]()
 
-def _learn(config: Config, brain: Brain, made: list[Record], folder: Path) -> tuple[float, float]:
-    """Seconds in the recorder, and in all, checkpoints included, from the first event learned on."""
-    learned_at: list[float] = []
-    with (
-        StateDirectory(folder / "state") as directory,
-        closing(LmdbStore(directory.lmdb_path)) as store,
-        closing(OrderLog(directory.order_log_path)) as log,
-    ):
-        begun = restore(brain, store)
-        with FlightRecorder(folder / "recording", "tasks", begun) as recorder:
-            tape = _Timed(recorder)
-            loop = assemble(
-                config,
-                brain,
-                begun,
-                source=_Ending(lambda offset: iter(made[offset:]), per_second=1e9),
-                dead_letters=NoDeadLetters(),
-                store=store,
-                order_log=log,
-                observers=[
-                    lambda o: learned_at.append(time.perf_counter()) if isinstance(o, Learned) else None
-                ],
-                tape=tape,
-            )
-            loop.run(until_end=True)
-            return tape.seconds, time.perf_counter() - learned_at[0]
-
-
-class _Timed:
-    """A tape, and the seconds spent in it."""
-
-    def __init__(self, tape: Tape) -> None:
-        self._tape, self.seconds = tape, 0.0
+    @contextmanager
+    def begin(self, begun: Checkpoint) -> Iterator[Tape]:
+        """As `Marks.begin`."""
+        with FlightRecorder(self._folder, "tasks", begun) as self._recorder:
+            yield self
 
     def keep(self, records: Sequence[Record]) -> None:
         """As `Tape.keep`."""
-        with self._timed():
-            self._tape.keep(records)
+        super().keep(records)
+        self._timed(lambda: self._recorder.keep(records))
 
     def cut(self) -> None:
         """As `Tape.cut`."""
-        with self._timed():
-            self._tape.cut()
+        self._timed(self._recorder.cut)
 
     def serve(self, compiled: Mapping[str, Conditions]) -> None:
         """As `Tape.serve`."""
-        with self._timed():
-            self._tape.serve(compiled)
+        self._timed(lambda: self._recorder.serve(compiled))
 
     def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
         """As `Tape.sync`."""
-        with self._timed():
-            return self._tape.sync(positions, topic_id)
+        super().sync(positions, topic_id)
+        return self._timed(lambda: self._recorder.sync(positions, topic_id))
 
     def committed(self) -> None:
         """As `Tape.committed`."""
-        with self._timed():
-            self._tape.committed()
+        super().committed()
+        self._timed(self._recorder.committed)
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def _timed(self, do: Callable[[], Given]) -> Given:
         began = time.perf_counter()
         try:
-            yield
+            return do()
         finally:
             self.seconds += time.perf_counter() - began
-
-
-class _Ending(GeneratedSource):
-    """A generated stream that ends with what was made."""
-
-    def ends(self) -> dict[int, int]:
-        """After the last event."""
-        return {0: LEARNED_EVENTS}

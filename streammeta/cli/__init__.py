@@ -1,8 +1,6 @@
 """The command line: `streammeta VERB`. Thin: each verb parses its options and calls the library."""
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import click
@@ -31,6 +29,8 @@ VERBS: Final = {
         Verb("produce", "produce", "Write streams of tasks to a topic."),
         Verb("state", "tasks", "What is known of each task."),
         Verb("state", "export", "Meta-parameters and memories as safetensors."),
+        Verb("predict", "predict", "Predictions of a state, a line each."),
+        Verb("serve", "serve", "Predictions and the page of a state that another process writes."),
         Verb("checkpoint", "checkpoint", "Kept copies of a state; whether it is sound."),
         Verb("report", "report", "A run as one page or picture, for sharing."),
         Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
@@ -74,15 +74,14 @@ class Root(click.Group):
             formatter.write_dl([(verb.name, verb.summary) for verb in VERBS.values()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; a module of the user's in the working directory is found."""
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.append(here)  # last: a file of the user's must not hide a library
+        """Run the verb."""
         try:
             return super().invoke(ctx)
-        except click.ClickException as error:
-            error.message = quoted(error.message)  # type: ignore[misc]  # click calls it final
-            raise
+        except click.UsageError as error:
+            plain = error.format_message()
+            if quoted(plain) == plain:
+                raise
+            raise click.UsageError(quoted(plain), error.ctx) from None
         except StreammetaError as error:
             say(f"streammeta: {error}", err=True)
             ctx.exit(error.exit_code)

@@ -1,67 +1,126 @@
 """`streammeta bench`: the benchmark suite of this machine."""
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Final
+from pathlib import Path
+from typing import Final, get_args
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from streammeta.benchmarks.algorithms import algorithms
-from streammeta.benchmarks.events import events
+from streammeta.benchmarks.aims import Judged, judged
+from streammeta.benchmarks.batch import batch
+from streammeta.benchmarks.comparison import Earlier, Named, described, document
+from streammeta.benchmarks.hops import hops
+from streammeta.benchmarks.memory import memory
 from streammeta.benchmarks.pages import pages
+from streammeta.benchmarks.pipeline import pipeline
+from streammeta.benchmarks.predictions import predictions
 from streammeta.benchmarks.recording import recording
-from streammeta.benchmarks.result import Result
-from streammeta.benchmarks.steps import codec, steps
-from streammeta.benchmarks.stream import stream
+from streammeta.benchmarks.rows import Plan, Row, Size, Suite
+from streammeta.benchmarks.start import start
+from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
 from streammeta.cli.saying import say
-from streammeta.observe.machine import machine
 
-SUITE: Final[dict[str, Callable[[], Iterator[Result]]]] = {
-    "events": events,
-    "steps": steps,
-    "algorithms": algorithms,
-    "codec": codec,
-    "stream": stream,
+SUITES: Final[dict[str, Suite]] = {
+    "step": step,
+    "batch": batch,
+    "pipeline": pipeline,
+    "hops": hops,
     "tasks": tasks,
+    "memory": memory,
+    "start": start,
     "pages": pages,
+    "predictions": predictions,
     "recording": recording,
 }
+WIDE: Final = 200
+"""Columns where no terminal says how many: a figure stays on its line."""
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice([*SUITE]))
+@click.argument("names", nargs=-1, type=click.Choice([*SUITES]), metavar="[SUITE]...")
+@click.option(
+    "--size",
+    type=click.Choice(get_args(Size)),
+    default="usual",
+    show_default=True,
+    help="small: does everything run? full: a million tasks and events.",
+)
+@click.option("--bootstrap-servers", default="", help="A Kafka to measure with; else the embedded broker.")
+@click.option("--rounds", type=click.IntRange(1), help="Of each figure; by default as many as it needs.")
+@click.option("--omniglot", type=_FILE, help="An omniglot .npz for conv4; else images made up.")
+@click.option("--compare", type=_FILE, help="An earlier run's --output json.")
 @click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def bench(names: tuple[str, ...], output: str) -> None:
-    """Measure this machine: all benchmarks, or those named. Minutes; keep the machine quiet."""
-    results = []
-    for name in names or SUITE:
+def bench(
+    names: tuple[str, ...],
+    size: Size,
+    bootstrap_servers: str,
+    rounds: int | None,
+    omniglot: Path | None,
+    compare: Path | None,
+    output: str,
+) -> None:
+    """Measure this machine: all suites, or those named. Minutes; keep the machine quiet.
+
+    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, recording.
+    Figures are medians of rounds
+    by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
+    """
+    plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)
+    earlier = Earlier(compare) if compare else None
+    rows: list[Named] = []
+    for name in dict.fromkeys(names or SUITES):
         say(f"{name} …", err=True)
-        results += [(name, result) for result in SUITE[name]()]
+        rows += [(name, row) for row in SUITES[name](plan)]
     if output == "json":
-        rows = [{"benchmark": name, **result._asdict()} for name, result in results]
-        say(json.dumps({"machine": machine(), "results": rows}))
+        say(json.dumps(document(plan, rows, earlier), allow_nan=False))
     else:
-        _print(results)
+        _print(rows, earlier, plan)
 
 
-def _print(results: list[tuple[str, Result]]) -> None:
-    table = Table("benchmark", "figure", "value", "unit", "least to most", box=None, pad_edge=False)
+def _print(rows: list[Named], earlier: Earlier | None, plan: Plan) -> None:
+    then = ["then", "now / then"] if earlier else []
+    table = Table("suite", "figure", "median", "unit", "middle half", "note", *then, box=None, pad_edge=False)
     table.columns[2].justify = "right"
-    for name, result in results:
-        table.add_row(
-            name,
-            result.name,
-            _words(result.value),
-            result.unit,
-            "" if result.spread is None else f"{_words(result.spread[0])} to {_words(result.spread[1])}",
-        )
+    for suite, row in rows:
+        table.add_row(suite, *_cells(row), *(_changed(suite, row, earlier) if earlier else ()))
     console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
     console.print(table)
-    console.print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    if aims := judged(rows):
+        console.print(_aims(aims))
+    console.print(", ".join(f"{key} {value}" for key, value in described().items()))
+    if earlier:
+        for line in (f"compared with {earlier.taken}", *earlier.differences(plan)):
+            console.print(line)
+
+
+def _aims(aims: list[Judged]) -> Table:
+    table = Table("aim", "bound", "measured", "", box=None, pad_edge=False)
+    for aim, measured, _, share in aims:
+        verdict = "" if share is None else "met" if share >= 1 else f"missed: {share:.2f} of it"
+        cells = "absent" if measured is None else _words(measured), verdict
+        table.add_row(aim.words, f"{aim.kind} {_words(aim.bound)}", *cells)
+    return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    value = "absent" if row.value is None else _words(row.value)
+    spread = "" if row.spread is None else f"{_words(row.spread[0])} to {_words(row.spread[1])}"
+    return row.name, value, row.unit, spread, row.note
+
+
+def _changed(suite: str, row: Row, earlier: Earlier) -> tuple[str, str]:
+    change = earlier.change(suite, row)
+    if change is None:
+        return "", ""
+    within = {True: "", False: ", within the spread", None: ""}[change.beyond_spread]
+    return _words(change.earlier), f"{change.ratio:.3g}{within}"
 
 
 def _words(value: float) -> str:
-    return f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
+    return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"

@@ -4,18 +4,17 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from streammeta.algorithms.base import State
+from streammeta.cli.model_options import CONFIG, TRUST, Asked, brain_for
 from streammeta.cli.saying import say
 from streammeta.cli.state import OUTPUT, STATE, opened
-from streammeta.config import load_config
 from streammeta.config.secret import masked
-from streammeta.config.values import LOSSES
 from streammeta.datasets.omniglot import Split, Ways
 from streammeta.datasets.omniglot import omniglot as omniglot_events
 from streammeta.datasets.omniglot_data import load_drawings
@@ -26,32 +25,13 @@ from streammeta.evaluation import unseen as evaluation
 from streammeta.evaluation.unseen import Scores
 from streammeta.events import Array, Episode
 from streammeta.learner.graphs import refuse_machine_fault
-from streammeta.models.networks import BUILT_IN
-from streammeta.runtime.assembly import Brain, brain_of, brain_on
+from streammeta.runtime.assembly import Brain
 from streammeta.state.checkpoint import Checkpoint
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
 SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)
 QUERY = click.option("--query", type=click.IntRange(min=1), default=5, show_default=True)
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-CONFIG = click.option(
-    "--config",
-    "path",
-    metavar="F",
-    type=click.Path(path_type=Path),
-    help="The model of the state, as this says.",
-)
-TRUST = click.option(
-    "--trust-model", "trust", is_flag=True, help="Run the factory and the loss that the state names."
-)
-
-
-class Asked(NamedTuple):
-    """Which state, and whose word for the model."""
-
-    directory: Path
-    path: Path | None
-    trust: bool
 
 
 @click.group()
@@ -117,7 +97,7 @@ def sinusoid(
 
 def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
     with opened(asked.directory) as (snapshot, checkpoint):
-        brain = _brain(asked, checkpoint, snapshot.constants())
+        brain = brain_for(asked, checkpoint, snapshot.constants())
     try:
         scored = {
             name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
@@ -130,22 +110,6 @@ def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
         say(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
-
-
-def _brain(asked: Asked, checkpoint: Checkpoint, constants: bytes) -> Brain:
-    """The model from the configuration; from the state only if it is streammeta's own, or trusted."""
-    if asked.path is not None:
-        return brain_on(load_config(asked.path), checkpoint, constants)
-    model = checkpoint.origin.fit["model"]
-    foreign = [
-        code for code, known in ((model["factory"], BUILT_IN), (model["loss"], LOSSES)) if code not in known
-    ]
-    if foreign and not asked.trust:
-        raise click.UsageError(
-            f"--state {asked.directory} names code to run: {', '.join(map(repr, foreign))}; say whose word "
-            "counts: --config F, or --trust-model for that of the state"
-        )
-    return brain_of(checkpoint, constants)
 
 
 def _misfit(directory: Path, checkpoint: Checkpoint, episode: Episode[Array], error: Exception) -> str:

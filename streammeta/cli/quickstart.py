@@ -102,7 +102,8 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
 
     It ends with this one, however that ends: the watchdog hears of it.
     """
-    command = [sys.executable, "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
+    # -P: a file in the working directory must not hide a module.
+    command = [sys.executable, "-P", "-m", "streammeta", "produce", "sinusoid", "--tasks", str(TASKS)]
     options = ["--rate", str(EVENTS_PER_SECOND), "--bootstrap-servers", bootstrap_servers]
     with log_file.open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 (our own command line)
@@ -110,6 +111,7 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
+            env=_environment(),
             start_new_session=True,
         )
     try:
@@ -120,6 +122,12 @@ def _producer(bootstrap_servers: str, log_file: Path) -> Iterator[None]:
         if process.stdin is not None:
             process.stdin.close()
         process.wait()
+
+
+def _environment() -> dict[str, str]:
+    """This one, with the place of this package where it is not installed."""
+    places = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def connect_generated(config: Config, _keep_going: KeepGoing) -> tuple[Source, DeadLetters]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,10 +13,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from streammeta.cli.config import config_sources
 from streammeta.cli.saying import say
+from streammeta.codec import CONTROL, RELEASE
+from streammeta.config import load_config
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
 from streammeta.runtime.assembly import learner_of
+from streammeta.sending.messages import Message
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -54,8 +59,9 @@ def opened(directory: Path) -> Iterator[tuple[LmdbSnapshot, Checkpoint]]:
         store.close()
 
 
-def row_of(task: str, stats: TaskStats, events: int) -> Row:
+def row_of(task: str, stats: TaskStats, checkpoint: Checkpoint) -> Row:
     """A task as JSON shows it: unknown numbers are null, so is a `last_seen` that RFC 3339 cannot say."""
+    events = checkpoint.progress.events
     numbers = {
         "loss": stats.loss,
         "loss_meta": stats.loss_meta,
@@ -72,6 +78,7 @@ def row_of(task: str, stats: TaskStats, events: int) -> Row:
         "last_seen": _time(stats.last_seen_ms) if stats.events else None,
         "staleness_events": events - stats.last_event if stats.events else None,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
+        "quarantined": task in checkpoint.quarantine,
     }
 
 
@@ -104,12 +111,33 @@ def tasks() -> None:
 def list_tasks(directory: Path, sort: str, limit: int, output: str) -> None:
     """List tasks, the worst loss first."""
     with opened(directory) as (snapshot, checkpoint):
-        events = checkpoint.progress.events
-        rows = sorted((row_of(task, stats, events) for task, stats in snapshot.stats()), key=SORTS[sort])
+        known = dict(snapshot.stats())
+        unlearned = dict.fromkeys(checkpoint.quarantine.keys() - known.keys(), TaskStats())
+        found = (row_of(task, stats, checkpoint) for task, stats in (known | unlearned).items())
+        rows = sorted(found, key=SORTS[sort])
     shown = rows[:limit] if limit else rows
     _print(shown, output)
     if output == "text" and len(shown) < len(rows):
         say(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
+
+
+@tasks.command("release")
+@click.argument("names", metavar="ID...", nargs=-1, required=True)
+@config_sources
+def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Let tasks out of quarantine: learn from their events again.
+
+    Writes a record for each to kafka.topic, so that a release has its place in the stream, in recordings and
+    in replays.
+    """
+    # Imported here, so that the other verbs do not wait for kafka-python.
+    from streammeta.sending.publish import Pace, open_producer, publish
+
+    kafka = load_config(path, overrides).kafka
+    releases = [Message(name.encode(), b"{}", [(CONTROL, RELEASE)]) for name in names]
+    pace = Pace(None, time.monotonic, lambda _: False)
+    done = publish(releases, open_producer(kafka), kafka, pace, time.monotonic)
+    say(f"{done.events} releases are in topic {kafka.topic}", err=True)
 
 
 @tasks.command("show")
@@ -124,7 +152,7 @@ def show_task(task: str, directory: Path, output: str) -> None:
             raise StreammetaError(
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
-        row = row_of(task, found.stats, checkpoint.progress.events)
+        row = row_of(task, found.stats, checkpoint)
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
     if output == "json":
         say(json.dumps(row))

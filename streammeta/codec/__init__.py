@@ -1,10 +1,11 @@
 """The wire format: a Kafka record becomes a task event or examples, and these become a record's value.
 
 `envelope` holds key, headers and structure, `identity` the event's id, `reading` episodes, `examples` single
-examples, `tensors` the arrays, `writing` the way back. Invariant: whatever bytes come in, the answer is a
-value or a `BadEvent` with a reason of the closed list.
+examples, `tensors` the arrays, `control` what is asked of the learner, `writing` the way back. Invariant:
+whatever bytes come in, the answer is a value or a `BadEvent` with a reason of the closed list.
 """
 
+from streammeta.codec.control import CONTROL, RELEASE, release_of
 from streammeta.codec.envelope import CONTENT_TYPE, JSON, MSGPACK, TIME
 from streammeta.codec.examples import decode_examples
 from streammeta.codec.identity import event_id
@@ -13,12 +14,15 @@ from streammeta.codec.writing import encode_json, encode_msgpack
 
 __all__ = [
     "CONTENT_TYPE",
+    "CONTROL",
     "JSON",
     "MSGPACK",
+    "RELEASE",
     "TIME",
     "decode",
     "decode_examples",
     "encode_json",
     "encode_msgpack",
     "event_id",
+    "release_of",
 ]

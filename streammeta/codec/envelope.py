@@ -79,7 +79,7 @@ class Opener(Generic[Body]):
             BadEvent: one of them fails.
         """
         refuse_flawed(record)
-        task = _task(record.key)
+        task = task_of(record.key)
         value = self._value(record.value, max_bytes)
         headers = {_header(name): content for name, content in record.headers}
         content_type = _content_type(headers.get(CONTENT_TYPE))
@@ -107,7 +107,7 @@ class Opener(Generic[Body]):
         return value
 
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
-        if content_type == JSON and _met_constant(str(error), value):
+        if content_type == JSON and met_constant(str(error), value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
         return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
 
@@ -129,7 +129,12 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
-def _task(key: bytes | None) -> str:
+def task_of(key: bytes | None) -> str:
+    """The task id.
+
+    Raises:
+        BadEvent: there is none, or it is no text of 1 to 256 bytes.
+    """
     if key is None:
         raise BadEvent(Reason.MISSING_TASK_ID, "the record has no key; the key is the task id")
     if not 1 <= len(key) <= MAX_TASK_BYTES:
@@ -164,7 +169,7 @@ def _content_type(header: bytes | None) -> str:
     return name
 
 
-def _met_constant(error: str, value: bytes) -> bool:
+def met_constant(error: str, value: bytes) -> bool:
     """Whether the value is JSON up to NaN or Infinity, as lenient producers (Python's json) write them."""
     place = _MALFORMED.search(error)
     return place is not None and _CONSTANT.match(value, int(place[1])) is not None

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 from streammeta.codec.envelope import Opener, ScalarReader, same_count
 from streammeta.codec.tensors import TensorMap, check_count
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Batch, Examples, HalfExamples, Record
+from streammeta.events import Array, Batch, Examples, HalfExamples, Record
 
 MAX_ID_BYTES = 256
 
@@ -50,13 +50,23 @@ def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_00
         if array is not None:
             check_count(len(array), max_examples)
     if x is not None and y is not None:
-        same_count("the record", x, y)
+        check_examples(Batch(x, y), max_examples)
         return Examples(task, Batch(x, y), time_ms)
     if x is not None:
         return HalfExamples(task, _id(body.id, scalar), "x", x, time_ms)
     if y is not None:
         return HalfExamples(task, _id(body.id, scalar), "y", y, time_ms)
     raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
+
+
+def check_examples(examples: Batch[Array], max_examples: int) -> None:
+    """Inputs and labels agree in number, and are not too many.
+
+    Raises:
+        BadEvent: shape_mismatch, too_large.
+    """
+    check_count(max(len(examples.x), len(examples.y)), max_examples)
+    same_count("the record", examples.x, examples.y)
 
 
 def _id(raw: Raw | UnsetType, scalar: ScalarReader) -> str:

@@ -56,18 +56,22 @@ def decode(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Tas
         tensor(query.x, "query.x", max_examples),
         tensor(query.y, "query.y", max_examples),
     )
-    _check(episode)
-    check_count(max(len(batch.x) for batch in episode), max_examples)
+    check_episode(episode, max_examples)
     return TaskEvent(task, episode, time_ms)
 
 
-def _check(episode: Episode[Array]) -> None:
-    """Inputs and labels agree in number, support and query in the shape of one example."""
+def check_episode(episode: Episode[Array], max_examples: int) -> None:
+    """Inputs and labels agree in number, support and query in the shape of one example; none is too large.
+
+    Raises:
+        BadEvent: shape_mismatch, too_large.
+    """
     (support_x, support_y), (query_x, query_y) = episode
     same_count("support", support_x, support_y)
     same_count("query", query_x, query_y)
     _same_example("x", support_x, query_x)
     _same_example("y", support_y, query_y)
+    check_count(max(len(batch.x) for batch in episode), max_examples)
 
 
 def _same_example(name: str, support: Array, query: Array) -> None:

@@ -170,6 +170,20 @@ def _finite(array: Array, field: str) -> Array:
     return array
 
 
+def checked(array: Array, field: str) -> Array:
+    """An array that a program gives, held to what the wire may bring.
+
+    Raises:
+        BadEvent: bad_tensor, empty_set, non_finite_input.
+    """
+    if array.dtype.kind not in "biuf":
+        raise bad_tensor(field, f"dtype {array.dtype}; use numbers or booleans")
+    if array.ndim > MAX_AXES:
+        raise bad_tensor(field, f"{array.ndim} axes; at most {MAX_AXES}")
+    _refuse_empty(array.shape, field)
+    return _finite(array, field)
+
+
 def bad_tensor(field: str, message: str) -> BadEvent:
     """The refusal of one tensor; the message is cut to 200 characters."""
     return BadEvent(Reason.BAD_TENSOR, f"{field}: {message[:200]}")

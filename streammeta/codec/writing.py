@@ -33,7 +33,7 @@ def encode_json(content: Content, beside: Mapping[str, float | str] = NOTHING) -
     >>> encode_json(Batch(one, one), {"id": "7"})
     b'{"x":[[1.0]],"y":[[1.0]],"id":"7"}'
     """
-    return msgspec.json.encode({**_body(content, _to_lists), **beside})
+    return msgspec.json.encode({**_body(content, to_lists), **beside})
 
 
 def encode_msgpack(content: Content, beside: Mapping[str, float | str] = NOTHING) -> bytes:
@@ -46,7 +46,7 @@ def encode_msgpack(content: Content, beside: Mapping[str, float | str] = NOTHING
     Raises:
         ValueError: a dtype that the contract does not have.
     """
-    return msgspec.msgpack.encode({**_body(content, _to_map), **beside})
+    return msgspec.msgpack.encode({**_body(content, to_map), **beside})
 
 
 def _body(content: Content, tensor: Callable[[Array], Any]) -> dict[str, Any]:
@@ -59,13 +59,23 @@ def _set(batch: Batch[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:
     return {"x": tensor(batch.x), "y": tensor(batch.y)}
 
 
-def _to_lists(array: Array) -> Any:
+def to_lists(array: Array) -> Any:
+    """The array as nested lists.
+
+    Raises:
+        ValueError: it holds NaN or infinity.
+    """
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinity, for which JSON has no form")
     return array.tolist()
 
 
-def _to_map(array: Array) -> dict[str, Any]:
+def to_map(array: Array) -> dict[str, Any]:
+    """The array as MessagePack has it.
+
+    Raises:
+        ValueError: a dtype that the contract does not have.
+    """
     dtype = array.dtype.newbyteorder("<")
     name = _NAMES.get(dtype)
     if name is None:

@@ -58,6 +58,11 @@ def from_file(path: Path) -> list[Assignment]:
         raise ConfigError(f"{path}: broken TOML: {reason}") from error
 
 
+def from_tables(tables: Mapping[str, Any], label: str) -> list[Assignment]:
+    """The settings that a program gives, section by section; `label` names it."""
+    return list(_leaves((), dict(tables), Origin("flag", label)))
+
+
 def from_environment(environ: Mapping[str, str]) -> list[Assignment]:
     """The settings of variables STREAMMETA_SECTION__KEY, upper or lower case.
 

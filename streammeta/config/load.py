@@ -6,11 +6,19 @@ All problems are told in one `ConfigError`; no message ever holds the value of a
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from streammeta.config.layers import Assignment, Layers, from_environment, from_file, from_flag, misnamed
+from streammeta.config.layers import (
+    Assignment,
+    Layers,
+    from_environment,
+    from_file,
+    from_flag,
+    from_tables,
+    misnamed,
+)
 from streammeta.config.problems import problems_of, together
 from streammeta.config.schema import Config
 from streammeta.errors import ConfigError
@@ -41,7 +49,19 @@ def load_config(
 
 def load(path: Path | None, overrides: Sequence[str] = (), environ: Mapping[str, str] = os.environ) -> Loaded:
     """As `load_config`, with the origins."""
-    layers = Layers(_assignments(path, overrides, environ))
+    return _validated(Layers(_assignments(path, overrides, environ)))
+
+
+def config_of_tables(tables: Mapping[str, Any], label: str) -> Config:
+    """The configuration that a program gives, section by section; neither file nor environment counts.
+
+    Raises:
+        ConfigError: as `load_config`; `label` is named as the origin.
+    """
+    return _validated(Layers(from_tables(tables, label))).config
+
+
+def _validated(layers: Layers) -> Loaded:
     try:
         return Loaded(Config.model_validate(layers.document), layers)
     except ValidationError as error:

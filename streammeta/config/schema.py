@@ -195,6 +195,15 @@ class EventsSection(Section):
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )
 
+    memory_norm_limit: Free[float] = Field(
+        0.0,
+        ge=0,
+        description=(
+            "Norm of a task's own parameters (memory_norm in `tasks list`) that no visit may take them "
+            "beyond: such an event is a dead letter, as all of its task are until its release. 0: none."
+        ),
+    )
+
     @field_validator("stride")
     @classmethod
     def _between(cls, stride: int, info: ValidationInfo) -> int:

@@ -33,7 +33,7 @@ _HEX: Final = re.compile(r"[0-9a-fA-F-]{32,}")
 _DIGEST: Final = re.compile(
     r"(^|[_-])(revision|rev|commit|sha\d*|digest|hash|checksum|etag|md5|uuid)$", re.IGNORECASE
 )
-_CHANGES: Final = 0.35
+_CHANGES: Final = 0.25
 """Changes between small, large and digit, a character, beyond which they make no words; random ones: 0.65."""
 
 

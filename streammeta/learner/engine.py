@@ -28,6 +28,7 @@ from streammeta.models.network import Network
 from streammeta.state.buffers import Buffer
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
+from streammeta.state.quarantine import Held, Quarantine
 
 
 class Engine:
@@ -39,6 +40,7 @@ class Engine:
         memories: The tasks.
         inner_lr, meta_lr: The rates that are set.
         executors: Who computes which shapes.
+        quarantine: The tasks that are held back; whoever asks to learn from them sees to it.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Engine:
         *,
         forgetting_sets: int = 0,
         executors: Executors | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none.
 
@@ -65,6 +68,7 @@ class Engine:
         self._rate = steps.meta_rate(state)
         self._chunk = Chunk(network)
         self.executors = executors or Executors(steps)
+        self.quarantine = quarantine or Quarantine()
         self._tables: dict[int, Tables] = {}
         self._singles = Singles(network.device)
         self._learned: list[Applied] = []
@@ -85,6 +89,11 @@ class Engine:
         """A task's own parameters in its memory, as the learner stands; its memory where it keeps none."""
         params_of, state = self._steps.task_params, self.state
         return (lambda memory: params_of(state, memory)) if params_of else (lambda memory: memory)
+
+    @property
+    def keeps_params(self) -> bool:
+        """Whether a task's memory means parameters of its own."""
+        return self._steps.task_params is not None
 
     def check(self, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
@@ -141,6 +150,8 @@ class Engine:
             message = f"the model refuses the data: {told(error)}"
             raise BadEvent(Reason.BAD_TENSOR, message, stage="step") from error
         if not group.finite(places[0]):
+            if len(iteration) == 1:
+                self._hold_back(iteration[0], tables.inputs(index))
             raise _discarded(group, places)
         if recaller is None or recalled is None:
             self._learned += [Applied(placed, _NOT_RECALLED, rate) for placed in iteration]
@@ -165,6 +176,19 @@ class Engine:
         if self._steps.predicts and tables.group.predictions is None and shape.step is not None:
             tables.flat.append(tables.group.predict(shape.step.update(*tables.inputs(index))[1]))
         shape.serving.run([*tables.flat, index])
+
+    def _hold_back(self, placed: Placed, inputs: list[Tensor]) -> None:
+        """Put the event's task in quarantine, if its memory outgrew the limit.
+
+        Raises:
+            BadEvent: it did.
+        """
+        norm, task = self._steps.outgrown(self._state, inputs), placed.event.task
+        if norm:
+            self.quarantine.add(task, Held(self.progress.events + len(self._learned) + 1, norm))
+        refusal = self.quarantine.refusal(task)
+        if refusal is not None:
+            raise refusal
 
     def _judged(self, fault: CodeFault) -> StreammetaError:
         """A fault of the code is the configuration's as long as no event was learned, else the record's."""

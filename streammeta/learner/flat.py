@@ -53,3 +53,14 @@ def outputs_of(state: State) -> list[Output]:
         *(Output(name, place) for place, name in enumerate(moved)),
         *(Output(name) for name in Info._fields),
     ]
+
+
+def in_words(signature: Signature) -> str:
+    """Dtypes and shapes of support x, support y, query x, query y.
+
+    >>> in_words((((1, 3, 2), torch.float32), ((1, 3), torch.int64)))
+    'float32[1,3,2] int64[1,3]'
+    """
+    return " ".join(
+        f"{str(dtype).removeprefix('torch.')}[{','.join(map(str, shape))}]" for shape, dtype in signature
+    )

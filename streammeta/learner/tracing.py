@@ -4,6 +4,7 @@ A trace runs the ATen operations of the eager step, writes in place replaced by 
 tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operations eagerly: slower, same bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -16,7 +17,8 @@ from torch.fx import GraphModule
 
 from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
 from streammeta.events import Array, Batch, Episode
-from streammeta.learner.flat import Signature, outputs_of, read_state, signature_of, state_tensors
+from streammeta.learner import growth
+from streammeta.learner.flat import Signature, in_words, outputs_of, read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
 from streammeta.learner.shapes import Verdicts, check_classes, remember
 from streammeta.learner.verification import verify
@@ -64,14 +66,28 @@ class Stepped(NamedTuple):
 class Steps:
     """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
 
-    def __init__(self, learner: MetaLearner, network: Network, *, predicts: bool = False) -> None:
-        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does."""
+    def __init__(
+        self,
+        learner: MetaLearner,
+        network: Network,
+        *,
+        predicts: bool = False,
+        memory_norm_limit: float = math.inf,
+    ) -> None:
+        """`predicts`: every step also gives predictions of the query sets; of classifiers it always does.
+
+        `memory_norm_limit`: a step that takes a task's own parameters beyond this norm counts as not finite.
+        """
         self._learner = learner
+        self._norm_limit = memory_norm_limit
         self._predicts = predicts or network.takes_classes
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
         self._verdicts = Verdicts(network)
         self._mapped: dict[Signature, bool] = {}
+        self._eager: dict[Signature, bool] = {}
+        self.making: Callable[[str], None] = _untold
+        """Told of a step that is about to be traced, in words: it may take long."""
 
     @property
     def task_params(self) -> Callable[[State, Tensor], Tensor] | None:
@@ -169,6 +185,11 @@ class Steps:
             return self._verdicts.classes(signature_of(episode), state.params)
 
     @property
+    def shapes(self) -> tuple[int, int]:
+        """How many shapes are traced, and how many run eagerly."""
+        return len(self._prepared), len(self._eager)
+
+    @property
     def predicts(self) -> bool:
         """Whether a step gives predictions."""
         return self._predicts
@@ -178,6 +199,7 @@ class Steps:
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
+            self.making(f"tracing the step of {in_words(signature)}")
             classes = self._verdicts.classes(signature, state.params)
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
@@ -185,6 +207,7 @@ class Steps:
             if not self._maps(signature, step, blank):
                 step = _alone(step)
             if len(self._prepared) >= MAX_TRACES:
+                remember(self._eager, signature, True, MAX_MAPPED)
                 return Prepared(functionalize(step), classes, trusted=True)
             prepared = Prepared(trace(step, blank), classes, trusted=False)
             self._prepared[signature] = prepared
@@ -218,15 +241,26 @@ class Steps:
             state, (memory, seen, *arrays) = read_state(like, list(flat))
             episode = Episode(Batch(*arrays[:2]), Batch(*arrays[2:]))
             after, moved, info = self._learner.update(state, memory, seen, episode)
-            kept = [*state_tensors(after), moved, info.loss_meta, info.loss_adapted, info.gradient_norm]
-            # Asked outright: a compiler takes 0 · x for 0.
-            finite = torch.stack([tensor.isfinite().all() for tensor in kept if tensor.numel()]).all()
+            finite = growth.finite(after, moved, info)
+            if self._norm_limit < math.inf:
+                finite = finite & (growth.norms(self._learner, after, moved) <= self._norm_limit).all()
             predictions = (
                 self._predictions(state, memory, seen, episode) if self._predicts else seen.new_zeros(0)
             )
             return [finite, predictions, *state_tensors(after), moved, *info]
 
         return step
+
+    def outgrown(self, like: State, inputs: list[Tensor]) -> float:
+        """The norm beyond the limit that was all that spoke against this step of one task; 0 for none."""
+        if self._norm_limit == math.inf:
+            return 0.0
+        with torch.no_grad():
+            _, _, *outputs = self.plain(like)(*inputs)
+            after, (moved, *info) = read_state(like, outputs)
+            finite = bool(growth.finite(after, moved, Info(*info)))
+            norm = growth.norms(self._learner, after, moved).item()
+        return norm if finite and self._norm_limit < norm < math.inf else 0.0
 
     def _predictions(self, state: State, memory: Tensor, seen: Tensor, episode: Episode[Tensor]) -> Tensor:
         """What `Stepped.predictions` says; shares its forward passes with the update's graph."""
@@ -244,6 +278,10 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def _untold(_words: str) -> None:
+    """Nobody is told."""
 
 
 def _alone(step: FlatStep) -> FlatStep:

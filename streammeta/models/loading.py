@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from operator import attrgetter
+from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
@@ -38,19 +39,27 @@ _CODE_FAULTS: Final = (LookupError, OSError, ImportError, AttributeError, NameEr
 
 
 def load_network(
-    factory: str, args: Mapping[str, Any], *, loss: str, seed: int, dtype: str, device: str
+    factory: str,
+    args: Mapping[str, Any],
+    *,
+    loss: str,
+    seed: int,
+    dtype: str,
+    device: str,
+    build: Callable[..., nn.Module] | None = None,
 ) -> Network:
     """Build the network that the configuration names.
 
     All that the factory draws from torch, NumPy and `random` depends on `seed` alone; their own states are
     left as they were. Parameters with `requires_grad = False` stay as the factory made them, and do not
-    belong to the flat vector.
+    belong to the flat vector. `build`: what builds the module where `factory` only names it.
 
     Raises:
         ConfigError: the factory, its arguments, the loss or the device is wrong, the model differs between
             two builds, or a layer cannot be used.
     """
-    fresh = partial(_built, load_callable(factory, "model.factory"), factory, args, seed, dtype, device)
+    build = build or load_callable(factory, "model.factory")
+    fresh = partial(_built, build, factory, args, seed, dtype, device)
     module = fresh()
     _refuse_differences(module, fresh(), factory)
     parameters = [(name, value.detach()) for name, value in module.named_parameters() if value.requires_grad]
@@ -101,6 +110,7 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
         raise ConfigError(f'{field} = "{path}": write "package.module:callable"{known}')
     try:
         with _users(0):  # what a module draws as it is imported is the same at each start too
+            _look_here(module_name)
             found = attrgetter(name)(importlib.import_module(module_name))
     except ImportError as error:
         raise ConfigError(f'{field} = "{path}": {_not_imported(module_name, error)}') from error
@@ -111,6 +121,16 @@ def load_callable(path: str, field: str) -> Callable[..., Any]:
     if not callable(found):
         raise ConfigError(f'{field} = "{path}": {name} cannot be called')
     return cast("Callable[..., Any]", found)
+
+
+def _look_here(module_name: str) -> None:
+    """Have a module of the user's in the working directory found, also later, when it imports others there.
+
+    Only where one is asked for: a file that happens to lie there must not be run by a verb that needs none.
+    """
+    here = str(Path.cwd())
+    if module_name.partition(".")[0] != "streammeta" and here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's must not hide a library
 
 
 def _not_imported(module_name: str, error: ImportError) -> str:

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
+from typing import Final
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _set_one_dnn: Callable[..., tuple[bool, ...]] = torch.backends.mkldnn.set_flags  # PyTorch leaves it untyped
+
+_SWITCHES: Final = RLock()
+"""The switches belong to the process: of two threads that turn them, one would put back what the other had
+turned."""
 
 
 @contextmanager
@@ -18,6 +24,12 @@ def plain_layers(module: nn.Module) -> Iterator[None]:
     evaluation mode cannot be differentiated at all; nor can oneDNN's LSTM, which is taken in float32, within
     `torch.func`.
     """
+    with _SWITCHES, _turned(module):
+        yield
+
+
+@contextmanager
+def _turned(module: nn.Module) -> Iterator[None]:
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     # `flags` would set, and warn of, more than this one

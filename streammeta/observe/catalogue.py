@@ -14,6 +14,7 @@ STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
 WHERE = ("input", "update")
+EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
@@ -135,7 +136,8 @@ CATALOGUE = (
         "streammeta_tasks",
         "gauge",
         ("state",),
-        "Tasks at the last checkpoint: held in RAM (cached), known to the state (stored).",
+        "Tasks at the last checkpoint: held in RAM (cached), known to the state (stored), in quarantine "
+        "(quarantined).",
     ),
     Spec(
         "streammeta_task_loss",
@@ -213,6 +215,31 @@ CATALOGUE = (
         "gauge",
         (),
         "Share applied of what is applied again, after a crash or from a recording; 1 when all of it was.",
+    ),
+    Spec(
+        "streammeta_executor_shapes",
+        "gauge",
+        ("executor",),
+        "Shapes of iterations whose step runs as machine code (compiled), as a traced graph (traced), or, "
+        "beyond 64 of those, one operation after the other (eager).",
+    ),
+    Spec(
+        "streammeta_compiling_steps",
+        "gauge",
+        (),
+        "Steps that are being compiled, or wait for it.",
+    ),
+    Spec(
+        "streammeta_compile_seconds_total",
+        "counter",
+        (),
+        "Time spent compiling steps since the start of the process.",
+    ),
+    Spec(
+        "streammeta_compile_failures_total",
+        "counter",
+        (),
+        "Steps that could not be compiled, or then differed from the plain step: the traced one serves.",
     ),
 )
 

@@ -5,8 +5,10 @@ Written by the loop, read by another thread; each answer comes from one value th
 
 from collections.abc import Callable
 
-from streammeta.outcomes import Outcome, Turned
+from streammeta.outcomes import Executing, Outcome, Turned
 
+MAKING_SECONDS = 1200.0
+"""How long a step may be traced or compiled: that is no hang, however large the model."""
 LIMIT_SECONDS = 60.0
 """How long nothing may move that is due, or the loop not turn, before the process counts as stuck."""
 
@@ -22,11 +24,13 @@ class Health:
         self._clock = clock
         self._last_sign = clock()
         self._turned: Turned | None = None
+        self._making = ""
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
         if isinstance(outcome, Turned):
             self._turned = outcome
+        self._making = outcome.making if isinstance(outcome, Executing) else ""
         if not (isinstance(outcome, Turned) and outcome.due):
             self.beat()
 
@@ -36,13 +40,15 @@ class Health:
 
     def live(self) -> tuple[bool, str]:
         """Whether records moved, or nothing was due, within the limit; and the reason in words."""
-        silent_seconds = self._clock() - self._last_sign
+        silent_seconds, making = self._clock() - self._last_sign, self._making
+        if making and silent_seconds <= MAKING_SECONDS:
+            return True, f"live: {making} for {silent_seconds:.0f} s"
         if silent_seconds <= LIMIT_SECONDS:
             return True, f"live: last sign of life {silent_seconds:.0f} s ago"
         return (
             False,
             f"stuck: something is due, and nothing has moved for {silent_seconds:.0f} s "
-            f"(limit {LIMIT_SECONDS:.0f} s)",
+            f"(limit {MAKING_SECONDS if making else LIMIT_SECONDS:.0f} s{f', {making}' if making else ''})",
         )
 
     def ready(self) -> tuple[bool, str]:

@@ -124,7 +124,7 @@ class View(NamedTuple):
     """The history at one moment.
 
     Attributes:
-        rows: Seconds folded in this process: the number of the last row over time.
+        rows: Counts what changed the curves: a second folded in this process, curves resumed.
         events, time: The two tracks.
     """
 
@@ -212,6 +212,7 @@ class History:
         """
         self.events.restore(*_fitted(events, self.events))
         self.time.restore(*_fitted(time, self.time))
+        self._rows += 1
         self._view = self._seen()
 
     def _time(self) -> float:

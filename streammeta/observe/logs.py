@@ -17,7 +17,16 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
-from streammeta.outcomes import Checkpointed, Duplicate, Expired, Learned, Outcome, Refused, Turned
+from streammeta.outcomes import (
+    Checkpointed,
+    Duplicate,
+    Executing,
+    Expired,
+    Learned,
+    Outcome,
+    Refused,
+    Turned,
+)
 from streammeta.quoting import quoted, quoted_json, quoted_line
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -190,6 +199,8 @@ class LogLines:
                 self._sent_again += outcome.sent_again
             case Checkpointed():
                 self._checkpointed(outcome)
+            case Executing() if outcome.making:
+                self._logger.info("the learning waits for a step", step=outcome.making)
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
 

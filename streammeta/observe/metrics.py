@@ -23,12 +23,13 @@ from prometheus_client.registry import Collector
 from streammeta.errors import Reason
 from streammeta.events import Condition, Service
 from streammeta.observe.buckets import Buckets
-from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, OTHER, PHASES, STAGES, Spec
+from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, EXECUTORS, OTHER, PHASES, STAGES, Spec
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
     Checkpointed,
     Duplicate,
+    Executing,
     Expired,
     Learned,
     Outcome,
@@ -88,6 +89,8 @@ class Metrics:
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
         self._learned_total = self._events["learned"]
+        self._compile_seconds = _counter(registry, "streammeta_compile_seconds_total")
+        self._compile_failures = _counter(registry, "streammeta_compile_failures_total")
         self._processing = Buckets(_SPECS["streammeta_event_processing_seconds"], registry, STAGES)
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
@@ -115,6 +118,8 @@ class Metrics:
                 self._dropped["unmatched"].inc(outcome.halves)
             case Checkpointed():
                 self._checkpointed(outcome)
+            case Executing():
+                self._executing(outcome)
 
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
@@ -134,6 +139,11 @@ class Metrics:
         if outcome.reason in _NONFINITE:
             self._nonfinite[_NONFINITE[outcome.reason]].inc()
 
+    def _executing(self, outcome: Executing) -> None:
+        before, self._latest.executing = self._latest.executing, outcome
+        self._compile_seconds.inc(outcome.seconds - (before.seconds if before else 0.0))
+        self._compile_failures.inc(outcome.failures - (before.failures if before else 0))
+
     def _checkpointed(self, outcome: Checkpointed) -> None:
         self._checkpoints["success" if outcome.ok else "failure"].inc()
         if outcome.ok:
@@ -148,6 +158,10 @@ def _counters(registry: CollectorRegistry, name: str, *leading: str) -> dict[str
     return {value: family.labels(*leading, value) for value in CLOSED_LABELS[name]}
 
 
+def _counter(registry: CollectorRegistry, name: str) -> Counter:
+    return Counter(name, _SPECS[name].help, registry=registry)
+
+
 class _Latest(Collector):
     """The gauges, read from the last outcome of each kind when scraped, from any thread.
 
@@ -159,6 +173,7 @@ class _Latest(Collector):
         self.learned: Learned | None = None
         self.turned: Turned | None = None
         self.saved: Checkpointed | None = None
+        self.executing: Executing | None = None
         self.task_losses = task_losses
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -173,7 +188,7 @@ class _Latest(Collector):
 
     def _readings(self) -> Iterator[Reading]:
         yield "streammeta_build_info", self._build, 1.0
-        learned, turned, saved = self.learned, self.turned, self.saved
+        learned, turned, saved, executing = self.learned, self.turned, self.saved, self.executing
         if learned is not None:
             yield from _of_losses(learned)
             yield from _of_step(learned)
@@ -185,6 +200,8 @@ class _Latest(Collector):
             yield "streammeta_replay_progress_ratio", (), turned.replayed
         if saved is not None:
             yield from _of_checkpoint(saved)
+        if executing is not None:
+            yield from _of_executors(executing)
 
 
 def _family(spec: Spec) -> GaugeMetricFamily:
@@ -231,8 +248,16 @@ def _of_condition(condition: Condition) -> Iterator[Reading]:
     yield "streammeta_kafka_leaderless_partitions", (), len(condition.leaderless)
 
 
+def _of_executors(executing: Executing) -> Iterator[Reading]:
+    shapes = (executing.compiled, executing.traced, executing.eager)
+    for executor, count in zip(EXECUTORS, shapes, strict=True):
+        yield "streammeta_executor_shapes", (executor,), count
+    yield "streammeta_compiling_steps", (), executing.compiling
+
+
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
     yield "streammeta_tasks", ("cached",), saved.tasks_cached
     yield "streammeta_tasks", ("stored",), saved.tasks_stored
+    yield "streammeta_tasks", ("quarantined",), saved.tasks_quarantined
     yield "streammeta_checkpoint_bytes", (), saved.bytes
     yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

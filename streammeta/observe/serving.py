@@ -1,9 +1,9 @@
-"""How far behind the learner is, and how the broker serves it: these parts of the status."""
+"""How far behind the learner is, how the broker serves, who computes the steps: these parts of the status."""
 
 from typing import TypedDict
 
 from streammeta.events import Condition
-from streammeta.outcomes import Turned
+from streammeta.outcomes import Executing, Turned
 
 
 class Lag(TypedDict):
@@ -29,6 +29,35 @@ class Broker(TypedDict):
     cause: str
     blocked: dict[str, float]
     leaderless: list[int]
+
+
+class Engine(TypedDict):
+    """Who computes the steps, by shapes of iterations, and what became of compilations in this process.
+
+    `making` says in words which step the learning waits for now; empty while it waits for none.
+    """
+
+    compiled: int
+    traced: int
+    eager: int
+    compiling: int
+    compile_failures: int
+    compile_seconds: float
+    making: str
+
+
+def engine_of(executing: Executing | None) -> Engine:
+    """As last told; nothing before."""
+    now = executing or Executing(0, 0, 0, 0, 0, 0.0)
+    return {
+        "compiled": now.compiled,
+        "traced": now.traced,
+        "eager": now.eager,
+        "compiling": now.compiling,
+        "compile_failures": now.failures,
+        "compile_seconds": now.seconds,
+        "making": now.making,
+    }
 
 
 def lag_of(turned: Turned | None) -> Lag:

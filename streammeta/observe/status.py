@@ -13,10 +13,11 @@ from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
-from streammeta.observe.serving import Broker, Lag, broker_of, lag_of
+from streammeta.observe.serving import Broker, Engine, Lag, broker_of, engine_of, lag_of
 from streammeta.outcomes import (
     Checkpointed,
     Duplicate,
+    Executing,
     Expired,
     Learned,
     Outcome,
@@ -96,6 +97,7 @@ class Snapshot(TypedDict):
     learning_rates: dict[str, float | None]
     lag: Lag
     broker: Broker
+    engine: Engine
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
     replayed: float | None
@@ -124,6 +126,7 @@ class Status:
         self._clock = clock
         self._started_at_seconds = started_at_seconds
         self._begun_events = 0
+        self._begun_losses = Prequential()
         self._begun_rates: tuple[float, float] | None = None
         self._stopped = False
         self._started = clock()
@@ -135,6 +138,7 @@ class Status:
         self._learned: Learned | None = None
         self._turned: Turned | None = None
         self._saved: tuple[float, Checkpointed] | None = None
+        self._executing: Executing | None = None
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
@@ -153,11 +157,16 @@ class Status:
             case Expired():
                 self._dropped["expired"] += outcome.tasks
                 self._dropped["unmatched"] += outcome.halves
+            case Executing():
+                self._executing = outcome
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
 
-    def begin(self, events: int, inner_lr: float, meta_lr: float) -> None:
+    def begin(
+        self, events: int, inner_lr: float, meta_lr: float, prequential: Prequential | None = None
+    ) -> None:
         """What the state brings along: shown until the first event of this process tells more."""
+        self._begun_losses = prequential or Prequential()
         self._begun_events = events
         self._begun_rates = (inner_lr, meta_lr)
 
@@ -174,7 +183,7 @@ class Status:
         """All of it, now; callable from any thread."""
         now, learned, turned = self._clock(), self._learned, self._turned
         version, torch_version, algorithm, topic = self._names
-        losses = learned.prequential if learned else Prequential()
+        losses = learned.prequential if learned else self._begun_losses
         means = (losses.meta.mean, losses.adapted.mean, losses.memory.mean)
         return {
             "version": version,
@@ -212,6 +221,7 @@ class Status:
             "learning_rates": self._rates(learned),
             "lag": lag_of(turned),
             "broker": broker_of(turned),
+            "engine": engine_of(self._executing),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
             "replayed": turned.replayed if turned is not None else None,
@@ -245,7 +255,11 @@ class Status:
         if self._saved is None:
             return None
         _, saved = self._saved
-        return {"cached": saved.tasks_cached, "stored": saved.tasks_stored}
+        return {
+            "cached": saved.tasks_cached,
+            "stored": saved.tasks_stored,
+            "quarantined": saved.tasks_quarantined,
+        }
 
     def _checkpoint(self, now: float) -> Checkpoint | None:
         if self._saved is None:

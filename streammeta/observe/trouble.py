@@ -143,7 +143,7 @@ def _dead_lettered(case: Case) -> Iterator[Trouble]:
     counts = {
         reason: _lately(case, f"{DEAD}{reason}")
         for reason in Reason
-        if reason not in (Reason.NON_FINITE_UPDATE, Reason.NON_FINITE_INPUT)
+        if reason not in (Reason.NON_FINITE_UPDATE, Reason.NON_FINITE_INPUT, Reason.QUARANTINED)
     }
     total = sum(counts.values())
     if total:
@@ -154,6 +154,19 @@ def _dead_lettered(case: Case) -> Iterator[Trouble]:
             f"{_count(total)} record{'' if total == 1 else 's'} could not be used in the last 5 minutes, "
             f"mostly {reason}",
             "They are kept in the dead-letter topic, with the reason in their headers; mend the producer.",
+        )
+
+
+def _quarantined(case: Case) -> Iterator[Trouble]:
+    tasks = (case.status["tasks"] or {}).get("quarantined", 0)
+    if tasks:
+        yield Trouble(
+            "quarantined",
+            "warning",
+            f"{_count(tasks)} task{' is' if tasks == 1 else 's are'} in quarantine: the memory outgrew "
+            "events.memory_norm_limit, and the records are set aside",
+            "`streammeta tasks list` marks them. Look at their dead letters, then `streammeta tasks release "
+            "ID --config F`; `dlq replay --reason quarantined` brings back what was set aside.",
         )
 
 
@@ -196,6 +209,7 @@ _CHECKS: Final[tuple[Callable[[Case], Iterator[Trouble]], ...]] = (
     _adaptation_worse,
     _loss_rising,
     _lag_growing,
+    _quarantined,
     _dead_lettered,
     _unmatched,
 )

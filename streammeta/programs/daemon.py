@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, Interrupted
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -30,12 +30,16 @@ from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
+from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
 from streammeta.runtime.compiling import compiled_steps
 from streammeta.runtime.controls import Controls
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.serving.commits import Commits
+from streammeta.serving.desk import Desk
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -109,6 +113,7 @@ def run_daemon(
         StreammetaError: names what is wrong; its exit code is that of the process.
     """
     configure_logging(config.log.level, config.log.format)
+    warn_of_exposures(config)
     controls, clock, received = Controls(), Clock(), deque[str]()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
@@ -129,7 +134,10 @@ def run_daemon(
         watchers = _watchers(config, begun, store, lines, clock)
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        address = _serve(config, stack, watchers, settings, store)
+        desk = Desk(
+            Commits(store), predictor_for(config, brain.network), time.time, config.kafka.max_event_bytes
+        )
+        address = _serve(config, stack, watchers, settings, store, desk)
         on_serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
@@ -160,8 +168,8 @@ def run_daemon(
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, DeadLetterFailed):
-            # Stopped while it waited for the broker: the last commit stands, what came after is read again.
+        except (BrokerUnavailable, DeadLetterFailed, Interrupted):
+            # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise
         finally:
@@ -223,7 +231,7 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store
+    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -241,6 +249,7 @@ def _serve(
         shown,
         token=read_token(http.token_file),
         local=is_loopback(http.host),
+        desk=desk,
         guarded={"/metrics"} if http.metrics_token else (),
     )
     server = HttpServer(app, http.host, http.port)

@@ -10,6 +10,7 @@ from streammeta.config import Config
 from streammeta.errors import BrokerUnavailable
 from streammeta.events import Positions, Record
 from streammeta.observe.logs import configure_logging
+from streammeta.programs.exposure import warn_of_exposures
 from streammeta.recording.selection import Bound
 from streammeta.recording.writer import Writer
 from streammeta.runtime.controls import Controls
@@ -191,6 +192,7 @@ def record(
         StreammetaError: names what is wrong. What was recorded stays, and the next call goes on after it.
     """
     configure_logging(config.log.level, config.log.format)
+    warn_of_exposures(config)
     controls, kafka = Controls(), config.kafka
 
     def keep_going() -> bool:

@@ -11,6 +11,7 @@ from streammeta.models.initial import begin_at, read_parameters
 from streammeta.models.network import Network
 from streammeta.models.trial import try_at_start
 from streammeta.observe.logs import tell_cause
+from streammeta.programs.exposure import exposures
 from streammeta.runtime.assembly import build_brain
 
 Trial = Callable[[], Iterator[str]]
@@ -31,6 +32,7 @@ def tried(config: Config) -> Iterator[str]:
             faults.append(str(fault))
     if faults:
         raise ConfigError("\n".join(faults))
+    yield from (f"warning: {setting}: {risk}; {remedy}" for setting, risk, remedy in exposures(config))
     yield "not tried: the broker"
 
 

@@ -189,11 +189,18 @@ def write_manifest(directory: Path, manifest: Manifest) -> None:
 def replace_durably(path: Path, content: bytes) -> None:
     """Make `content` the whole file: after a crash it is the old one or this one."""
     temporary = path.with_name(path.name + ".new")
+    make_private(temporary)
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     rename_durably(temporary, path)
+
+
+def make_private(path: Path) -> None:
+    """Make the file anew, empty: for this user alone, whatever directory it is in."""
+    path.unlink(missing_ok=True)
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def rename_durably(temporary: Path, path: Path) -> None:

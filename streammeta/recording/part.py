@@ -11,7 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streammeta.recording.flaws import KEY, pack
-from streammeta.recording.manifest import Manifest, Part, Span, Stretch, part_name, rename_durably
+from streammeta.recording.manifest import (
+    Manifest,
+    Part,
+    Span,
+    Stretch,
+    make_private,
+    part_name,
+    rename_durably,
+)
 from streammeta.recording.spool import Frame, stretches_of
 from streammeta.recording.table import Tally
 
@@ -29,6 +37,7 @@ def write_part(directory: Path, manifest: Manifest, frames: Sequence[Frame], tal
     flaws = {row: flaw for frame in frames for row, flaw in frame.flaws.items()}
     metadata = {CUTS: json.dumps(cuts)} | ({KEY: pack(flaws)} if flaws else {})
     table = pa.Table.from_batches(batches).replace_schema_metadata(metadata)
+    make_private(temporary)
     pq.write_table(
         table, temporary, compression="zstd", use_dictionary=_DICTIONARIES, row_group_size=_ROW_GROUP_ROWS
     )

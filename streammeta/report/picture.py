@@ -13,6 +13,7 @@ from streammeta.report.run import Run, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLORS: Final = {"meta": "#d55e00", "adapted": "#0072b2", "memory": "#009e73"}
 _TITLES: Final = {
@@ -29,15 +30,9 @@ def report_picture(run: Run, path: Path) -> None:
     Raises:
         StreammetaError: matplotlib is missing; names the remedy.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise StreammetaError(
-            "a picture needs matplotlib: pip install 'streammeta[plot]', or name an .html file"
-        ) from error
     classifies = bool(np.isfinite(_of(run.history.events, "fading_accuracy_adapted")).any())
     rows = [("LLLL", 2.0), *([("AAAA", 1.1)] if classifies else []), ("GNTE", 1.1)]
-    figure = Figure(figsize=(12, 10 if classifies else 7.5), dpi=150, layout="constrained", facecolor="white")
+    figure = _figure((12, 10 if classifies else 7.5), ", or name an .html file")
     panels = figure.subplot_mosaic([[*row] for row, _ in rows], height_ratios=[ratio for _, ratio in rows])
     figure.suptitle(_headline(run), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
     _losses(panels["L"], run.history.events)
@@ -61,6 +56,27 @@ def report_picture(run: Run, path: Path) -> None:
     )
     _throughput(panels["E"], run.history.time)
     figure.savefig(path)
+
+
+def losses_picture(curve: Curve) -> "Figure":
+    """The losses alone, as a figure.
+
+    Raises:
+        StreammetaError: matplotlib is missing; names the remedy.
+    """
+    figure = _figure((9, 4.5), "")
+    _losses(figure.subplots(), curve)
+    return figure
+
+
+def _figure(size: tuple[float, float], otherwise: str) -> "Figure":
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise StreammetaError(
+            f"a picture needs matplotlib: pip install 'streammeta[plot]'{otherwise}"
+        ) from error
+    return Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
 
 
 def _headline(run: Run) -> str:

@@ -1,5 +1,6 @@
 """The consumer daemon: wires Kafka, the engine, the state and the observers, and runs the loop."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.algorithms.registry import build_learner
@@ -21,6 +22,7 @@ from streammeta.errors import StateError
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
+from streammeta.learner.growth import limit_of
 from streammeta.learner.tracing import Steps
 from streammeta.models.constants import (
     check_constants,
@@ -47,6 +49,7 @@ from streammeta.state.checkpoint import Checkpoint, Origin, check_fit, unpack
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
+from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
 from streammeta.stream.base import DeadLetters, Source
 
@@ -82,10 +85,13 @@ class _Unasked:
         raise NotImplementedError("this learner has no model")
 
 
-def build_brain(config: Config, *, predicts: bool = False) -> Brain:
+def build_brain(
+    config: Config, *, predicts: bool = False, build: Callable[..., nn.Module] | None = None
+) -> Brain:
     """Model, algorithm and outer optimiser as the configuration describes them.
 
-    With `predicts`, what is told of an event learned from holds the predictions of its query set.
+    With `predicts`, what is told of an event learned from holds the predictions of its query set. `build`
+    builds the model where `model.factory` only names it.
 
     Sets the process's number of torch threads: the bits of a sum depend on it.
 
@@ -95,25 +101,21 @@ def build_brain(config: Config, *, predicts: bool = False) -> Brain:
     torch.set_num_threads(config.model.threads)
     model = config.model
     network = load_network(
-        model.factory, model.args, loss=model.loss, seed=model.seed, dtype=model.dtype, device=model.device
+        model.factory,
+        model.args,
+        loss=model.loss,
+        seed=model.seed,
+        dtype=model.dtype,
+        device=model.device,
+        build=build,
     )
     constants_of(network.module)  # refused here what no state can hold
     try_at_start(network)
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
-    return Brain(network, learner, Steps(learner, network, predicts=predicts), origin, model.init)
-
-
-def brain_of(checkpoint: Checkpoint, constants: bytes) -> Brain:
-    """What the state was learned with: its settings, learning rates and all, and its `constants`.
-
-    Runs the factory and the loss that the state names.
-
-    Raises:
-        ConfigError: the model cannot be built.
-        StateError: the settings are damaged, or the factory gives another model.
-    """
-    return brain_on(_config_of(checkpoint), checkpoint, constants)
+    limit = limit_of(config.events.memory_norm_limit, learner)
+    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=limit)
+    return Brain(network, learner, steps, origin, model.init)
 
 
 def brain_on(config: Config, checkpoint: Checkpoint, constants: bytes) -> Brain:
@@ -137,14 +139,20 @@ def learner_of(checkpoint: Checkpoint) -> MetaLearner:
     Raises:
         StateError: the settings are damaged.
     """
-    config = _config_of(checkpoint)
+    config = config_of(checkpoint)
     return build_learner(config.algorithm, config.outer, _Unasked(checkpoint.origin.layout))
 
 
-def _config_of(checkpoint: Checkpoint) -> Config:
+def config_of(checkpoint: Checkpoint) -> Config:
+    """The settings that the state was learned with, learning rates and all; defaults where it is free.
+
+    Raises:
+        StateError: they are damaged.
+    """
     try:
         sections = {name: dict(table) for name, table in checkpoint.origin.fit.items()}
         sections["algorithm"]["inner_lr"] = checkpoint.state.inner_lr.item()
+        sections.setdefault("outer", {})["lr"] = checkpoint.state.meta_lr.item()
         return Config.model_validate(sections)
     except (ValidationError, ValueError, KeyError, TypeError):  # not chained: the text may hold secrets
         raise StateError(
@@ -240,6 +248,7 @@ def _engine(
         executors=Executors(
             brain.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
+        quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
     )
 
 

@@ -113,6 +113,7 @@ class Commits:
             tally=ledger.tally,
             recording=mark,
             executors=sorted(engine.executors.names),
+            quarantine=engine.quarantine.held,
             ids=intake.ids.extent,
         )
         meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed())
@@ -165,5 +166,6 @@ class Commits:
                 timestamp_seconds=self.clock.now(),
                 tasks_cached=len(self.intake.engine.memories),
                 tasks_stored=self.store.count(),
+                tasks_quarantined=len(self.intake.engine.quarantine),
             )
         )

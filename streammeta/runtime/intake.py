@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from streammeta.clock import Clock
-from streammeta.codec import event_id
+from streammeta.codec import event_id, release_of
 from streammeta.episodes.cutter import Cutter, Portion
 from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent, OutOfMemory
@@ -333,6 +333,8 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
+            if record.headers and (release := release_of(record)):
+                return release
             read = self.decode(record)
             if isinstance(read, TaskEvent):
                 return read

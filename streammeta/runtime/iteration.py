@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streammeta.episodes.cutter import Portion
 from streammeta.episodes.gathering import Read, Repeated
 from streammeta.errors import BadEvent, OutOfMemory, Reason
-from streammeta.events import Flaw, TaskEvent
+from streammeta.events import Flaw, Release, TaskEvent
 from streammeta.learner.chunk import Placed
 from streammeta.learner.engine import Engine
 
@@ -58,11 +58,19 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     """
     if len(items) == 1 and isinstance(items[0].read, TaskEvent):  # nearly all are
         return [_alone(engine, items[0].placed)]
+    if len(items) == 1 and isinstance(items[0].read, Release):
+        engine.quarantine.release(items[0].read.task)
+        return [0]
     for read, placed in items:
         if isinstance(read, Portion) and not placed:
             engine.hold(read.task, read.after)
-    single = {number: placed[0] for number, (_, placed) in enumerate(items) if len(placed) == 1}
-    learned = _learn(engine, single)
+    learned = _held_back(engine, items)
+    single = {
+        number: placed[0]
+        for number, (_, placed) in enumerate(items)
+        if len(placed) == 1 and number not in learned
+    }
+    learned |= _learn(engine, single)
     results: list[Result] = []
     for number, (read, placed) in enumerate(items):
         if isinstance(read, BadEvent | Repeated):
@@ -75,11 +83,26 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     return results
 
 
+def _held_back(engine: Engine, items: Sequence[Item]) -> dict[int, Result]:
+    """The items whose task is in quarantine; examples that only wait are taken all the same."""
+    if not engine.quarantine:
+        return {}
+    refusals = {
+        number: engine.quarantine.refusal(placed[0].event.task)
+        for number, (_, placed) in enumerate(items)
+        if placed
+    }
+    return {number: refusal for number, refusal in refusals.items() if refusal is not None}
+
+
 def _alone(engine: Engine, event: Sequence[Placed]) -> Result:
+    refusal = engine.quarantine.refusal(event[0].event.task)
+    if refusal is not None:
+        return refusal
     try:
         engine.learn(event)
-    except BadEvent as refusal:
-        return refusal
+    except BadEvent as error:
+        return error
     return 1
 
 

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Passed, Positions, Record, Switch
+from streammeta.events import Cut, Passed, Positions, Record, Run
 from streammeta.outcomes import Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.orders import OrderLog, runs_of
 from streammeta.runtime.recovery import Recovery
+from streammeta.runtime.switching import Switching
 from streammeta.state.checkpoint import Origin
 from streammeta.state.store import Store
 from streammeta.stream.base import Source
@@ -52,6 +53,7 @@ class Loop:
         history: What watchers keep with the state, as of all outcomes told so far.
         aside: Runs the writing of a checkpoint.
         commits: Makes them.
+        switching: Decides who computes the steps.
         constants: What the store does not hold yet of the model: committed with the first checkpoint.
     """
 
@@ -68,12 +70,16 @@ class Loop:
     aside: Aside = in_thread
     constants: bytes | None = None
     commits: Commits = field(init=False)
+    switching: Switching = field(init=False)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
     _told_at: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        """What makes its checkpoints."""
+        """What makes its checkpoints, and what decides who computes."""
+        self.switching = Switching(
+            self.source, self.intake, self.order_log, stopped=lambda: self.controls.stop
+        )
         self.commits = Commits(
             source=self.source,
             intake=self.intake,
@@ -122,13 +128,13 @@ class Loop:
         begin = dict(self.source.start(before, was))
         ledger.topic_id = self.source.identity() or was
         self.intake.start(begin)
-        executors = self.intake.engine.executors
-        executors.following, executors.take_over = self.source.executors() is not None, self._take_over
-        self.intake.tape.serve(executors.in_use())
+        self.switching.begin()
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
         if was and ledger.topic_id != was:
-            self._drop_runs({*before, *begin})
+            self._drop_runs(logged)
         else:
-            self._drop_runs({p for p, offset in before.items() if begin.get(p, -1) < offset})
+            back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
+            self._drop_runs(back | (logged - begin.keys()))
 
     def _follow(self) -> bool:
         """Go where the source had to go, if it had to; told before the records that follow are applied."""
@@ -165,7 +171,7 @@ class Loop:
             close=self._close,
             stopped=lambda: self.controls.stop,
             drop_runs=self._drop_runs,
-            turn=self._turn_to,
+            turn=self.switching.turn,
             turned=self._tell_replayed,
         )
         if recovery.run():
@@ -202,41 +208,12 @@ class Loop:
         passed = self.source.passed()
         new = list(self.intake.new(records))
         if new:
-            switches = self._switches()
+            switches = self.switching.due()
             self.order_log.append([*switches, *runs_of(new)])
-            self._turn_to(switches)
+            self.switching.turn(switches)
         if self._take_all(new):
             self.intake.pass_on(passed)
             self._attend()
-
-    def _switches(self) -> list[Switch]:
-        """To the compiled steps that take over now; away from those that are in use and cannot be had."""
-        executors, told = self.intake.engine.executors, self.source.executors()
-        if told is not None:
-            return executors.follow(told)
-        lost, ready = executors.lost(), executors.look()
-        if not lost:
-            return [Switch(name) for name in ready]
-        log.warning(
-            "compiled steps not at hand",
-            executors=lost,
-            consequence="the traced step serves; last digits may differ from what they would have computed",
-        )
-        kept = sorted(executors.names.difference(lost))
-        return [Switch(), *(Switch(name) for name in (*kept, *ready))]
-
-    def _turn_to(self, switches: Sequence[Switch]) -> None:
-        """Make switches that the order log has; the tape is told."""
-        if switches:
-            executors = self.intake.engine.executors
-            executors.turn(switches)
-            self.intake.tape.serve(executors.in_use())
-            log.info("executors", now=[switch.executor for switch in switches])
-
-    def _take_over(self, switches: Sequence[Switch]) -> None:
-        """Make switches from the beginning of the chunk that is being applied: none of it is in the state."""
-        self.order_log.insert(self.intake.ledger.positions, switches)
-        self._turn_to(switches)
 
     def _take_all(self, records: Iterable[Record]) -> bool:
         """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""
@@ -309,6 +286,7 @@ class Loop:
         share = self._replayed if replayed is None else replayed
         due = condition.readable or (unacknowledged and condition.serving)
         topic, restoring = self.intake.topic, self._restoring
+        self.switching.tell()
         self.intake.tell(Turned(topic, condition.serving, restoring, lag, share, condition, due))
 
     def _tell_unacknowledged(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from streammeta.episodes.cutter import Portion
 from streammeta.episodes.gathering import Repeated, Taken
 from streammeta.errors import BadEvent
-from streammeta.events import Positions
+from streammeta.events import Positions, Release
 from streammeta.runtime.iteration import Item
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
@@ -57,7 +57,7 @@ class Pending:
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read
-        if isinstance(read, BadEvent | Repeated):
+        if isinstance(read, BadEvent | Release | Repeated):
             return
         task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
         if task not in self.tasks:

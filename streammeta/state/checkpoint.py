@@ -6,7 +6,7 @@ fit the configuration is refused with each difference named.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import safetensors.torch
@@ -17,6 +17,7 @@ from streammeta.errors import StateError
 from streammeta.evaluation.prequential import Prequential
 from streammeta.models.network import Layout, Parameter
 from streammeta.state.progress import NOTHING, Progress, Tally
+from streammeta.state.quarantine import Held
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1
@@ -77,6 +78,7 @@ class Checkpoint:
         recording: Where the state stands in a recording; None when it belongs to none.
         executors: The compiled steps in use, by name, sorted.
         ids: The blocks of event ids that the store holds: first and one past the last.
+        quarantine: The tasks that are held back.
     """
 
     origin: Origin
@@ -89,6 +91,7 @@ class Checkpoint:
     recording: RecordingMark | None = None
     executors: Sequence[str] = ()
     ids: tuple[int, int] = (0, 0)
+    quarantine: Mapping[str, Held] = field(default_factory=dict)
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
@@ -120,6 +123,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "recording": checkpoint.recording,
         "executors": [*checkpoint.executors],
         "ids": checkpoint.ids,
+        "quarantine": checkpoint.quarantine,
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -172,6 +176,10 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
         recording=RecordingMark(*mark) if (mark := document.get("recording")) else None,
         executors=tuple(map(str, document.get("executors", ()))),
         ids=_extent(document.get("ids", (0, 0))),
+        quarantine={
+            str(task): Held(int(event), float(norm))
+            for task, (event, norm) in document.get("quarantine", {}).items()
+        },
     )
 
 

@@ -24,7 +24,7 @@ class EventIds:
     """A window over the ids of the stream.
 
     Args:
-        window: Records during which an id is known; 0 knows none, and lets the store forget its blocks.
+        window: Records during which an id is known; 0 knows none, and leaves the store its blocks.
         blocks: What the store holds.
         extent: The blocks that belong to the state, first and one past the last.
 
@@ -43,13 +43,12 @@ class EventIds:
             )
         self.window = window
         self._first, self._end = extent
-        self._blocks = {number: bytearray(_sound(stored[number])) for number in range(*extent)}
+        held = range(*extent) if window else ()
+        self._blocks = {number: bytearray(_sound(stored[number])) for number in held}
         self._numbers = {
             event: number for block in self._blocks.values() for number, event in _ENTRY.iter_unpack(block)
         }
         self._changed: set[int] = set()
-        if not window:
-            self._forget(self._end)
 
     @property
     def extent(self) -> tuple[int, int]:

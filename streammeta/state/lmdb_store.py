@@ -81,6 +81,10 @@ class LmdbStore:
         with explained(self._directory), self._env.begin() as txn:
             yield LmdbSnapshot(txn, self._databases)
 
+    def written_at_seconds(self) -> float:
+        """When the last commit was written, as Unix time."""
+        return self._data.stat().st_mtime
+
     def load(self) -> Meta | None:
         """The committed meta state; None when nothing was ever committed."""
         with self.snapshot() as view:

@@ -13,7 +13,6 @@ nothing. There is no fsync: a power cut may lose the end of the log, which then 
 learned exactly once all the same, only their interleaving since the last commit may differ.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ import structlog
 
 from streammeta.errors import StateError
 from streammeta.events import Cut, OrderEntry, Passed, Positions, Run, Switch
+from streammeta.state.files import FILES, Files
 
 log = structlog.get_logger(__name__)
 
@@ -39,30 +39,30 @@ _RUN = 1
 _CUT = 2
 _SWITCH = 3
 _PASSED = 4
-_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 
 
 class OrderLog:
     """An append-only file of entries. One process opens it, under the lock of the state directory."""
 
-    def __init__(self, path: Path, *, expected: bool = False) -> None:
+    def __init__(self, path: Path, *, expected: bool = False, files: Files = FILES) -> None:
         """Open the log, make it where absent, and drop a tail that a crash has torn.
 
         Args:
             path: The file.
             expected: There is a state that has committed, so that there was a log: an absent one is told.
+            files: Where the path is.
 
         Raises:
             StateError: the file is not an order log, is of another version, or cannot be opened.
         """
-        self._path = path
+        self._path, self._files = path, files
         try:
-            content = path.read_bytes() if path.exists() else b""
+            content = files.read(path)
             self._entries = _parse(content, path)
             if expected and len(content) < len(HEADER):
                 _tell_lost(path)
             _tell_dropped(path, (len(content) - len(HEADER)) // _ENTRY_BYTES - len(self._entries))
-            self._file = os.open(path, _FLAGS, 0o600)
+            self._file = files.open(path)
             self._cut_to(self._entries, content)
         except OSError as error:
             raise self._failed(error) from error
@@ -89,9 +89,9 @@ class OrderLog:
             return
         packed = _packed(entries)
         try:
-            _write(self._file, packed)
+            self._write(self._file, packed)
         except OSError as error:
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
+            self._files.truncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
             raise self._failed(error) from error
         self._entries.extend(entries)
 
@@ -146,7 +146,7 @@ class OrderLog:
         remaining = self.pending(positions)
         try:
             if not remaining:
-                os.ftruncate(self._file, len(HEADER))
+                self._files.truncate(self._file, len(HEADER))
             elif remaining != self._entries:
                 self._replace_with(remaining)
         except OSError as error:
@@ -156,28 +156,33 @@ class OrderLog:
     def close(self) -> None:
         """Let go of the file. May be called twice."""
         if self._file >= 0:
-            os.close(self._file)
+            self._files.close(self._file)
             self._file = -1
 
     def _cut_to(self, entries: Sequence[OrderEntry], content: bytes) -> None:
         """Make the file what was understood of its content."""
         if content.startswith(HEADER):
-            os.ftruncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
+            self._files.truncate(self._file, len(HEADER) + _ENTRY_BYTES * len(entries))
         else:
-            os.ftruncate(self._file, 0)
-            _write(self._file, HEADER)
+            self._files.truncate(self._file, 0)
+            self._write(self._file, HEADER)
 
     def _replace_with(self, entries: Sequence[OrderEntry]) -> None:
         new_path = self._path.with_name(self._path.name + ".new")
-        new_file = os.open(new_path, _FLAGS | os.O_TRUNC, 0o600)
+        new_file = self._files.open(new_path, anew=True)
         try:
-            _write(new_file, HEADER + _packed(entries))
-            new_path.replace(self._path)
+            self._write(new_file, HEADER + _packed(entries))
+            self._files.rename(new_path, self._path)
         except BaseException:
-            os.close(new_file)
+            self._files.close(new_file)
             raise
-        os.close(self._file)
+        self._files.close(self._file)
         self._file = new_file
+
+    def _write(self, file: int, content: bytes) -> None:
+        written = self._files.write(file, content)
+        if written != len(content):
+            raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
 
     def _failed(self, error: OSError) -> StateError:
         return StateError(
@@ -216,12 +221,6 @@ def _tell_lost(path: Path) -> None:
     )
 
 
-def _write(file: int, content: bytes) -> None:
-    written = os.write(file, content)
-    if written != len(content):
-        raise OSError(0, f"only {written} of {len(content)} bytes were written, the disk is full")
-
-
 def _packed(entries: Iterable[OrderEntry]) -> bytes:
     return b"".join(body + _CRC.pack(zlib.crc32(body)) for body in map(_body, entries))
 
@@ -249,8 +248,8 @@ def _entry(kind: int, partition: int, first: int, end: int) -> OrderEntry:
 
 def _parse(content: bytes, path: Path) -> list[OrderEntry]:
     """The entries up to the first one that is torn or damaged."""
-    # A killed first write leaves part of a header; a power cut can leave zeros.
-    if HEADER.startswith(content) or not content.strip(b"\0"):
+    # A killed first write leaves part of a header; a power cut can leave zeros in place of what was written.
+    if HEADER.startswith(content.rstrip(b"\0")):
         return []
     if not content.startswith(HEADER):
         raise _foreign(content, path)

@@ -23,6 +23,11 @@ class LmdbSnapshot:
         self._databases = databases
         self._sealed = txn.get(b"layout", db=databases.meta) == LAYOUT
 
+    @property
+    def number(self) -> int:
+        """That of the commit: a later one has a higher number."""
+        return self._txn.id()
+
     def load(self) -> Meta | None:
         """The meta state; None when nothing was ever committed."""
         tensors, document = self._value(0, b"tensors"), self._value(0, b"document")
@@ -63,6 +68,19 @@ class LmdbSnapshot:
             buffer or b"",
             None if waiting is None else unpack_waiting(waiting),
         )
+
+    def learned(self, task: str) -> tuple[int, bytes, bytes] | None:
+        """Events, memory and buffer of one task, for those who need no more; half the cost of `get`."""
+        key = task_key(task)
+        stats = self._value(_STATS, key) if key is not None and self._sealed else None
+        if key is None or stats is None:
+            row = self.get(task)
+            return None if row is None else (row.stats.events, row.memory, row.buffer)
+        memory = self._value(2, key)
+        buffer = self._value(3, key) if stats[-1] & 2 else b""
+        if memory is None or buffer is None:
+            raise StateError(f"the state is damaged: a part of task {task!r} is missing; {RESTORE}")
+        return int.from_bytes(stats[:8], "little"), memory, buffer
 
     def stats(self) -> Iterator[tuple[str, TaskStats]]:
         """All tasks with their statistics, by id in byte order, without reading memories."""

@@ -1,4 +1,4 @@
-"""The HTTP interface: metrics, probes, the API, and the live page.
+"""The HTTP interface: metrics, probes, the API, predictions, and the live page.
 
 Nothing is loaded from elsewhere, and nothing can be changed through this port.
 """
@@ -25,8 +25,11 @@ from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
 from streammeta.quoting import quoted_line
+from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
 from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
+from streammeta.web.openapi import document_of
+from streammeta.web.predictions import Predictions
 from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
@@ -50,7 +53,14 @@ class _AnyText(PathConvertor):
 register_url_convertor("text", _AnyText())
 
 
-def make_app(shown: Shown, *, token: str | None, local: bool, guarded: Collection[str] = ()) -> Starlette:
+def make_app(
+    shown: Shown,
+    *,
+    token: str | None,
+    local: bool,
+    guarded: Collection[str] = (),
+    desk: Desk | None = None,
+) -> Starlette:
     """The application.
 
     Args:
@@ -58,6 +68,7 @@ def make_app(shown: Shown, *, token: str | None, local: bool, guarded: Collectio
         token: Bearer token asked for everything but the open paths; None asks for none.
         guarded: Open paths for which the token is asked too.
         local: Whether only this machine reaches the port: then, without a token, other names are refused.
+        desk: Answers predictions; None where none are given.
 
     Raises:
         ConfigError: the token is empty, which would let in everybody who sends an empty one.
@@ -73,6 +84,7 @@ def make_app(shown: Shown, *, token: str | None, local: bool, guarded: Collectio
         else [Middleware(Token, token=token, open_paths=OPEN_PATHS.difference(guarded))]
     )
     feed = Feed(shown.live, lambda: shown.status.stopped)
+    predictions = [] if desk is None else [Route("/api/v1/predict", Predictions(desk).ask, methods=["POST"])]
     return Starlette(
         routes=[
             Route("/", _page),
@@ -84,6 +96,8 @@ def make_app(shown: Shown, *, token: str | None, local: bool, guarded: Collectio
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),
+            *predictions,
+            Route("/openapi.json", lambda _: _json(document_of(predicts=desk is not None))),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

@@ -7,11 +7,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streammeta.web.guard import OPEN_PATHS
 
-MAX_REQUESTS: Final = 50
+MAX_REQUESTS: Final = 64
 """Requests for anything but probes, metrics and the stream that are worked on at once; more are refused.
 
 Connections are bounded too (`server.MAX_CONNECTIONS`), and so are open pages (`feed.MAX_PAGES`): less these
-two, a quarter of the connections is left.
+two, a third of the connections is left.
 """
 _FREE: Final = OPEN_PATHS | {"/api/v1/stream"}
 

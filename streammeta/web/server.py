@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streammeta.errors import ConfigError
 
-MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 256
 _BACKLOG = 512
 """Connections that wait to be accepted; the kernel drops further ones, and their clients try again."""
 _ACCEPTED_AT_ONCE = 16
@@ -138,7 +138,7 @@ class _Protocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         self._resting.end()
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
             self._asking.begin(_REQUEST_SECONDS)
         else:
             self._asking.end()

@@ -156,3 +156,24 @@ def test_signals_before_the_daemon_listens(number: signal.Signals, code: int) ->
         if code:
             process.stdin.close()
         assert process.wait(timeout=20) == code
+
+
+VERBS_WITHOUT_A_MODEL = [
+    ("config", "check", "--config", "absent.toml"),
+    ("tasks", "list", "--state", "state"),
+    ("export", "--state", "state", "--output", "o.safetensors", "--task", "absent"),
+    ("checkpoint", "verify", "--state", "state"),
+    ("evaluate", "sinusoid", "--state", "state", "--episodes", "1"),
+]
+
+
+@pytest.mark.parametrize("arguments", VERBS_WITHOUT_A_MODEL, ids=" ".join)
+def test_a_file_in_the_working_directory_is_not_imported(
+    arguments: tuple[str, ...], streammeta: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A verb that loads no factory and no loss of the user's does not even look there."""
+    make_state(tmp_path / "state")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(tmp_path))])
+    streammeta(*arguments)
+    assert str(tmp_path) not in sys.path

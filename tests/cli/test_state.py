@@ -40,6 +40,7 @@ def test_json_has_the_promised_keys(streammeta: Invoke, state: Path) -> None:
         "loss_window": None,
         "accuracy": None,
         "forgetting": None,
+        "quarantined": False,
     }
     assert [rows["ünï"][key] for key in ("loss", "loss_meta", "loss_memory")] == [None, None, None]
 

@@ -63,6 +63,7 @@ forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
 max_examples = 50
+memory_norm_limit = 9.5
 
 [state]
 dir = "/var/lib/streammeta"
@@ -132,6 +133,7 @@ MEANING = {
         "batch": 4,
         "batch_linger_seconds": 2.0,
         "max_examples": 50,
+        "memory_norm_limit": 9.5,
     },
     "state": {
         "dir": Path("/var/lib/streammeta"),
@@ -198,6 +200,7 @@ DEFAULTS = {
         "batch": 1,
         "batch_linger_seconds": 0.5,
         "max_examples": 10_000,
+        "memory_norm_limit": 0.0,
     },
     "state": {
         "dir": Path("state"),

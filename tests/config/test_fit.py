@@ -87,6 +87,7 @@ FREE = [
     "events.stride=15",
     "events.expire_after_events=7",
     "events.label_wait_events=7",
+    "events.memory_norm_limit=7.0",
     "events.dedupe_window_events=7",
     "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",

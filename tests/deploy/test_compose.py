@@ -156,8 +156,6 @@ def test_the_image() -> None:
     assert path in OPEN_PATHS
     assert "ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu\n" in DOCKERFILE
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (torch,) = [each for each in project["dependencies"] if each.startswith("torch")]
-    assert f'"{torch}"' in DOCKERFILE
     assert (
         f"streammeta:{project['version']}" == SERVICES["streammeta"]["image"] == SERVICES["producer"]["image"]
     )
@@ -173,7 +171,9 @@ def test_the_image_gets_what_it_copies() -> None:
         assert f"!{name}" in ignored
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    assert {*packages, project["project"]["readme"], "LICENSE", "pyproject.toml"} == set(copied)
+    assert {*packages, project["project"]["readme"], "LICENSE", "pyproject.toml", "deploy/lock"} == set(
+        copied
+    )
 
 
 def test_no_secret_is_in_a_file() -> None:

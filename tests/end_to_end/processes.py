@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from streammeta.__main__ import program
@@ -16,18 +16,30 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["__main__", "tests.end_to_end.warm"])
 
 
+def nothing() -> None:
+    """A machine as it is."""
+
+
 class Program:
     """`streammeta` with these arguments; its standard output and error are appended to files."""
 
-    def __init__(self, arguments: Sequence[str], output: Path, log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], output: Path, log: Path, prepare: Callable[[], None] = nothing
+    ) -> None:
+        """`prepare`: done in the process, before the program's first line."""
         for path in (output, log):
             path.touch()
-        self._process = _SERVER.Process(target=_run, args=(list(arguments), output, log))
+        self._process = _SERVER.Process(target=_run, args=(list(arguments), output, log, prepare))
         self._process.start()
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
         return self._process.exitcode
+
+    @property
+    def pid(self) -> int | None:
+        """Its number."""
+        return self._process.pid
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
@@ -42,13 +54,15 @@ class Program:
         return code
 
 
-def _run(arguments: list[str], output: Path, log: Path) -> None:
+def _run(arguments: list[str], output: Path, log: Path, prepare: Callable[[], None]) -> None:
     for path, descriptor in ((output, 1), (log, 2)):
         file = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(file, descriptor)
         os.close(file)
     for name in [name for name in os.environ if name.startswith("STREAMMETA_")]:
         del os.environ[name]
+    os.environ["STREAMMETA_ENGINE__COMPILE"] = "off"  # as in tests/conftest.py; a flag says otherwise
     os.environ["NO_COLOR"] = "1"
     sys.argv = ["streammeta", *arguments]
+    prepare()
     program()

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 from safetensors.numpy import load_file
 
 from streammeta.events import Array
-from tests.end_to_end.processes import Program
+from tests.end_to_end.processes import Program, nothing
 
 
 class Done(NamedTuple):
@@ -77,7 +77,8 @@ def free_port() -> int:
 class Daemon:
     """`streammeta run` with these settings and flags, one life after another over the same state.
 
-    As a context manager it kills what is still alive at the end.
+    `prepare` is done in its process before its first line. As a context manager it kills what is still alive
+    at the end.
     """
 
     state: Path
@@ -85,6 +86,7 @@ class Daemon:
     port: int = field(default_factory=free_port)
     process: Program | None = None
     flags: tuple[str, ...] = ()
+    prepare: Callable[[], None] = nothing
 
     def arguments(self) -> list[str]:
         """The settings as flags."""
@@ -94,7 +96,7 @@ class Daemon:
     def start(self, *flags: str) -> None:
         """Begin a life; its standard error goes to a file beside the state."""
         arguments = ["run", *self.arguments(), *self.flags, *flags]
-        self.process = Program(arguments, self.state.with_suffix(".out"), self.log)
+        self.process = Program(arguments, self.state.with_suffix(".out"), self.log, self.prepare)
 
     @property
     def log(self) -> Path:

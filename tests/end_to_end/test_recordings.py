@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from kafka import TopicPartition
 from kafka.protocol.consumer.offsets import OffsetSpec
 from safetensors.numpy import load_file
 
+from streammeta.config import Config
 from streammeta.events import Record
+from streammeta.recording.manifest import read_manifest
+from streammeta.runtime.assembly import build_brain
 from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, eventually, fresh
+from tests.compiled_steps import compiled_once, zeros
 from tests.end_to_end.program import Daemon, running, same_bits, streammeta, succeed, wait_until
 from tests.recording.samples import read, stream, write
 
@@ -89,6 +94,48 @@ def test_ten_kills_and_two_replays_are_three_states_of_the_same_bits(tansu: Brok
     assert same_bits(states[0], states[1])
     assert same_bits(states[1], states[2])
     assert untouched(read(recording)) == untouched(consumed(tansu, topic))
+
+
+@pytest.fixture(scope="module")
+def compiled_sines(compiled_directory: Path) -> Path:
+    """Where the learner's step is, compiled, for an event alone."""
+    settings = {"model": {"args": {"sizes": [1, 8, 1]}}, "outer": {"clip_norm": 10.0}}
+    brain, sets = build_brain(Config.model_validate(settings)), ((5, 1), (5, 1))
+    state = brain.learner.init(brain.network.initial)
+    compiled_once(compiled_directory, brain.steps, state, zeros(1, sets, sets, torch.float32))
+    return compiled_directory
+
+
+def test_kills_around_compiled_steps_and_two_replays_end_in_the_same_bits(
+    tansu: Broker, tmp_path: Path, compiled_sines: Path
+) -> None:
+    """The switch comes where it comes; the recording says where, and who learns it again."""
+    topic, recording = produce(tansu, EVENTS), tmp_path / "recording"
+    learner = LEARNER | {"events.batch": 1, "engine.compile": "auto", "engine.cache_dir": compiled_sines}
+    draws, states = random.Random(11), []
+    with Daemon(tmp_path / "live", learner | where(tansu, topic), flags=("--record", str(recording))) as live:
+        for life in range(4):
+            live.start()
+            live.wait_for_events(draws.randint(1, 200) + 300 * life)
+            live.send(signal.SIGKILL)
+            live.wait()
+        live.run_to_end()
+        assert sum(live.counts().values()) == EVENTS
+        states.append(live.export())
+    (name,) = read_manifest(recording).compiled
+    for place in ("first", "second"):
+        state = tmp_path / place
+        succeed("replay", recording, *flags(learner | {"state.dir": state}))
+        succeed("export", "--state", state, "--all-tasks", "--output", state.with_suffix(".safetensors"))
+        states.append(load_file(state.with_suffix(".safetensors")))
+    assert same_bits(states[0], states[1])
+    assert same_bits(states[1], states[2])
+    elsewhere = learner | {"state.dir": tmp_path / "elsewhere", "model.threads": 2}
+    refused = streammeta("replay", recording, *flags(elsewhere))
+    assert refused.returncode == 65
+    assert f"compiled step {name}, which cannot be had here (model.threads was 1, here 2)" in refused.stderr
+    told = streammeta("replay", recording, "--to", 20, *flags(elsewhere | {"engine.compile": "off"}))
+    assert (told.returncode, "compiled steps not used" in told.stderr) == (0, True)
 
 
 def test_a_replay_goes_on_from_a_checkpoint(tansu: Broker, tmp_path: Path) -> None:

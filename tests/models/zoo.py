@@ -42,7 +42,7 @@ class Attends(Calls):
         assert self.inner is not None
         masks = {}
         if self.mask == "causal":
-            masks["attn_mask"] = nn.Transformer.generate_square_subsequent_mask(4, dtype=h.dtype)
+            masks["attn_mask"] = nn.Transformer.generate_square_subsequent_mask(h.shape[1], dtype=h.dtype)
         if self.mask == "padding":
             padding = torch.zeros(h.shape[:2], dtype=torch.bool)
             padding[:, -1] = True

@@ -3,6 +3,7 @@
 import pytest
 
 from streammeta.observe.health import Health
+from streammeta.outcomes import Executing
 from tests.observe.outcomes import Clock, checkpointed, learned, turned
 
 
@@ -69,3 +70,19 @@ def test_ready_follows_the_source() -> None:
     assert (health.ready()[0], health.ready()[1].split(":")[0]) == (False, "no broker")
     health(turned())
     assert health.ready() == (True, "ready")
+
+
+def test_a_step_in_the_making_is_no_hang() -> None:
+    """Tracing or compiling may take many minutes, and is said; then the limit holds as before."""
+    clock = Clock()
+    health = Health(clock)
+    health(Executing(0, 0, 0, 1, 0, 0.0, "compiling the step of float32[1,3,2]"))
+    clock.seconds += 1100
+    assert health.live() == (True, "live: compiling the step of float32[1,3,2] for 1100 s")
+    clock.seconds += 101
+    alive, why = health.live()
+    assert not alive
+    assert "limit 1200 s, compiling the step" in why
+    health(learned())
+    clock.seconds += 61
+    assert health.live() == (False, "stuck: something is due, and nothing has moved for 61 s (limit 60 s)")

@@ -16,7 +16,7 @@ from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.outcomes import Duplicate, Outcome, Stages, Turned
+from streammeta.outcomes import Duplicate, Executing, Outcome, Stages, Turned
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 
 CONTRACT = {
@@ -49,8 +49,12 @@ CONTRACT = {
     "streammeta_checkpoint_bytes": ("gauge", set()),
     "streammeta_checkpoint_last_success_timestamp_seconds": ("gauge", set()),
     "streammeta_replay_progress_ratio": ("gauge", set()),
+    "streammeta_executor_shapes": ("gauge", {"executor"}),
+    "streammeta_compiling_steps": ("gauge", set()),
+    "streammeta_compile_seconds": ("counter", set()),
+    "streammeta_compile_failures": ("counter", set()),
 }
-"""Section 6 of the contract, and two of ours; by the name of the family (a counter's lacks `_total`)."""
+"""Section 6 of the contract, and some of ours; by the name of the family (a counter's lacks `_total`)."""
 
 
 @pytest.fixture
@@ -82,6 +86,7 @@ def everything() -> list[Outcome]:
         refused(),
         Duplicate("tasks", 0, 1),
         checkpointed(),
+        Executing(2, 1, 0, 1, 1, 31.5),
     ]
 
 
@@ -226,6 +231,22 @@ def test_progress_of_what_is_applied_again(metrics: Metrics, registry: Collector
     assert registry.get_sample_value("streammeta_replay_progress_ratio") == 0.25
     metrics(turned())
     assert registry.get_sample_value("streammeta_replay_progress_ratio") == 1
+
+
+def test_who_computes_and_what_compiling_took(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Shapes by executor as told last; compilations are counted once, however often they are told."""
+    feed(
+        metrics,
+        [Executing(0, 3, 0, 2, 0, 0.0), Executing(1, 2, 0, 1, 0, 20.5), Executing(2, 1, 7, 0, 1, 31.5)],
+    )
+    assert values(registry, "streammeta_executor_shapes", "executor") == {
+        "compiled": 2,
+        "traced": 1,
+        "eager": 7,
+    }
+    assert registry.get_sample_value("streammeta_compiling_steps") == 0
+    assert registry.get_sample_value("streammeta_compile_seconds_total") == 31.5
+    assert registry.get_sample_value("streammeta_compile_failures_total") == 1
 
 
 def test_partitions_beyond_the_cap_are_summed(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -9,7 +9,7 @@ import pytest
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.status import Status
-from streammeta.outcomes import Duplicate
+from streammeta.outcomes import Duplicate, Executing
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 
@@ -81,7 +81,7 @@ def test_tells_what_happened(status: Status, clock: Clock) -> None:
     }
     assert now["broker"]["service"] == "served"
     assert now["broker"]["blocked"] == {"1": 900.0}
-    assert now["tasks"] == {"cached": 10, "stored": 100}
+    assert now["tasks"] == {"cached": 10, "stored": 100, "quarantined": 0}
     assert now["checkpoint"] == {
         "ok": True,
         "timestamp_seconds": 1_700_000_123.0,
@@ -108,6 +108,21 @@ def test_first_value_is_the_mean_of_the_first_50(status: Status) -> None:
     losses = status.snapshot()["losses"]
     assert losses["meta"]["first"] == sum(range(1, 51)) / 50
     assert losses["memory"]["first"] == sum(2 * number for number in range(21, 71)) / 50
+
+
+def test_who_computes(status: Status) -> None:
+    """Nothing before it is told; then shapes by executor, compilations, and the step that is waited for."""
+    assert status.snapshot()["engine"]["compiled"] == 0
+    status(Executing(2, 1, 0, 1, 3, 31.5, "compiling the step of float32[1,3,2]"))
+    assert status.snapshot()["engine"] == {
+        "compiled": 2,
+        "traced": 1,
+        "eager": 0,
+        "compiling": 1,
+        "compile_failures": 3,
+        "compile_seconds": 31.5,
+        "making": "compiling the step of float32[1,3,2]",
+    }
 
 
 def test_state_in_words(status: Status) -> None:

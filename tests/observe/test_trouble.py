@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -295,3 +296,15 @@ def test_the_gravest_comes_first(stage: Stage) -> None:
     stage.tell(refused(Reason.TOO_LARGE))
     stage.second(connected=False)
     assert stage.codes() == ["no_broker", "dead_letters"]
+
+
+def test_tasks_in_quarantine() -> None:
+    """Told for as long as there are any, with the commands that show and release them."""
+    stage = Stage()
+    stage.minutes(1)
+    assert not [trouble for trouble in stage.found() if trouble.code == "quarantined"]
+    stage.tell(replace(checkpointed(), tasks_quarantined=2))
+    (trouble,) = [trouble for trouble in stage.found() if trouble.code == "quarantined"]
+    assert "2 tasks are in quarantine" in trouble.text
+    for command in ("tasks list", "tasks release", "dlq replay --reason quarantined"):
+        assert command in trouble.remedy

@@ -1,5 +1,6 @@
 """The writer: any appends, any kills, any restarts leave each row once and in order."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -114,3 +115,19 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     writer.abandon()
     assert read(tmp_path) == stream(5)
     assert (tmp_path / NAME).exists()
+
+
+def test_files_are_the_users_alone(tmp_path: Path) -> None:
+    """Whatever the umask, and in a directory that others may look into too; one that is made is closed."""
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir(mode=0o755)
+    before = os.umask(0)
+    try:
+        for directory in (open_to_all, tmp_path / "new"):
+            write(directory, stream(5), spooled=stream(3, begin=5))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"manifest.json", "part-000000.parquet", "spool", "lock"}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}

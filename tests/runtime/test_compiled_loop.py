@@ -1,20 +1,25 @@
 """Compiled steps in the loop: kills around the switch, recordings, and steps that cannot be had."""
 
+import json
 import random
+import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from streammeta.errors import StateError
+from streammeta.config import Config
+from streammeta.errors import ConfigError, StateError
 from streammeta.events import Run, Switch
 from streammeta.recording.reader import Recording
 from streammeta.state.order_log import OrderLog
 from tests.recording.samples import read
 from tests.scripted import Fuse, make_script
-from tests.world import World, batches_of, same
+from tests.world import CONFIG, World, batches_of, same
 
 PART_BYTES = 2000
 
@@ -115,3 +120,129 @@ def test_a_step_that_cannot_be_had_is_refused_where_bits_hang_on_it(
     world.compiled_from = None
     assert world.live()
     assert world.checkpoint().executors == ()
+
+
+def required(config: Config) -> Config:
+    """The same, and nothing may be learned by what is not compiled."""
+    return config.model_copy(update={"engine": config.engine.model_copy(update={"compile": "require"})})
+
+
+def test_required_steps_learn_everything(
+    compiled_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the first event on; the recording says so, and a replay ends in the same bits."""
+    world = World(
+        make_script(2, partitions=2, tasks=5, events=30),
+        tmp_path,
+        required(CONFIG),
+        part_bytes=PART_BYTES,
+        compiled_from=compiled_world,
+    )
+
+    def traced(*_: object) -> None:
+        raise AssertionError("a step was traced")
+
+    monkeypatch.setattr("streammeta.learner.engine.step_traced", traced)
+    assert world.live()
+    assert {str(refusal.reason) for _, refusal in world.dead} == {"undecodable"}
+    assert served(world) == [(0, world.checkpoint().executors)]
+    assert same(world.replayed(), world)
+
+
+@given(fuses=st.lists(st.integers(1, 100), min_size=1, max_size=6), polls=st.integers(0, 2**32))
+@settings(max_examples=12)
+def test_killed_anywhere_required_steps_learn_everything(
+    fuses: list[int], polls: int, folder: Path, compiled_world: Path
+) -> None:
+    """Also where the step takes over in the midst of a poll: wherever it is killed, the same bits.
+
+    Records that are refused may come first: what is learned first decides when the step is compared.
+    """
+    script = make_script(8, partitions=2, tasks=5, events=30, poison=0.2, wild=0.3)
+    worlds = [
+        World(script, folder, required(CONFIG), part_bytes=PART_BYTES, compiled_from=compiled_world)
+        for _ in range(2)
+    ]
+    whole, killed = worlds
+    assert whole.live()
+    assert killed.live_killed(fuses, random.Random(polls))
+    assert whole.checkpoint().executors
+    assert same(killed, whole)
+    assert same(killed.replayed(), whole)
+
+
+def test_a_required_step_without_a_compiler_ends_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 78 before the first event is learned."""
+    monkeypatch.setenv("PATH", "")
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    script = make_script(1, partitions=2, tasks=5, events=9)
+    world = World(script, tmp_path, required(CONFIG), compiled_from=empty)
+    with pytest.raises(ConfigError, match=r"no C\+\+ compiler") as refused:
+        world.live()
+    assert refused.value.exit_code == 78
+    assert world.checkpoint().progress.events == 0
+
+
+def test_what_was_learned_traced_is_not_replayed_by_required_steps(
+    folder: Path, compiled_world: Path
+) -> None:
+    """The recording says who learned; what it says and what is required cannot both be."""
+    world = uncut(1, folder, compiled_world)
+    world = World(world.script, folder, world.config, part_bytes=PART_BYTES)
+    assert world.live()
+    world.config = required(world.config)
+    with pytest.raises(ConfigError, match=r'recording was learned by the traced step here.*"auto"'):
+        world.replayed(compiled_from=compiled_world)
+
+
+def foreign(compiled: Path, directory: Path, name: str) -> Path:
+    """A cache that knows, beside what `compiled` knows, a step of the same shapes made elsewhere."""
+    shutil.copytree(compiled, directory, ignore=shutil.ignore_patterns(".*"))
+    (one,) = (path for path in directory.glob("*.json") if "float64[1,3,2]" in path.read_text())
+    about = json.loads(one.read_text()) | {"key": "of another processor"}
+    about["conditions"]["torch"] = "1.0"
+    (directory / f"{name}.json").write_text(json.dumps(about))
+    shutil.copy2(one.with_suffix(".so"), directory / f"{name}.so")
+    return directory
+
+
+NAME = "f" * 32
+
+
+def test_a_step_made_for_another_machine_is_left_where_it_would_serve(
+    compiled_world: Path, tmp_path: Path
+) -> None:
+    """Of the right shapes, but not what they are compiled to here: said, recorded, traced from there."""
+    script = make_script(1, partitions=2, tasks=5, events=40)
+    world = World(script[:15], tmp_path, part_bytes=PART_BYTES)
+    assert world.live()
+    meta = world.store.load()
+    assert meta is not None
+    document = json.loads(meta.document) | {"executors": [NAME]}
+    world.store.commit(replace(meta, document=json.dumps(document).encode()), world.rows())
+    world.script, world.compiled_from = script, foreign(compiled_world, tmp_path / "cache", NAME)
+    with capture_logs() as told:
+        assert world.live()
+    assert [line["executors"] for line in told if line["event"] == "compiled steps not at hand"] == [[NAME]]
+    (mine,) = world.checkpoint().executors
+    assert mine != NAME
+    rows = served(world)
+    assert [compiled for _, compiled in rows] == [(mine,)]
+    assert rows[0][0] > 15
+    assert same(world.replayed(), world)
+
+
+def test_a_step_made_for_another_machine_is_refused_where_bits_hang_on_it(
+    compiled_world: Path, tmp_path: Path
+) -> None:
+    """The message says in what the two differ."""
+    script = make_script(1, partitions=2, tasks=5, events=30, poison=0.0)
+    world = World(script, tmp_path, compiled_from=foreign(compiled_world, tmp_path / "cache", NAME))
+    log = OrderLog(world.folder / "order.log")
+    log.append([Switch(NAME), Run(script[0].partition, 0, script[0].offset + 1)])
+    log.close()
+    with pytest.raises(StateError, match=rf"{NAME}.*torch was 1\.0, here 2\."):
+        world.live()

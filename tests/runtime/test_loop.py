@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streammeta.errors import Reason, StateError
-from streammeta.events import Record
+from streammeta.events import Record, Run
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 from streammeta.runtime.assembly import build_brain, restore
 from streammeta.state.checkpoint import unpack
+from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta
 from tests.scripted import Fuse, ScriptedSource, make_script
 from tests.world import CONFIG, World, rows_of, same, stop_after
@@ -211,6 +212,22 @@ def test_runs_of_a_topic_that_was_made_anew_are_forgotten(length: int, folder: P
     assert world.live(observers=(told.append,))
     assert learned(told) == 90
     assert world.checkpoint().progress.events == before + 90
+
+
+@pytest.mark.parametrize("topic_id", ["", "two"])
+def test_runs_of_partitions_that_are_no_more_are_forgotten(topic_id: str, folder: Path) -> None:
+    """Partitions that came after the last checkpoint, and are gone with their topic, are not waited for."""
+    world = World(make_script(11, partitions=1, tasks=TASKS, events=8, poison=0.0), folder, topic_id="one")
+    assert world.live()
+    log = OrderLog(world.folder / "order.log")
+    log.append([Run(7, 0, 30)])  # the partition was added, read, and not yet in a commit
+    log.close()
+    new = make_script(12, partitions=2, tasks=TASKS, events=40, poison=0.0)
+    world.script, world.topic_id = new, topic_id
+    told: list[Outcome] = []
+    assert world.live(observers=(told.append,))
+    assert learned(told) == 40
+    assert world.checkpoint().positions.keys() == {0, 1}
 
 
 def test_a_shorter_log_without_an_id_is_learned_whole(folder: Path) -> None:

@@ -164,13 +164,18 @@ def _table(config: Config) -> dict[str, Any]:
     return config.events.model_dump(exclude_unset=True, exclude={"batch", "dedupe_window_events"})
 
 
-def test_switched_off_the_window_leaves_the_state(folder: Path) -> None:
-    """What was kept of ids is forgotten with the first commit, and repeats are learned."""
-    world = World(script_of(3)[:40], folder, config_of())
+def test_switched_off_for_a_while(folder: Path) -> None:
+    """Then repeats are learned, and what was known before stays known as long as the window says."""
+    script = [record for record in script_of(3) if (record.value or b"")[:1] != b"\xc1"]
+    first = next(record for record in script if dict(record.headers).get("CE_id"))
+    again = first._replace(offset=script[-1].offset + 100, partition=script[-1].partition)
+    world, told = World(script[:10], folder, config_of()), list[Outcome]()
     assert world.live()
-    assert world.store.ids()
-    world.script, world.config = script_of(3), config_of(window=0)
-    told: list[Outcome] = []
+    kept = dict(world.store.ids())
+    world.script, world.config = script[:14], config_of(window=0)
     assert world.live(observers=(told.append,))
-    assert not world.store.ids()
     assert not any(isinstance(outcome, Duplicate) for outcome in told)
+    assert dict(world.store.ids()) == kept
+    world.script, world.config = [*script[:14], again], config_of()
+    assert world.live(observers=(told.append,))
+    assert [outcome.offset for outcome in told if isinstance(outcome, Duplicate)] == [again.offset]

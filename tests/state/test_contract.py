@@ -1,5 +1,6 @@
 """The stores, and the double of the kill proofs, keep the contract of `tests.contracts.store`."""
 
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -12,6 +13,8 @@ from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import Store
 from tests.contracts.store import NewStore, StoreContract
 from tests.scripted import Fuse, FusedStore
+from tests.simulator.clock import Clock
+from tests.simulator.disk import Disk, DiskStore
 
 
 @contextmanager
@@ -35,7 +38,14 @@ def fused() -> Iterator[Store]:
         yield store
 
 
-STORES: list[Callable[[], AbstractContextManager[Store]]] = [memory, lmdb, fused]
+@contextmanager
+def simulated() -> Iterator[Store]:
+    """The simulator's store, on a disk where nothing happens."""
+    with closing(DiskStore(Disk(Clock(), random.Random(0)))) as store:
+        yield store
+
+
+STORES: list[Callable[[], AbstractContextManager[Store]]] = [memory, lmdb, fused, simulated]
 
 
 @pytest.fixture(scope="module", params=STORES, ids=lambda store: store.__name__)

@@ -188,6 +188,39 @@ def test_a_switch_is_pending_while_nothing_after_it_is_contained(
     assert reopened(path, {0: contained}) == pending
 
 
+@pytest.mark.parametrize(
+    ("at", "whole"),
+    [
+        ({0: 0, 1: 0}, [B, A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 2, 1: 0}, [A, Run(0, 0, 2), B, Run(0, 2, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 5, 1: 0}, [A, Run(0, 0, 5), Cut(), B, Run(1, 0, 4), Run(0, 5, 9)]),
+        ({0: 5, 1: 3}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 3), B, Run(1, 3, 4), Run(0, 5, 9)]),
+        ({0: 6, 1: 4}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 6), B, Run(0, 6, 9)]),
+        ({0: 9, 1: 4}, [A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9), B]),
+    ],
+)
+def test_a_switch_is_inserted_where_the_state_stands(
+    tmp_path: Path, at: dict[int, int], whole: list[OrderEntry]
+) -> None:
+    """Before what is not applied yet, behind what is, in the midst of a run too; also after reopening."""
+    path = tmp_path / "order.log"
+    with closing(OrderLog(path)) as log:
+        log.append([A, Run(0, 0, 5), Cut(), Run(1, 0, 4), Run(0, 5, 9)])
+        log.insert(at, [B])
+        log.append([Run(0, 9, 10)])
+        expected = sorted_switches([*whole, Run(0, 9, 10)])
+        assert sorted_switches(log.pending({})) == expected
+    assert sorted_switches(reopened(path)) == expected
+
+
+def sorted_switches(logged: list[OrderEntry]) -> list[OrderEntry]:
+    """The same, a switch to A before one to B where nothing is between: they concern other shapes."""
+    for place, pair in enumerate(pairwise(logged)):
+        if pair == (B, A):
+            logged[place : place + 2] = [A, B]
+    return logged
+
+
 @unhurried
 @given(logged=batches, positions=positions_maps, later=st.lists(entries, max_size=3))
 def test_forget(logged: list[list[OrderEntry]], positions: dict[int, int], later: list[OrderEntry]) -> None:
@@ -232,7 +265,7 @@ def test_nothing_but_a_torn_header(tmp_path: Path, content: bytes) -> None:
     assert path.read_bytes() == HEADER
 
 
-FUTURE_KIND = HEADER + bytes.fromhex("04 00000000 0000000000000000 0000000000000000 30c1fd53")
+FUTURE_KIND = HEADER + bytes.fromhex("09 00000000 0000000000000000 0000000000000000 634f2cfb")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +273,7 @@ FUTURE_KIND = HEADER + bytes.fromhex("04 00000000 0000000000000000 0000000000000
     [
         (b"some text\n", "is not an order log; move it away"),
         (MAGIC + b"\2\0\0\0", r"another version of streammeta \(this one reads format 1\); use the version"),
-        (FUTURE_KIND, "entry of unknown kind 4; a newer streammeta wrote it"),
+        (FUTURE_KIND, "entry of unknown kind 9; a newer streammeta wrote it"),
     ],
 )
 def test_foreign(tmp_path: Path, content: bytes, message: str) -> None:
@@ -324,3 +357,13 @@ def test_the_log_of_the_kill_proofs_is_the_log(logged: list[Entries], positions:
             log.forget(positions)
             found.append((log.pending({}), path.read_bytes()))
     assert found[0] == found[1]
+
+
+@given(kept=st.integers(0, len(HEADER)), zeros=st.integers(0, 3 * ENTRY_BYTES))
+@unhurried
+def test_a_first_write_that_a_power_cut_left_as_zeros(kept: int, zeros: int) -> None:
+    """A header of which a part is zeros, whatever follows it: nothing was logged, and the log serves."""
+    with fresh_path() as path:
+        path.write_bytes(HEADER[:kept] + bytes(zeros))
+        assert reopened(path) == []
+        assert written(path, [[Run(0, 1, 2)]]) == reopened(path)

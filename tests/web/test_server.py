@@ -48,10 +48,20 @@ async def forever(_: Request) -> PlainTextResponse:
     raise AssertionError
 
 
+async def length(request: Request) -> PlainTextResponse:
+    """Answers when the whole body is there."""
+    return PlainTextResponse(str(len(await request.body())))
+
+
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
     """A server on a free port of loopback, not started."""
-    routes = [Route("/", hello), Route("/forever", forever), Route("/endless", endless)]
+    routes = [
+        Route("/", hello),
+        Route("/forever", forever),
+        Route("/endless", endless),
+        Route("/length", length, methods=["POST"]),
+    ]
     server = HttpServer(Starlette(routes=routes), "127.0.0.1", 0)
     yield server
     server.stop()
@@ -178,6 +188,24 @@ def test_a_request_that_never_ends_is_cut_off(
                 answer += client.recv(1000)
         client.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n")
         until_closed(client, b"X: y\r\n")
+
+
+def test_a_body_that_never_ends_is_cut_off(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is not whole before it; one that comes in pieces, but comes, is answered."""
+    monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
+    server.start()
+    host, port = server.address.removeprefix("http://").split(":")
+    head = b"POST /length HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(head)
+        until_closed(client, b"x")
+    with socket.create_connection((host, int(port)), timeout=10) as client:
+        client.sendall(head)
+        for _ in range(10):
+            client.sendall(bytes(10_000))
+        answer = b""
+        while not answer.endswith(b"100000"):
+            answer += client.recv(1000)
 
 
 def test_an_answer_that_nobody_takes_is_given_up(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from streammeta.benchmarks.peers.cpp_moml import compiler, cpp_moml
 from streammeta.benchmarks.peers.jax_moml import jax_moml, jax_scan
@@ -30,8 +30,10 @@ class Peer(NamedTuple):
     per_call: int = 1
 
 
+CPP: Final = "C++ by hand, MOML"
+
 PEERS: dict[str, Peer] = {
-    "C++ by hand, MOML": Peer(cpp_moml, "g++"),
+    CPP: Peer(cpp_moml, "g++"),
     "NumPy by hand, MOML": Peer(NumpyMoml),
     "JAX jit, MOML": Peer(jax_moml, "jax"),
     f"JAX scan of {SCAN}, MOML": Peer(lambda made: jax_scan(made, SCAN), "jax", SCAN),
@@ -42,8 +44,10 @@ PEERS: dict[str, Peer] = {
 }
 
 
-def missing(peer: Peer) -> bool:
-    """Whether this machine lacks what it needs."""
+def why_missing(peer: Peer) -> str:
+    """Why this machine cannot run it; "" where it can."""
     if peer.package == "g++":
-        return compiler() is None
-    return bool(peer.package) and find_spec(peer.package) is None
+        return "" if compiler() else "g++ is not installed"
+    if peer.package and find_spec(peer.package) is None:
+        return f"{peer.package} is not installed: pip install 'streammeta[bench]'"
+    return ""

@@ -11,6 +11,7 @@ description last.
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
 from pathlib import Path
@@ -22,6 +23,7 @@ from streammeta.events import Conditions
 MAX_LIBRARIES: Final = 128
 """Libraries kept; each is about 200 kB. The ones used longest ago go."""
 
+_NAME: Final = re.compile(r"[0-9a-f]+")
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -81,7 +83,12 @@ class Cache:
         return next((library for library in found if self.get(library.name) is not None), None)
 
     def get(self, name: str) -> Library | None:
-        """The library of this name; None where it is absent, damaged, or not this user's."""
+        """The library of this name; None where it is absent, damaged, or not this user's.
+
+        A state or a recording may say any name: one that would lead elsewhere is none.
+        """
+        if not _NAME.fullmatch(name):
+            return None
         library = self._described(self.directory / f"{name}.json")
         if library is None or not _sound(library.path, self._digest(name)):
             return None

@@ -7,7 +7,7 @@ Not shared between threads: whoever learns also asks.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 import torch
@@ -23,7 +23,6 @@ from streammeta.learner.executors.identity import (
     form_named,
     key_of,
     name_of,
-    shapes_of,
 )
 from streammeta.learner.executors.process import Built, CompileProcess, TracedStep, remove_abandoned
 
@@ -33,6 +32,10 @@ NO_COMPILER = (
     "no C++ compiler (g++ or clang++) is on the PATH; install one, copy the cache of a machine of the same "
     'processor that ran `streammeta compile`, or set engine.compile = "off"'
 )
+
+
+MOST_SECONDS: Final = 900
+"""What the learning waits for a compilation at most."""
 
 
 class Compiled(NamedTuple):
@@ -77,6 +80,8 @@ class CompiledSteps:
         self._told_compiler = False
         self.seconds = 0.0
         """Spent compiling so far."""
+        self.waiting: Callable[[str], None] = _untold
+        """Told each second, in words, while `require` or `named` waits; what it raises ends the wait."""
         remove_abandoned(cache.directory)
 
     def find(self, step: TracedStep) -> Compiled | None:
@@ -89,7 +94,7 @@ class CompiledSteps:
         return compiled
 
     def require(self, step: TracedStep) -> Compiled:
-        """The compiled step, compiled now where it is not at hand: 15 to 80 s.
+        """The compiled step, compiled now where it is not at hand: 15 to 80 s, at most `MOST_SECONDS`.
 
         Raises:
             ConfigError: there is no compiler, or it fails.
@@ -170,14 +175,25 @@ class CompiledSteps:
         self.close()
         process = CompileProcess(self._cache.directory, job.step, job.forms)
         try:
-            built = process.wait()
+            built = self._awaited(job, process)
         except BaseException:
             process.end()
             raise
-        compiled = self._end(job, process, built) if built is not None else None
+        compiled = self._end(job, process, built)
         if compiled is None:
             raise ConfigError(f"engine.compile: the step cannot be compiled: {self._failed.get(job.key)}")
         return compiled
+
+    def _awaited(self, job: _Job, process: CompileProcess) -> Built:
+        for _ in range(MOST_SECONDS):
+            self.waiting(f"compiling the step of {job.step.shapes}")
+            built = process.wait(1.0)
+            if built is not None:
+                return built
+        raise ConfigError(
+            f"engine.compile: the compiler has not ended within {MOST_SECONDS} s; see what holds it up, or "
+            'set engine.compile = "off"'
+        )
 
     def _begin(self) -> None:
         if self._running is None and self._waiting:
@@ -202,7 +218,7 @@ class CompiledSteps:
 
     def _keep(self, job: _Job, built: Built) -> Compiled:
         form, compiler = str(built.about["form"]), str(self._compiler)
-        conditions = conditions_here(shapes_of(job.step.inputs), form, compiler)
+        conditions = conditions_here(job.step.shapes, form, compiler)
         about: dict[str, Any] = {
             "key": job.key,
             "conditions": asdict(conditions),
@@ -229,3 +245,7 @@ class CompiledSteps:
         runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(library.path), 1)
         compiled = self._loaded[library.key] = Compiled(library.name, runner.run, library)
         return compiled
+
+
+def _untold(_words: str) -> None:
+    """Nobody is told."""

@@ -37,18 +37,6 @@ def conditions_here(shapes: str = "", form: str = "", compiler: str = "") -> Con
     )
 
 
-def shapes_of(inputs: Sequence[Tensor]) -> str:
-    """Dtypes and shapes of support x, support y, query x, query y, which end the update's inputs.
-
-    >>> shapes_of([torch.zeros(1, 3, 2), torch.zeros(1, 3, dtype=torch.int64)])
-    'float32[1,3,2] int64[1,3]'
-    """
-    return " ".join(
-        f"{str(tensor.dtype).removeprefix('torch.')}[{','.join(map(str, tensor.shape))}]"
-        for tensor in inputs[-4:]
-    )
-
-
 def key_of(update: GraphModule, inputs: Sequence[Tensor], state_count: int) -> str:
     """The key of this update's compiled step. About a millisecond a thousand operations."""
     digest = hashlib.sha256()

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 import streammeta
+from streammeta.learner.flat import in_words
 
 _BUILD: Final = ".build-"
 
@@ -35,6 +36,11 @@ class TracedStep(NamedTuple):
     inputs: Sequence[Tensor]
     state_count: int
     predicts: bool
+
+    @property
+    def shapes(self) -> str:
+        """Of the iterations that it computes, in words."""
+        return in_words(tuple((tuple(tensor.shape), tensor.dtype) for tensor in self.inputs[-4:]))
 
 
 class Built(NamedTuple):

@@ -9,6 +9,7 @@ Invariant: who computes the iterations of a chunk is known to the order log befo
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from streammeta.errors import BadEvent, ConfigError, StateError
 from streammeta.events import Batch, Conditions, Episode, Switch
 from streammeta.learner.executors.chunk import flat_step
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
-from streammeta.learner.executors.identity import conditions_here, key_of, shapes_of
+from streammeta.learner.executors.identity import conditions_here, key_of
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import Signature, outputs_of, signature_of
 from streammeta.learner.tracing import Steps
@@ -61,6 +62,17 @@ class Shape:
     tested: Compiled | None = None
 
 
+class Counts(NamedTuple):
+    """Shapes of iterations by who computes them, and what became of compilations in this process."""
+
+    compiled: int
+    traced: int
+    eager: int
+    compiling: int
+    failures: int
+    seconds: float
+
+
 class Executors:
     """The executors of one learner."""
 
@@ -95,6 +107,25 @@ class Executors:
         """Where compiled steps come from."""
         return self._compiled
 
+    @property
+    def counts(self) -> Counts:
+        """How far it is."""
+        traced, eager = self._steps.shapes
+        served = sum(shape.serving is not None for shape in self._shapes.values())
+        if self._compiled is None:
+            return Counts(0, traced, eager, 0, 0, 0.0)
+        _, compiling, failures = self._compiled.shapes
+        return Counts(served, traced - served, eager, compiling, failures, self._compiled.seconds)
+
+    def wait_with(self, waiting: Callable[[str], None]) -> None:
+        """Tell it, in words, what the learning waits for: a trace once, a compilation each second.
+
+        What it raises ends a compilation.
+        """
+        self._steps.making = waiting
+        if self._compiled is not None:
+            self._compiled.waiting = waiting
+
     def of(self, state: State, inputs: list[Tensor]) -> Shape:
         """Who computes iterations of these shapes.
 
@@ -125,7 +156,10 @@ class Executors:
         try:
             prediction = step.update(*inputs)[1] if step.predicts else None
             run = flat_step(candidate.run, step.state_count, prediction)
-            finite, *_ = verify(self._steps.plain(state), run, inputs, outputs_of(state))
+            expected = self._steps.plain(state)(*inputs)
+            if not expected[0]:
+                return  # a step in place then writes nothing: there is nothing to compare
+            finite, *_ = verify(lambda *_: expected, run, inputs, outputs_of(state))
         except ConfigError as error:
             if self._required:
                 raise
@@ -207,7 +241,7 @@ class Executors:
             classes=self._steps.classes(state, episode),
             step=step,
             key=key_of(step.update, step.inputs, count),
-            made_for=shapes_of(step.inputs),
+            made_for=step.shapes,
         )
         self._rebind(compiled, shape)
         if shape.serving is None:

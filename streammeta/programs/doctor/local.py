@@ -12,6 +12,7 @@ from streammeta.config import Config
 from streammeta.config.token import read_token
 from streammeta.errors import ConfigError, StateError
 from streammeta.programs.doctor.check import Check, fault, ok, warning
+from streammeta.programs.exposure import exposures
 from streammeta.programs.tried import file_lines
 from streammeta.runtime.assembly import Brain, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -178,6 +179,8 @@ def of_machine(config: Config, brain: Brain | None) -> Generator[Check, None, Ch
     """All of them; the checkpoint of a state that fits."""
     yield from _present(of_files(config))
     yield of_port(config, StateDirectory(config.state.dir).writer())
+    for setting, risk, remedy in exposures(config):
+        yield warning("network", f"{setting}: {risk}", remedy)
     begun = yield from of_state(config, brain)
     yield of_disk(config)
     return begun

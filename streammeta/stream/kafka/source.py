@@ -48,11 +48,11 @@ class KafkaSource:
             settings: The `[kafka]` section.
             keep_going: Asked while waiting for a broker in `start`, `fetch` and `ends`; False ends the wait
                 with `BrokerUnavailable`.
-            clock: Seconds, monotonic; times how often new partitions are looked for.
+            clock: Seconds, monotonic; times how often new partitions are looked for, and judges the service.
         """
         self._settings, self._keep_going, self._clock = settings, keep_going, clock
-        self._silence, self._watch = Silence(), Watch(settings)
-        self._served = Served(settings, self._watch, self._silence)
+        self._silence, self._watch = Silence(), Watch(settings, clock)
+        self._served = Served(settings, self._watch, self._silence, clock)
         self._started: Reader | None = None
         self._runs: Runs | None = None
         self._committer: Committer | None = None
@@ -66,7 +66,7 @@ class KafkaSource:
         """As `Source.start`; told within seconds, an unreachable broker after `connect_timeout_seconds`."""
         topic = self._require_topic()
         self._started = Reader(self._settings, self._silence, self._keep_going)
-        self._committer = Committer(self._settings, self._keep_going)
+        self._committer = Committer(self._settings, self._keep_going, self._clock)
         found = held(self._settings, sorted(topic.partitions), self._keep_going)
         self._know(found)
         if identity and topic.id not in ("", identity):
@@ -139,7 +139,7 @@ class KafkaSource:
         log.warning("reader replaced", topic=self._settings.topic, positions=positions)
         try:
             reader = Reader(self._settings, self._silence, self._keep_going)
-            committer = Committer(self._settings, self._keep_going)
+            committer = Committer(self._settings, self._keep_going, self._clock)
         except (BrokerUnavailable, LoginRefused):
             return  # tried again after as long a silence
         self._reader.close()

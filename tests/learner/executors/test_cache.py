@@ -55,6 +55,16 @@ def test_what_belongs_to_another_user_is_not_loaded(tmp_path: Path) -> None:
         Cache(cache.directory)
 
 
+@pytest.mark.parametrize("name", ["../other/ab", "{tmp}/other/ab", "./ab", "ab/../ab", "AB", ""])
+def test_a_name_leads_nowhere_else(name: str, tmp_path: Path) -> None:
+    """A forged state, which names the library that it brings along, runs no code."""
+    cache, other = Cache(tmp_path / "mine"), Cache(tmp_path / "other")
+    put(cache, "ab", tmp_path)
+    put(other, "ab", tmp_path)
+    assert cache.get("ab") is not None
+    assert cache.get(name.format(tmp=tmp_path)) is None
+
+
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     """A link could lead to a file that someone else replaces."""
     cache = Cache(tmp_path / "mine")

@@ -16,8 +16,18 @@ export function showState(state, replayed = null) {
 export function showNames(status) {
   put(byId("names"), `${status.algorithm} · topic ${status.topic}`);
   put(byId("uptime"), status.uptime_seconds === null ? "" : `up ${duration(status.uptime_seconds)}`);
-  put(byId("versions"), `streammeta ${status.version} · torch ${status.torch}`);
+  put(byId("versions"), [`streammeta ${status.version}`, `torch ${status.torch}`, ...steps(status.engine)].join(" · "));
   document.title = `${short(status.losses.adapted.now, 3)} · ${status.topic} · streammeta`;
+}
+
+/** Who computes the steps, in words; nothing before the first. */
+function steps(engine) {
+  if (!engine || !(engine.compiled + engine.traced + engine.eager)) return [];
+  const kinds = [["as machine code", engine.compiled], ["traced", engine.traced], ["eager", engine.eager]].filter(([, shapes]) => shapes);
+  const words = kinds.length === 1 ? `steps ${kinds[0][0]}` : `steps of ${kinds.map(([kind, shapes]) => `${plural(shapes, "shape")} ${kind}`).join(", ")}`;
+  const compiling = engine.compiling ? [`${count(engine.compiling)} being compiled`] : [];
+  const failed = engine.compile_failures ? [`${count(engine.compile_failures)} could not be compiled`] : [];
+  return [words, ...compiling, ...failed, ...(engine.making ? [engine.making] : [])];
 }
 
 /** What is wrong and what to do; nothing when nothing is. */

@@ -1,0 +1,95 @@
+"""Events that are handed over, one by one or many: the daemon's intake without a stream.
+
+Everything goes through the daemon's own intake and engine, so the same events in the same order come to the
+same bits. What is handed over has no offset: no position of a state tells of it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from streammeta.errors import BadEvent
+from streammeta.events import Examples, HalfExamples, OrderEntry, Positions, Record, TaskEvent
+from streammeta.outcomes import Learned, LearnedRow, Outcome, Refused
+from streammeta.runtime.intake import Intake
+
+HANDED: Final = -1
+"""The partition of what was handed over."""
+
+Content = TaskEvent | Examples | HalfExamples
+
+
+class NoOrderLog:
+    """An `OrderLog` for what is not applied again."""
+
+    def append(self, entries: Sequence[OrderEntry]) -> None:
+        """Nothing."""
+
+    def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
+        """Nothing."""
+
+    def pending(self, positions: Positions) -> list[OrderEntry]:  # noqa: ARG002 (the protocol's)
+        """There is none."""
+        return []
+
+    def forget(self, positions: Positions) -> None:
+        """Nothing."""
+
+
+@dataclass
+class Told:
+    """Observer: what came of the events of one call.
+
+    Attributes:
+        learned: Rows of the events learned from, unless `each` was told of them.
+        refused: Number of the event in its call -> why it was refused.
+    """
+
+    learned: list[LearnedRow] = field(default_factory=list)
+    refused: dict[int, BadEvent] = field(default_factory=dict)
+    _each: Callable[[LearnedRow], None] | None = None
+
+    def begin(self, each: Callable[[LearnedRow], None] | None = None) -> None:
+        """A call begins; tell `each` of its rows, or keep them."""
+        self.learned, self.refused, self._each = [], {}, each
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Take note."""
+        if isinstance(outcome, Learned) and self._each is None:
+            self.learned += outcome.rows()
+        elif isinstance(outcome, Learned) and self._each is not None:
+            for row in outcome.rows():
+                self._each(row)
+        elif isinstance(outcome, Refused):
+            self.refused[outcome.offset] = BadEvent(outcome.reason, outcome.message)
+
+
+class Hand:
+    """Hands events to an intake, which then reads nothing."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._content: Content | BadEvent | None = None
+        intake.decode = self._decode
+
+    def give(self, number: int, content: Content | BadEvent) -> None:
+        """Let the event, number `number` of its call, join; learned from at the latest by `settle`."""
+        intake = self._intake
+        self._content = content
+        time_ms = 0 if isinstance(content, BadEvent) else content.time_ms
+        intake.take(Record(intake.topic, HANDED, number, time_ms, None, None))
+        if intake.chunk_full:
+            intake.settle()
+
+    def settle(self) -> None:
+        """Learn from all that was given, an iteration that is still open too; forget where it stood."""
+        intake = self._intake
+        intake.close()
+        intake.settle()
+        intake.ledger.positions.pop(HANDED, None)
+
+    def _decode(self, _record: Record) -> Content:
+        content = self._content
+        if content is None or isinstance(content, BadEvent):
+            raise content or AssertionError("nothing was given")
+        return content

@@ -1,0 +1,176 @@
+"""A learner's parts put together: the daemon's loop, its intake handed the events, over a store in memory."""
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+
+from torch import nn
+
+from streammeta.clock import Clock
+from streammeta.config import Config
+from streammeta.config.show import document
+from streammeta.errors import BadEvent, Reason
+from streammeta.events import Examples, TaskEvent
+from streammeta.library.arrays import Set, Values, episode_of_sets, examples_of
+from streammeta.library.handing import Content, Hand, NoOrderLog, Told
+from streammeta.observe.history import History
+from streammeta.observe.history_file import pack as pack_history
+from streammeta.observe.history_file import unpack as unpack_history
+from streammeta.observe.machine import machine
+from streammeta.outcomes import LearnedRow
+from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.commit import at_once
+from streammeta.runtime.compiling import compiled_steps
+from streammeta.serving.asking import Answer, Ask
+from streammeta.serving.live import LiveState
+from streammeta.serving.predictor import Predictor
+from streammeta.state.memory_store import MemoryStore
+from streammeta.state.rows import MAX_TASK_ID_BYTES, task_key
+from streammeta.stream.generated import GeneratedSource, NoDeadLetters
+
+
+class Session:
+    """From a state, or the first one, on.
+
+    Attributes:
+        config: The configuration.
+        engine: The daemon's.
+        history: Its curves.
+    """
+
+    def __init__(self, config: Config, store: MemoryStore, build: Callable[..., nn.Module] | None) -> None:
+        """`build`: what builds the model, where the configuration only names it.
+
+        Raises:
+            ConfigError: the model cannot be built or used, or compiled steps are required and cannot be.
+            StateError: the store's state does not fit.
+        """
+        self._clock, self._store = Clock(), store
+        # All tasks stay in memory: no commit has to make room.
+        held = config.state.model_copy(update={"cache_tasks": sys.maxsize})
+        self.config = config.model_copy(update={"state": held})
+        brain = build_brain(config, build=build)
+        begun = restore(brain, store)
+        compiled = compiled_steps(config)
+        if compiled is not None:
+            weakref.finalize(self, compiled.close)
+        self.history, self._told = self._resumed(store), Told()
+        self._loop = assemble(
+            self.config,
+            brain,
+            begun,
+            source=GeneratedSource(lambda _: iter(()), per_second=1.0),
+            dead_letters=NoDeadLetters(),
+            store=store,
+            order_log=NoOrderLog(),
+            observers=(self.history, self._told),
+            clock=self._clock,
+            history=lambda: pack_history(self.history, {"settings": document(config), "machine": machine()}),
+            aside=at_once,
+            compiled=compiled,
+        )
+        self._hand = Hand(self._loop.intake)
+        self.engine = self._loop.intake.engine
+        if self.engine.executors.lost():
+            self.engine.executors.switch("")
+        self._predictor = Predictor(
+            brain.network,
+            brain.learner,
+            support=config.events.support,
+            max_examples=config.events.max_examples,
+        )
+
+    def learned(self, read: Callable[[], Content]) -> list[LearnedRow]:
+        """Learn from one event, or what its examples complete.
+
+        Raises:
+            BadEvent: it cannot be used; nothing is learned from it.
+        """
+        self._told.begin()
+        self._give(0, read)
+        self._settle()
+        for refusal in self._told.refused.values():
+            raise refusal
+        return self._told.learned
+
+    def learned_all(
+        self, reads: Iterable[Callable[[], Content]], each: Callable[[LearnedRow], None] | None
+    ) -> tuple[int, dict[int, BadEvent]]:
+        """Learn from many, in their order; how many, and the refusals by their place."""
+        before = self.engine.progress.events
+        self._told.begin(each=each or (lambda _: None))
+        for number, read in enumerate(reads):
+            self._give(number, read)
+        self._settle()
+        return self.engine.progress.events - before, self._told.refused
+
+    def event(self, task: str, support: Set, query: Set, time_ms: int | None = None) -> TaskEvent:
+        """An episode of the task.
+
+        Raises:
+            BadEvent: as the codec refuses it.
+        """
+        _check_task(task)
+        return TaskEvent(
+            task, episode_of_sets(support, query, self.config.events.max_examples), self._time_ms(time_ms)
+        )
+
+    def examples(self, task: str, x: Values, y: Values, time_ms: int | None = None) -> Examples:
+        """Labelled examples of the task.
+
+        Raises:
+            BadEvent: as the codec refuses them.
+        """
+        _check_task(task)
+        return Examples(task, examples_of(x, y, self.config.events.max_examples), self._time_ms(time_ms))
+
+    def predict(self, ask: Ask) -> Answer:
+        """The answer of the state as it stands.
+
+        Raises:
+            NoAnswer: it cannot be had.
+        """
+        (answer,) = self._predictor.predict(LiveState(self.engine), [ask])
+        return answer
+
+    def commit(self) -> MemoryStore:
+        """The store, with all that was learned in it."""
+        self._loop.commits.now()
+        return self._store
+
+    def _give(self, number: int, read: Callable[[], Content]) -> None:
+        executors = self.engine.executors
+        for name in executors.look():
+            executors.switch(name)
+        content: Content | BadEvent
+        try:
+            content = read()
+        except BadEvent as refusal:  # counted with the others, as the daemon does
+            content = refusal
+        with redirect_stdout(sys.stderr):
+            self._hand.give(number, content)
+
+    def _settle(self) -> None:
+        with redirect_stdout(sys.stderr):  # what a model prints is no data
+            self._hand.settle()
+
+    def _time_ms(self, given: int | None) -> int:
+        return int(self._clock.now() * 1000) if given is None else given
+
+    def _resumed(self, store: MemoryStore) -> History:
+        history, meta = History(self._clock.now), store.load()
+        if meta is not None and meta.history:
+            try:
+                kept = unpack_history(meta.history)
+                history.resume(kept.events, kept.time)
+            except ValueError:  # curves alone: they begin anew
+                return History(self._clock.now)
+        return history
+
+
+def _check_task(task: str) -> None:
+    if not isinstance(task, str) or task_key(task) is None:
+        raise BadEvent(
+            Reason.BAD_TASK_ID, f"task {task!r}: give text of 1 to {MAX_TASK_ID_BYTES} bytes in UTF-8"
+        )

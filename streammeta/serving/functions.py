@@ -1,0 +1,195 @@
+"""Predictions of many tasks by one function of padded size: eager at first, traced where shapes come again.
+
+A function takes the state's tensors, then arrays with a leading task axis, and gives the predictions. Traces
+are made for some sizes alone; fewer tasks are filled up with copies of the first. One thread at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from streammeta.algorithms.base import MetaLearner, State, one_by_one, per_task
+from streammeta.errors import BadEvent, ConfigError, NoAnswer, Reason
+from streammeta.events import Batch
+from streammeta.learner.flat import read_state, state_tensors
+from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
+from streammeta.learner.shapes import check_classes
+from streammeta.models.faults import told
+from streammeta.models.network import Network
+from streammeta.models.shape_words import shape_words
+from streammeta.models.trial import try_model
+from streammeta.serving.asking import Kind
+
+SIZES: Final = (1, 8, 64, 256, 1024)
+"""Tasks that one call computes."""
+TRACED_AT: Final = 3
+"""The call at which a size of a shape is traced: a trace costs as much as some hundred eager calls."""
+MAX_TRACES: Final = 64
+MAX_SHAPES: Final = 4096
+"""Shapes of which it is remembered whether the model takes them."""
+
+Shape = tuple[Kind, tuple[tuple[tuple[int, ...], torch.dtype], ...]]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What is known of a shape.
+
+    Attributes:
+        refusal: The field that the model does not take, and why; None where it takes all.
+        classes: How many classes the model tells apart in a support set, 0 for none.
+        calls: By size, how often it was computed.
+        traced: By size.
+        maps: Whether tasks are computed at once; else one by one, as a model needs it that no map can take.
+    """
+
+    refusal: tuple[str, str] | None = None
+    classes: int = 0
+    calls: dict[int, int] = field(default_factory=dict)
+    traced: dict[int, FlatStep] = field(default_factory=dict)
+    maps: bool = True
+
+
+class Functions:
+    """The prediction functions of one learner."""
+
+    def __init__(self, network: Network, learner: MetaLearner) -> None:
+        self._network = network
+        self._learner = learner
+        self._shapes: dict[Shape, Prepared] = {}
+        self._traces = 0
+
+    def run(self, kind: Kind, state: State, arrays: Sequence[Tensor]) -> Tensor:
+        """Predictions (B, examples, …) for B tasks.
+
+        Args:
+            kind: At which parameters.
+            state: The learner's.
+            arrays: x (B, examples, …), behind what the kind needs: memories (B, M), or support x and y.
+
+        Raises:
+            NoAnswer: the model does not take these shapes, or has no such class.
+            IndexError, ValueError, RuntimeError, …: it refuses these values.
+        """
+        shape = (kind, tuple((tuple(array.shape[1:]), array.dtype) for array in arrays))
+        with torch.no_grad():
+            prepared = self._prepared(shape, state, arrays)
+            if prepared.classes:
+                _check_classes(arrays[1], prepared.classes)
+            count = len(arrays[0])
+            size = next(size for size in SIZES if size >= count)
+            function = self._function(kind, state, prepared, size, arrays)
+            (predictions,) = function(*state_tensors(state), *(_filled(array, size) for array in arrays))
+        return predictions[:count]
+
+    def _prepared(self, shape: Shape, state: State, arrays: Sequence[Tensor]) -> Prepared:
+        prepared = self._shapes.get(shape)
+        if prepared is None:
+            if len(self._shapes) >= MAX_SHAPES:
+                del self._shapes[next(iter(self._shapes))]
+            prepared = self._shapes[shape] = self._tried(shape[0], state, arrays)
+        if prepared.refusal is not None:
+            field, message = prepared.refusal
+            raise NoAnswer(Reason.SHAPE_MISMATCH, field, message)
+        return prepared
+
+    def _tried(self, kind: Kind, state: State, arrays: Sequence[Tensor]) -> Prepared:
+        """Whether the model takes arrays of these shapes: tried on zeros, one task and two."""
+        network, blank, prepared = (
+            self._network,
+            [torch.zeros_like(array[:1]) for array in arrays],
+            Prepared(),
+        )
+        field, x = "x", blank[-1][0]
+        try:
+            network.predict(state.params.clone(), x.clone())
+            if kind == "adapted":
+                field, x = "support.x", blank[0][0]
+                network.predict(state.params.clone(), x.clone())
+                field = "support.y"
+                prepared.classes = try_model(network, state.params, x, blank[1][0])
+            self._flat(kind, state)(*state_tensors(state), *blank)
+        except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
+            refuse_machine_fault(error)
+            words = shape_words(network, state.params, x) or told(error)
+            return Prepared((field, f"{field}: {words}"))
+        try:
+            self._flat(kind, state)(*state_tensors(state), *(torch.cat((one, one)) for one in blank))
+        except Exception as error:  # noqa: BLE001 (whatever it is, tasks can be computed without the map)
+            refuse_machine_fault(error)
+            prepared.maps = False
+        return prepared
+
+    def _function(
+        self, kind: Kind, state: State, prepared: Prepared, size: int, arrays: Sequence[Tensor]
+    ) -> FlatStep:
+        traced = prepared.traced.get(size)
+        if traced is not None:
+            return traced
+        function = self._flat(kind, state)
+        if not prepared.maps:
+            function = _alone(function)
+        calls = prepared.calls[size] = prepared.calls.get(size, 0) + 1
+        if calls == TRACED_AT and self._traces < MAX_TRACES:
+            blank = [array.new_zeros(size, *array.shape[1:]) for array in arrays]
+            try:
+                function = trace(function, [*state_tensors(state), *blank])
+            except ConfigError:  # a model that no trace can hold is computed eagerly
+                return function
+            prepared.traced[size] = function
+            self._traces += 1
+        return function
+
+    def _flat(self, kind: Kind, like: State) -> FlatStep:
+        """The eager function of any number of tasks."""
+        predict, of_params = self._network.predict, self._params_of(kind)
+
+        def function(*flat: Tensor) -> list[Tensor]:
+            state, arrays = read_state(like, list(flat))
+
+            def of_task(*task: Tensor) -> Tensor:
+                *given, x = task
+                return predict(of_params(state, *given), x)
+
+            return [per_task(of_task)(*arrays)]
+
+        return function
+
+    def _params_of(self, kind: Kind) -> Callable[..., Tensor]:
+        """(state, what the kind needs of a task) -> the parameters (d,)."""
+        learner = self._learner
+        if kind == "meta":
+            return lambda state: state.params
+        if kind == "memory":
+            return learner.task_params or _none
+        return lambda state, x, y: learner.adapt(state, Batch(x, y))
+
+
+def _check_classes(labels: Tensor, classes: int) -> None:
+    try:
+        check_classes(*labels.aminmax(), classes)
+    except BadEvent as refusal:
+        raise NoAnswer(refusal.reason, "support.y", str(refusal)) from refusal
+
+
+def _none(_state: State, _memory: Tensor) -> Tensor:
+    raise AssertionError("a learner without memory was asked for one")
+
+
+def _alone(step: FlatStep) -> FlatStep:
+    """The same function, its tasks computed one by one."""
+
+    def alone(*flat: Tensor) -> list[Tensor]:
+        with one_by_one():
+            return step(*flat)
+
+    return alone
+
+
+def _filled(array: Tensor, size: int) -> Tensor:
+    """The array with copies of its first row behind."""
+    missing = size - len(array)
+    return torch.cat((array, array[:1].expand(missing, *array.shape[1:]))) if missing else array

@@ -1,0 +1,148 @@
+"""What a seed stands for: the stream, the settings, and what befalls broker, disk and process, and when."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal[
+    "write",  # records of one task
+    "transaction",  # records of one task in a transaction that commits, or aborts
+    "freeze",
+    "down",
+    "refuse",
+    "throttle",
+    "leaderless",
+    "expire",
+    "compact",
+    "grow",
+    "remake",
+    "disk_full",
+    "flip_log",
+    "flip_store",
+    "keep_copy",
+    "stop",  # SIGTERM
+    "kill",  # SIGKILL after so many moments
+    "power_cut",  # the same, with the machine
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happens: at so many seconds, with a number that says how long, how many, or where."""
+
+    at: float
+    kind: Kind
+    number: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A world's fate.
+
+    Attributes:
+        batch: Events of an iteration.
+        partitions, tasks: Of the topic.
+        cache_tasks, checkpoint_events: The state's settings.
+        on_lost: What is done about records that the log no longer holds.
+        lossy: Retention and compaction take records that were not learned from, or the topic is made again.
+        compiled_looks: Looks until the compiled step is there; 0: none is made.
+        real: MOML learns, instead of the learner whose numbers plain Python knows too.
+        recorded: A flight recorder goes along, on a real disk.
+        steps: What happens, by time.
+    """
+
+    seed: int
+    batch: int
+    partitions: int
+    tasks: int
+    cache_tasks: int
+    checkpoint_events: int
+    on_lost: Literal["fail", "earliest"]
+    lossy: bool
+    compiled_looks: int
+    real: bool = False
+    recorded: bool = False
+    steps: tuple[Step, ...] = field(default=())
+
+    @property
+    def ends_at(self) -> float:
+        """When the last of it is over."""
+        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "disk_full")
+        return max(step.at + (step.number if step.kind in lasting else 0.0) for step in self.steps)
+
+    def __str__(self) -> str:
+        """A line for each step."""
+        lines = [f"  {step.at:7.2f} s  {step.kind} {step.number:g}" for step in self.steps]
+        facts = [f"{name} {getattr(self, name)}" for name in self.__slots__ if name != "steps"]
+        return "\n".join([", ".join(facts), *lines])
+
+
+SECONDS = 24.0
+"""In which it happens."""
+
+_LENGTHS: dict[Kind, Callable[[random.Random], float]] = {
+    "freeze": lambda draws: draws.choice((0.5, 3.0, 12.0, 30.0)),
+    "down": lambda draws: draws.choice((0.5, 4.0, 15.0, 45.0)),
+    "refuse": lambda draws: draws.choice((1.0, 8.0, 20.0, 80.0)),
+    "throttle": lambda draws: draws.choice((2.0, 10.0)),
+    "leaderless": lambda draws: draws.choice((2.0, 15.0)),
+    "disk_full": lambda draws: draws.choice((1.0, 6.0, 15.0)),
+    "kill": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
+    "power_cut": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
+}
+_USUAL: tuple[Kind, ...] = (
+    *("kill",) * 8,
+    *("freeze", "down") * 2,
+    *("stop", "refuse", "throttle", "leaderless", "grow", "keep_copy"),
+)
+_RARE: tuple[Kind, ...] = (
+    "power_cut",
+    "power_cut",
+    "disk_full",
+    "flip_log",
+    "flip_store",
+    "expire",
+    "compact",
+)
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    draws = random.Random(seed)
+    lossy = draws.random() < 0.12
+    rare = draws.random() < 0.4
+    kinds = (*_USUAL, *(_RARE if rare else ()))
+    steps = [_written(draws) for _ in range(draws.randint(4, 12))]
+    steps += [_step(draws, draws.choice(kinds)) for _ in range(draws.randint(1, 8))]
+    if lossy:
+        steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
+    whole = not lossy and all(step.kind != "flip_store" for step in steps)
+    batch = draws.choice((1, 1, 1, 3))
+    real = draws.random() < 0.04
+    return Plan(
+        seed=seed,
+        batch=batch,
+        partitions=draws.randint(1, 3),
+        tasks=draws.randint(2, 6),
+        cache_tasks=draws.randint(2, 4),
+        checkpoint_events=draws.randint(2, 9),
+        on_lost="earliest" if lossy else "fail",
+        lossy=lossy,
+        compiled_looks=draws.randint(1, 12) if batch == 1 and not real and draws.random() < 0.4 else 0,
+        real=real,
+        recorded=whole and random.Random(f"recorded {seed}").random() < 0.02,
+        steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
+    )
+
+
+def _written(draws: random.Random) -> Step:
+    """Some records; a third of them before the first life."""
+    at = draws.choice((0.0, draws.uniform(0, SECONDS), draws.uniform(0, SECONDS)))
+    kind: Kind = "transaction" if draws.random() < 0.25 else "write"
+    return Step(at, kind, draws.randint(1, 6))
+
+
+def _step(draws: random.Random, kind: Kind) -> Step:
+    length = _LENGTHS.get(kind)
+    return Step(draws.uniform(0.1, SECONDS), kind, length(draws) if length else draws.randrange(1000))
