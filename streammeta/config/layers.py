@@ -49,11 +49,13 @@ def from_file(path: Path) -> list[Assignment]:
         raise ConfigError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     try:
         document = tomllib.loads(text.removeprefix("\ufeff"))
-    except tomllib.TOMLDecodeError as error:
+        return list(_leaves((), document, Origin("file", str(path))))
+    except RecursionError:
+        raise ConfigError(f"{path}: broken TOML: tables or arrays are nested too deep") from None
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         end = f"line {len(text.splitlines())}, the end of the file"
         reason = str(error).replace("end of document", end)
         raise ConfigError(f"{path}: broken TOML: {reason}") from error
-    return list(_leaves((), document, Origin("file", str(path))))
 
 
 def from_tables(tables: Mapping[str, Any], label: str) -> list[Assignment]:
@@ -151,7 +153,7 @@ def text_value(keys: Keys, text: str) -> Any:
 def _literal(text: str) -> Any:
     try:
         document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also a number of thousands of digits
         return None
     return document["value"] if len(document) == 1 else None
 

@@ -27,6 +27,9 @@ SPICE = [
 SPICE += [
     b"9" * 30,
     b"[" * 2_000,
+    b"9" * 5_000,
+    b"a" + b".a" * 2_000 + b" = 1\n",
+    b"topic = " + b"[" * 300 + b"]" * 300 + b"\n",
     b"[kafka]",
     b"[algorithm]\nname = 'maml'",
     b"a.b.c = 1",
