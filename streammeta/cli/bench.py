@@ -1,6 +1,7 @@
 """`streammeta bench`: the benchmark suite of this machine."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, get_args
 
@@ -17,11 +18,12 @@ from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.pipeline import pipeline
 from streammeta.benchmarks.predictions import predictions
 from streammeta.benchmarks.recording import recording
-from streammeta.benchmarks.rows import Plan, Row, Size, Suite
+from streammeta.benchmarks.rows import Plan, Row, Size, Suite, absent
 from streammeta.benchmarks.start import start
 from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
 from streammeta.cli.saying import say
+from streammeta.errors import StreammetaError
 
 SUITES: Final[dict[str, Suite]] = {
     "step": step,
@@ -71,14 +73,27 @@ def bench(
     """
     plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)
     earlier = Earlier(compare) if compare else None
-    rows: list[Named] = []
-    for name in dict.fromkeys(names or SUITES):
-        say(f"{name} …", err=True)
-        rows += [(name, row) for row in SUITES[name](plan)]
+    rows, failed = _measured(dict.fromkeys(names or SUITES), plan)
     if output == "json":
         say(json.dumps(document(plan, rows, earlier), allow_nan=False))
     else:
         _print(rows, earlier, plan)
+    if failed:
+        raise SystemExit(1)
+
+
+def _measured(names: Iterable[str], plan: Plan) -> tuple[list[Named], bool]:
+    """The rows of these suites, and whether one failed: it says so in a row, and costs the others nothing."""
+    rows: list[Named] = []
+    failed = False
+    for name in names:
+        say(f"{name} …", err=True)
+        try:
+            rows += ((name, row) for row in SUITES[name](plan))
+        except (ArithmeticError, OSError, RuntimeError, StreammetaError) as error:
+            failed = True
+            rows.append((name, absent(f"{name} failed", "none", str(error))))
+    return rows, failed
 
 
 def _print(rows: list[Named], earlier: Earlier | None, plan: Plan) -> None:

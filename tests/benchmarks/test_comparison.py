@@ -97,6 +97,22 @@ def test_the_table_says_what_lies_within_the_spread_and_what_differs(tmp_path: P
     assert "size: full then, small now" in lines
 
 
+def test_a_suite_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows so far stay, the reason is a row, the exit code is 1."""
+
+    def failing(_plan: Plan) -> Iterator[Row]:
+        yield ROWS[0]
+        raise ArithmeticError("off by 2")
+
+    monkeypatch.setitem(verb.SUITES, "batch", failing)
+    called = ["batch", "step", "--rounds", "2", "--size", "small", "--bootstrap-servers", "here:1"]
+    result = CliRunner().invoke(verb.bench, [*called, "--output", "json"])
+    assert result.exit_code == 1
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["name"] for row in rows] == ["faster", "batch failed", *(row.name for row in ROWS)]
+    assert rows[1]["note"] == "off by 2"
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"machine": {}, "taken": "", "size": "", "rows": [{}]}']
 )
