@@ -57,6 +57,7 @@ class Trials:
         )
         """What is to be passed; the caller logs that before it calls `begin_life`."""
         self._suspects = tried or suspects
+        self._begun = False
 
     def _left(self, counter: int, first: int) -> list[tuple[int, int]]:
         view, count = self._view, self._view[counter]
@@ -70,6 +71,7 @@ class Trials:
         self._suspects = [place for place in self._suspects if _passed(place) not in self.condemned]
         self._write_suspects()
         self._view[_COUNT] = 0
+        self._begun = True
 
     @property
     def suspicious(self) -> bool:
@@ -123,9 +125,13 @@ class Trials:
         view[_SUSPECTS] = len(self._suspects)
 
     def close(self) -> None:
-        """Let go of the file, with no mark in it. May be called twice."""
+        """Let go of the file, with no mark of this life in it. May be called twice.
+
+        Before `begin_life` the marks are those of the process that died: they stay for the next one.
+        """
         if not self._map.closed:
-            self._view[_COUNT] = 0
+            if self._begun:
+                self._view[_COUNT] = 0
             self._view.release()
             self._map.close()
 

@@ -128,3 +128,12 @@ def test_the_order_log_keeps_what_is_passed(tmp_path: Path) -> None:
         assert log.pending({}) == [passed[1]]
         log.forget({3: 10})
         assert log.pending({}) == []
+
+
+def test_a_start_that_fails_keeps_the_marks(tmp_path: Path) -> None:
+    """Broker away, disk full: such a process tried nothing, and must not make the one before forgotten."""
+    path = tmp_path / "trials"
+    for deaths in (1, 2):
+        life(path, learn(R))
+        with closing(Trials(path)) as trials:
+            assert len(trials.condemned) == deaths - 1
