@@ -13,6 +13,7 @@ Kind = Literal[
     "refuse",
     "throttle",
     "leaderless",
+    "letters_down",  # the dead-letter topic has no leader
     "expire",
     "compact",
     "grow",
@@ -68,7 +69,7 @@ class Plan:
     @property
     def ends_at(self) -> float:
         """When the last of it is over."""
-        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "disk_full")
+        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "letters_down", "disk_full")
         return max(step.at + (step.number if step.kind in lasting else 0.0) for step in self.steps)
 
     def __str__(self) -> str:
@@ -87,6 +88,7 @@ _LENGTHS: dict[Kind, Callable[[random.Random], float]] = {
     "refuse": lambda draws: draws.choice((1.0, 8.0, 20.0, 80.0)),
     "throttle": lambda draws: draws.choice((2.0, 10.0)),
     "leaderless": lambda draws: draws.choice((2.0, 15.0)),
+    "letters_down": lambda draws: draws.choice((1.0, 8.0, 25.0, 40.0)),
     "disk_full": lambda draws: draws.choice((1.0, 6.0, 15.0)),
     "kill": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
     "power_cut": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
@@ -117,6 +119,7 @@ def draw(seed: int) -> Plan:
     steps += [_step(draws, draws.choice(kinds)) for _ in range(draws.randint(1, 8))]
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
+    steps += _more(random.Random(f"more of {seed}"))
     whole = not lossy and all(step.kind != "flip_store" for step in steps)
     batch = draws.choice((1, 1, 1, 3))
     real = draws.random() < 0.04
@@ -134,6 +137,14 @@ def draw(seed: int) -> Plan:
         recorded=whole and random.Random(f"recorded {seed}").random() < 0.02,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
+
+
+def _more(draws: random.Random) -> list[Step]:
+    """In 1 of 4 worlds letters cannot be written for a while, and who waits for them may be killed."""
+    if draws.random() > 0.25:
+        return []
+    down = _step(draws, "letters_down")
+    return [down, Step(down.at + draws.uniform(0.0, down.number), "kill", draws.randint(1, 200))]
 
 
 def _written(draws: random.Random) -> Step:

@@ -7,18 +7,21 @@ from functools import partial
 from pathlib import Path
 
 from streammeta.config import Config
+from streammeta.errors import StateError
 from streammeta.runtime.loop import Controls
+from streammeta.state.checksums import unsealed
 from tests.scripted import Fuse
 from tests.simulator.broker import Broker, Topic
 from tests.simulator.clock import Clock
 from tests.simulator.compiler import Workshop
-from tests.simulator.disk import Disk
+from tests.simulator.disk import Content, Disk
 from tests.simulator.journal import Journal, Violation
 from tests.simulator.learner import SETTINGS
 from tests.simulator.log import Fate, Log
 from tests.simulator.plan import Plan, Step
 from tests.simulator.stream import record
 
+DOCUMENT = ("meta", b"document")
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
 
@@ -32,6 +35,14 @@ def config_of(plan: Plan, on_lost: str) -> Config:
     }
     events, kafka = {"batch": plan.batch}, {"on_lost_offsets": on_lost}
     return Config.model_validate({**SETTINGS, "state": state, "events": events, "kafka": kafka})
+
+
+def _positions(content: Content) -> dict[int, int]:
+    try:
+        document = json.loads(unsealed(*DOCUMENT, content[DOCUMENT]))
+    except (KeyError, StateError):
+        return {}
+    return {int(partition): offset for partition, offset in document["positions"].items()}
 
 
 @dataclass
@@ -97,10 +108,8 @@ class World:
         return any(kind in kinds and until >= since for _, until, kind in self.troubles)
 
     def positions(self) -> dict[int, int]:
-        """The next offsets in the state on the disk."""
-        sealed = self.disk.content.get(("meta", b"document"))
-        document = json.loads(sealed[:-4]) if sealed else {"positions": {}}
-        return {int(partition): offset for partition, offset in document["positions"].items()}
+        """The next offsets in the state on the disk; none where it is damaged."""
+        return _positions(self.disk.content)
 
     def _write(self, count: float, transaction: int | None = None) -> None:
         task = self.draws.randrange(self.plan.tasks)
@@ -139,6 +148,9 @@ class World:
     def _throttle(self, seconds: float) -> None:
         self.broker.throttled_until = self._trouble("quota", seconds)
 
+    def _letters_down(self, seconds: float) -> None:
+        self.broker.letters_until = self._trouble("letters", seconds)
+
     def _leaderless(self, seconds: float) -> None:
         partition = self.draws.randrange(len(self.broker.topic.logs))
         self.broker.leaderless[partition] = self._trouble("leader", seconds)
@@ -154,10 +166,7 @@ class World:
     @property
     def copied(self) -> dict[int, int]:
         """The next offsets in the copy."""
-        if self.disk.copy is None:
-            return {}
-        document = json.loads(self.disk.copy[0]["meta", b"document"][:-4])
-        return {int(partition): offset for partition, offset in document["positions"].items()}
+        return _positions(self.disk.copy[0]) if self.disk.copy else {}
 
     def _expire(self, _number: float) -> None:
         for partition, log in enumerate(self.broker.topic.logs):
