@@ -24,7 +24,8 @@ Kind = Literal[
     "keep_copy",
     "stop",  # SIGTERM
     "kill",  # SIGKILL after so many moments
-    "power_cut",  # the same, with the machine
+    "kill_writing",  # SIGKILL at the so manyth moment before or after a write
+    "power_cut",  # as kill, with the machine
 ]
 
 
@@ -91,6 +92,7 @@ _LENGTHS: dict[Kind, Callable[[random.Random], float]] = {
     "letters_down": lambda draws: draws.choice((1.0, 8.0, 25.0, 40.0)),
     "disk_full": lambda draws: draws.choice((1.0, 6.0, 15.0)),
     "kill": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
+    "kill_writing": lambda draws: draws.randint(1, 16),
     "power_cut": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
 }
 _USUAL: tuple[Kind, ...] = (
@@ -140,8 +142,14 @@ def draw(seed: int) -> Plan:
 
 
 def _more(draws: random.Random) -> list[Step]:
-    """In 1 of 4 worlds letters cannot be written for a while, and who waits for them may be killed."""
-    if draws.random() > 0.25:
+    """In 1 of 4 worlds letters cannot be written for a while, and who waits for them may be killed.
+
+    In 1 of 4 others processes are killed between writes.
+    """
+    chance = draws.random()
+    if 0.25 < chance <= 0.5:
+        return [_step(draws, "kill_writing") for _ in range(3)]
+    if chance > 0.5:
         return []
     down = _step(draws, "letters_down")
     return [down, Step(down.at + draws.uniform(0.0, down.number), "kill", draws.randint(1, 200))]

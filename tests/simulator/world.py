@@ -210,6 +210,9 @@ class World:
     def _kill(self, moments: float) -> None:
         self.fuse.length = int(moments)
 
+    def _kill_writing(self, moments: float) -> None:
+        self.clock.writes.length = int(moments)
+
     def _power_cut(self, moments: float) -> None:
         self.fuse.length, self.power = int(moments), True
 
@@ -223,7 +226,7 @@ class World:
         self.deaths += 1
         self.broker.life += 1
         self.fuse = Fuse()
-        self.clock.fuse = self.fuse
+        self.clock.fuse, self.clock.writes = self.fuse, Fuse()
         if self.power:
             self.power = False
             self.disk.power_cut()
