@@ -35,6 +35,7 @@ FOUND_BY: dict[str, int] = {
     "wait without an end": 37,
     "rows written after the positions": 20,
     "resume at the wrong offset": 3,
+    "executor switch not logged": 205,
 }
 """A seed that shows each bug."""
 
