@@ -90,7 +90,7 @@ def test_killed_anywhere_state_and_recording_agree(
 
 
 def test_kills_around_the_switch_change_no_bit(compiled_world: Path, tmp_path: Path) -> None:
-    """Lives cut at every moment between the switch and the next checkpoint: the same bits as the uncut one."""
+    """Lives cut at every second moment around the switch: the same bits as the uncut one."""
     script = make_script(1, partitions=2, tasks=5, events=30)
     whole = World(script, tmp_path, compiled_from=compiled_world)
     assert whole.live()

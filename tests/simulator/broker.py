@@ -33,6 +33,7 @@ class Broker:
         down_until: Nobody listens.
         refused_until: Logins are refused; open connections are closed.
         throttled_until: Answers come late, and say so.
+        letters_until: The dead-letter topic has no leader.
         leaderless: Partition -> until when it has no leader.
         freezes: How often it froze.
         unanswered: Letters that were, or may have been, written without an answer.
@@ -53,6 +54,7 @@ class Broker:
     down_until: float = -1.0
     refused_until: float = -1.0
     throttled_until: float = -1.0
+    letters_until: float = -1.0
     leaderless: dict[int, float] = field(default_factory=dict)
     freezes: int = 0
     life: int = 0
@@ -85,7 +87,13 @@ class Broker:
     @property
     def upset_until(self) -> float:
         """When it will serve as it should, as far as is known."""
-        times = self.frozen_until, self.down_until, self.refused_until, self.throttled_until
+        times = (
+            self.frozen_until,
+            self.down_until,
+            self.refused_until,
+            self.throttled_until,
+            self.letters_until,
+        )
         return max(*times, *self.leaderless.values(), -1.0)
 
     def led(self, partition: int) -> bool:

@@ -1,5 +1,6 @@
 """Bugs to be planted one at a time, each a few lines of the runtime done wrong: they must be found."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -23,6 +24,7 @@ _commit = DiskStore.commit
 _append = OrderLog.append
 _begin = Commits.begin
 _join = Intake._join
+_begin_letter = KafkaDeadLetters._begin
 _send = KafkaDeadLetters.send
 _start = KafkaSource.start
 
@@ -146,7 +148,12 @@ def _letter_given_up() -> Planted:
 
 def _endless_wait() -> Planted:
     """A producer that does not answer is waited for without end, as the client itself would."""
-    return patch.object(KafkaDeadLetters, "_replace", lambda *_: None)
+
+    def begin(letters: KafkaDeadLetters, letter: Any) -> None:
+        letters._patience_seconds = math.inf
+        _begin_letter(letters, letter)
+
+    return patch.object(KafkaDeadLetters, "_begin", begin)
 
 
 def _rows_after_positions() -> Planted:

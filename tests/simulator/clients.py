@@ -76,9 +76,9 @@ class Admin:
         """One."""
         self._ask()
         topic, broker = self._broker.topic, self._broker
-        events = names == [TOPIC]
+        events, written = names == [TOPIC], broker.clock.now >= broker.letters_until
         partitions = [
-            {"partition_index": number, "leader_id": 0 if broker.led(number) or not events else -1}
+            {"partition_index": number, "leader_id": 0 if (broker.led(number) if events else written) else -1}
             for number in range(len(topic.logs))
         ]
         return [
@@ -180,7 +180,7 @@ class Producer:
             broker.unanswered += self.hangs
         if self.closed or self.hangs or self._life != broker.life:
             return
-        if broker.serving:
+        if broker.serving and clock.now >= broker.letters_until:
             broker.letters.append(letter)
             if draws.random() >= broker.unheard:
                 future.resolved = True

@@ -26,11 +26,13 @@ class Clock:
         now: Monotonic seconds.
         limit_seconds: When the world gives up.
         fuse: Burns a step at each reading, request and write: a process may be killed at any of them.
+        writes: Burns at what is done to the disk alone.
     """
 
     now: float = 0.0
     limit_seconds: float = 1e9
     fuse: Fuse = field(default_factory=Fuse)
+    writes: Fuse = field(default_factory=Fuse)
     _agenda: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _count: int = 0
     _acting: bool = False
@@ -54,6 +56,12 @@ class Clock:
         """The process may be killed here; what happens by itself is not its doing."""
         if not self._acting:
             self.fuse.passed()
+
+    def writing(self) -> None:
+        """A moment before or after something is done to the disk."""
+        self.moment()
+        if not self._acting:
+            self.writes.passed()
 
     def at(self, when: float, act: Callable[[], None]) -> None:
         """Let `act` happen then; what is due at once happens when time next passes."""

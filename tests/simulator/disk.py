@@ -57,7 +57,7 @@ class Disk:
 
     def open(self, path: Path, *, anew: bool = False) -> int:
         """As `Files.open`."""
-        self.clock.moment()
+        self.clock.writing()
         if anew or path.name not in self.files:
             self.files[path.name] = bytearray()
         self._open.append(path.name)
@@ -65,27 +65,27 @@ class Disk:
 
     def write(self, file: int, content: bytes) -> int:
         """As `Files.write`; a part of it where the disk is full, or an error."""
-        self.clock.moment()
+        self.clock.writing()
         if self.full:
             content = content[: self.draws.randrange(len(content))]
             if not content:
                 raise OSError(errno.ENOSPC, "No space left on device")
         self.files[self._open[file]] += content
-        self.clock.moment()
+        self.clock.writing()
         return len(content)
 
     def truncate(self, file: int, size_bytes: int) -> None:
         """As `Files.truncate`."""
-        self.clock.moment()
+        self.clock.writing()
         del self.files[self._open[file]][size_bytes:]
-        self.clock.moment()
+        self.clock.writing()
 
     def rename(self, path: Path, onto: Path) -> None:
         """As `Files.rename`; the number of an open file stays with its content."""
-        self.clock.moment()
+        self.clock.writing()
         self.files[onto.name] = self.files.pop(path.name)
         self._open = [onto.name if name == path.name else name for name in self._open]
-        self.clock.moment()
+        self.clock.writing()
 
     def close(self, file: int) -> None:
         """As `Files.close`."""
@@ -197,12 +197,12 @@ class DiskStore:
             if block is not None:
                 changed[place] = block
         new |= {place: sealed(*place, value) for place, value in changed.items()}
-        disk.clock.moment()
+        disk.clock.writing()
         if disk.full:
             raise StateError("the disk is full")
         disk.content = new
         disk.rows = {task: row for task, row in {**disk.rows, **tasks}.items() if row is not None}
-        disk.clock.moment()
+        disk.clock.writing()
         rows = [(task.encode(), row) for task, row in tasks.items() if row is not None]
         written = sum(len(key) + len(row.memory) + len(row.buffer) for key, row in rows)
         written += sum(len(block) for block in meta.ids.values() if block is not None)

@@ -162,7 +162,7 @@ def _judge(world: World, error: StreammetaError) -> None:
         _require(world, error, "login", seconds=75.0)
     elif isinstance(error, BrokerUnavailable | DeadLetterFailed):
         if not world.controls.stop:
-            _require(world, error, "broker", "login", "leader", seconds=35.0)
+            _require(world, error, "broker", "login", "leader", "letters", seconds=35.0)
     else:
         raise Violation(f"no reason for {error!r}") from error
 

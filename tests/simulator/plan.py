@@ -13,6 +13,7 @@ Kind = Literal[
     "refuse",
     "throttle",
     "leaderless",
+    "letters_down",  # the dead-letter topic has no leader
     "expire",
     "compact",
     "grow",
@@ -23,7 +24,8 @@ Kind = Literal[
     "keep_copy",
     "stop",  # SIGTERM
     "kill",  # SIGKILL after so many moments
-    "power_cut",  # the same, with the machine
+    "kill_writing",  # SIGKILL at the so manyth moment before or after a write
+    "power_cut",  # as kill, with the machine
 ]
 
 
@@ -70,7 +72,7 @@ class Plan:
     @property
     def ends_at(self) -> float:
         """When the last of it is over."""
-        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "disk_full")
+        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "letters_down", "disk_full")
         return max(step.at + (step.number if step.kind in lasting else 0.0) for step in self.steps)
 
     def __str__(self) -> str:
@@ -89,8 +91,10 @@ _LENGTHS: dict[Kind, Callable[[random.Random], float]] = {
     "refuse": lambda draws: draws.choice((1.0, 8.0, 20.0, 80.0)),
     "throttle": lambda draws: draws.choice((2.0, 10.0)),
     "leaderless": lambda draws: draws.choice((2.0, 15.0)),
+    "letters_down": lambda draws: draws.choice((1.0, 8.0, 25.0, 40.0)),
     "disk_full": lambda draws: draws.choice((1.0, 6.0, 15.0)),
     "kill": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
+    "kill_writing": lambda draws: draws.randint(1, 16),
     "power_cut": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
 }
 _USUAL: tuple[Kind, ...] = (
@@ -119,6 +123,7 @@ def draw(seed: int) -> Plan:
     steps += [_step(draws, draws.choice(kinds)) for _ in range(draws.randint(1, 8))]
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
+    steps += _more(random.Random(f"more of {seed}"))
     whole = not lossy and all(step.kind != "flip_store" for step in steps)
     batch = draws.choice((1, 1, 1, 3))
     real = draws.random() < 0.04
@@ -137,6 +142,20 @@ def draw(seed: int) -> Plan:
         odd=not real and random.Random(f"odd plan {seed}").random() < 0.1,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
+
+
+def _more(draws: random.Random) -> list[Step]:
+    """In 1 of 4 worlds letters cannot be written for a while, and who waits for them may be killed.
+
+    In 1 of 4 others processes are killed between writes.
+    """
+    chance = draws.random()
+    if 0.25 < chance <= 0.5:
+        return [_step(draws, "kill_writing") for _ in range(3)]
+    if chance > 0.5:
+        return []
+    down = _step(draws, "letters_down")
+    return [down, Step(down.at + draws.uniform(0.0, down.number), "kill", draws.randint(1, 200))]
 
 
 def _written(draws: random.Random) -> Step:

@@ -68,7 +68,7 @@ def _live_on(world: World) -> None:
         world.lives += 1
         ending = live(world)
         if ending == "rested":
-            world.fuse.length = -1
+            world.fuse.length = world.clock.writes.length = -1
         world.clock.advance(RESTART_SECONDS)
         if ending == "rested":
             if readable(world):

@@ -74,6 +74,20 @@ class TestSimulated(SourceContract):
         return SimulatedTopic(broker)
 
 
+def test_a_topic_made_anew_with_more_partitions(broker: Broker) -> None:
+    """The lag of the new ones is told too, as of any that is read."""
+    topic = SimulatedTopic(broker)
+    source = topic.source(on_lost_offsets="earliest")
+    source.start({})
+    topic.empty()
+    partition = topic.grow()
+    topic.write([b"new"], partition)
+    real.eventually(lambda: source.poll(0.1))
+    behind = {0: 0, 1: 0, 2: 0, 3: 0, partition: 1}
+    assert real.eventually(lambda: source.lag(dict.fromkeys(behind, 0))) == behind
+    source.close()
+
+
 class TestSimulatedLetters(DeadLettersContract):
     """Likewise."""
 

@@ -19,7 +19,24 @@ SEEDS = 150
 AT_ONCE = 15
 """Worlds of one test."""
 
-FOUND_BY: dict[str, int] = {}
+FOUND_BY: dict[str, int] = {
+    "unsynced write": 15,
+    "commit before the letters": 10,
+    "cut not logged": 2,
+    "order log entry dropped": 19,
+    "runs logged after they were applied": 44,
+    "order log forgets before the commit": 6,
+    "position passes an open iteration": 70,
+    "position not passed over markers": 0,
+    "lag from stale ends": 0,
+    "health from an old answer": 107,
+    "letter sent twice": 1,
+    "failed letter counts as written": 26,
+    "wait without an end": 37,
+    "rows written after the positions": 20,
+    "resume at the wrong offset": 3,
+    "executor switch not logged": 205,
+}
 """A seed that shows each bug."""
 
 

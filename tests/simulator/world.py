@@ -15,7 +15,7 @@ from tests.scripted import Fuse
 from tests.simulator.broker import Broker, Topic
 from tests.simulator.clock import Clock
 from tests.simulator.compiler import Workshop
-from tests.simulator.disk import Disk
+from tests.simulator.disk import Content, Disk
 from tests.simulator.journal import Journal, Violation
 from tests.simulator.learner import SETTINGS
 from tests.simulator.log import Fate, Log
@@ -24,6 +24,7 @@ from tests.simulator.stream import odd, record
 
 WINDOW = 5
 """Records during which an event is known, in odd worlds."""
+DOCUMENT = ("meta", b"document")
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
 
@@ -39,6 +40,14 @@ def config_of(plan: Plan, on_lost: str) -> Config:
     if plan.odd:
         events["dedupe_window_events"] = WINDOW
     return Config.model_validate({**SETTINGS, "state": state, "events": events, "kafka": kafka})
+
+
+def _positions(content: Content) -> dict[int, int]:
+    try:
+        document = json.loads(unsealed(*DOCUMENT, content[DOCUMENT]))
+    except (KeyError, StateError):
+        return {}
+    return {int(partition): offset for partition, offset in document["positions"].items()}
 
 
 @dataclass
@@ -113,14 +122,8 @@ class World:
         return any(kind in kinds and until >= since for _, until, kind in self.troubles)
 
     def positions(self) -> dict[int, int]:
-        """The next offsets in the state on the disk."""
-        place = "meta", b"document"
-        sealed = self.disk.content.get(place)
-        try:
-            document = json.loads(unsealed(*place, sealed)) if sealed else {"positions": {}}
-        except StateError:
-            return self.copied  # the state will go on from there
-        return {int(partition): offset for partition, offset in document["positions"].items()}
+        """The next offsets in the state on the disk; none where it is damaged."""
+        return _positions(self.disk.content)
 
     def _write(self, count: float, transaction: int | None = None) -> None:
         task = self.draws.randrange(self.plan.tasks)
@@ -162,6 +165,9 @@ class World:
     def _throttle(self, seconds: float) -> None:
         self.broker.throttled_until = self._trouble("quota", seconds)
 
+    def _letters_down(self, seconds: float) -> None:
+        self.broker.letters_until = self._trouble("letters", seconds)
+
     def _leaderless(self, seconds: float) -> None:
         partition = self.draws.randrange(len(self.broker.topic.logs))
         self.broker.leaderless[partition] = self._trouble("leader", seconds)
@@ -177,10 +183,7 @@ class World:
     @property
     def copied(self) -> dict[int, int]:
         """The next offsets in the copy."""
-        if self.disk.copy is None:
-            return {}
-        document = json.loads(self.disk.copy[0]["meta", b"document"][:-4])
-        return {int(partition): offset for partition, offset in document["positions"].items()}
+        return _positions(self.disk.copy[0]) if self.disk.copy else {}
 
     def _expire(self, _number: float) -> None:
         for partition, log in enumerate(self.broker.topic.logs):
@@ -224,6 +227,9 @@ class World:
     def _kill(self, moments: float) -> None:
         self.fuse.length = int(moments)
 
+    def _kill_writing(self, moments: float) -> None:
+        self.clock.writes.length = int(moments)
+
     def _power_cut(self, moments: float) -> None:
         self.fuse.length, self.power = int(moments), True
 
@@ -237,7 +243,7 @@ class World:
         self.deaths += 1
         self.broker.life += 1
         self.fuse = Fuse()
-        self.clock.fuse = self.fuse
+        self.clock.fuse, self.clock.writes = self.fuse, Fuse()
         if self.power:
             self.power = False
             self.disk.power_cut()

@@ -183,6 +183,7 @@ class KafkaSource:
 
     def _begin_anew(self, topic: Topic) -> None:
         found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        self._know(found)
         begin = going_on_anew(self._settings, self._identity, topic.id, found)
         self._reader.assign_only(begin)
         self._reader.moves = begin
