@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from streammeta.config import Config
-from streammeta.errors import ConfigError, StateError
+from streammeta.errors import ConfigError, Interrupted, StateError
 from streammeta.events import Run, Switch
+from streammeta.outcomes import Executing, Outcome
 from streammeta.recording.reader import Recording
+from streammeta.runtime.loop import Controls
 from streammeta.state.order_log import OrderLog
 from tests.recording.samples import read
 from tests.scripted import Fuse, make_script
@@ -246,3 +248,50 @@ def test_a_step_made_for_another_machine_is_refused_where_bits_hang_on_it(
     log.close()
     with pytest.raises(StateError, match=rf"{NAME}.*torch was 1\.0, here 2\."):
         world.live()
+
+
+def test_a_stop_ends_the_wait_for_a_compiler(
+    compiled_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told what is compiled; asked to stop, nothing of the chunk is learned: a restart does it."""
+
+    class Endless:
+        """A compilation that does not end by itself."""
+
+        ended = 0
+
+        def __init__(self, *_: object) -> None:
+            """Begins."""
+
+        def wait(self, _seconds: float) -> None:
+            """It goes on."""
+
+        def end(self) -> None:
+            """Now it does not."""
+            Endless.ended += 1
+
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    monkeypatch.setattr("streammeta.learner.executors.compiled.CompileProcess", Endless)
+    script = make_script(2, partitions=2, tasks=5, events=30)
+    world, reference = (
+        World(script, tmp_path, required(CONFIG), compiled_from=c) for c in (empty, compiled_world)
+    )
+    controls, told = Controls(), list[str]()
+
+    def stop(outcome: Outcome) -> None:
+        if isinstance(outcome, Executing) and outcome.compiling_now:
+            told.append(outcome.making)
+            controls.stop = True
+
+    with pytest.raises(Interrupted):
+        world.live(observers=(stop,), controls=controls)
+    assert (told, Endless.ended) == (["compiling the step of " + " ".join(SHAPES)], 1)
+    assert world.checkpoint().progress.events == 0
+    world.compiled_from = compiled_world
+    assert world.live()
+    assert reference.live()
+    assert same(world, reference)
+
+
+SHAPES = ["float64[1,3,2]", "float64[1,3,1]"] * 2
