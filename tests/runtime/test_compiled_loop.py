@@ -295,3 +295,35 @@ def test_a_stop_ends_the_wait_for_a_compiler(
 
 
 SHAPES = ["float64[1,3,2]", "float64[1,3,1]"] * 2
+
+
+def test_a_replay_closes_an_iteration_before_the_switch(compiled_world: Path, tmp_path: Path) -> None:
+    """One task, two events an iteration: each record closes the one before it, at the switch too.
+
+    The daemon had closed it in an earlier poll; in a replay nothing has come yet that would.
+    """
+    script = make_script(3, partitions=1, tasks=1, events=20, poison=0.0)
+    world = World(script, tmp_path, batches_of(2), part_bytes=PART_BYTES, compiled_from=compiled_world)
+    assert world.live()
+    assert [row for row, _ in served(world)] == [4]
+    assert same(world.replayed(), world)
+
+
+def test_a_required_step_is_logged_where_it_took_over(compiled_world: Path, tmp_path: Path) -> None:
+    """Killed before the first checkpoint behind it, and no longer required: the same bits all the same."""
+    script = make_script(2, partitions=2, tasks=5, events=30)
+    whole = World(script, tmp_path, required(CONFIG), compiled_from=compiled_world)
+    assert whole.live()
+    logged = 0
+    for moments in range(8, 20):
+        world = World(script, tmp_path, required(CONFIG), compiled_from=compiled_world)
+        assert not world.live(fuse=Fuse(moments))
+        log = OrderLog(world.folder / "order.log")
+        switched = any(isinstance(entry, Switch) for entry in log.pending(world.checkpoint().positions))
+        log.close()
+        if switched:
+            logged += 1
+            world.config = CONFIG
+            assert world.live()
+            assert same(world, whole)
+    assert logged > 2
