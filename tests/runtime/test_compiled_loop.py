@@ -302,11 +302,12 @@ def test_a_replay_closes_an_iteration_before_the_switch(compiled_world: Path, tm
 
     The daemon had closed it in an earlier poll; in a replay nothing has come yet that would.
     """
-    script = make_script(3, partitions=1, tasks=1, events=20, poison=0.0)
-    world = World(script, tmp_path, batches_of(2), part_bytes=PART_BYTES, compiled_from=compiled_world)
-    assert world.live()
-    assert [row for row, _ in served(world)] == [4]
-    assert same(world.replayed(), world)
+    for seed in range(6):  # a single step often has the same bits from both executors
+        script = make_script(seed, partitions=1, tasks=1, events=9, poison=0.0)
+        world = World(script, tmp_path, batches_of(2), part_bytes=PART_BYTES, compiled_from=compiled_world)
+        assert world.live()
+        assert [row for row, _ in served(world)] == [4]
+        assert same(world.replayed(), world)
 
 
 def test_a_required_step_is_logged_where_it_took_over(compiled_world: Path, tmp_path: Path) -> None:
