@@ -229,6 +229,11 @@ class Executing:
     seconds: float
     making: str = ""
 
+    @property
+    def compiling_now(self) -> bool:
+        """Whether the loop waits for a compiler, which may be told to stop; a trace cannot."""
+        return self.making.startswith("compiling")
+
 
 Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing
 Observer = Callable[[Outcome], None]

@@ -200,7 +200,8 @@ class LogLines:
             case Checkpointed():
                 self._checkpointed(outcome)
             case Executing() if outcome.making:
-                self._logger.info("the learning waits for a step", step=outcome.making)
+                tell = self._logger.info if outcome.compiling_now else self._logger.debug
+                tell("the learning waits for a step", step=outcome.making)
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
 

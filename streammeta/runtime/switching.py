@@ -81,7 +81,7 @@ class Switching:
     def _wait(self, words: str) -> None:
         """A step is being made, and the chunk waits for it."""
         self.tell(words)
-        if self.stopped() and words.startswith("compiling"):
+        if self.stopped() and self._executing is not None and self._executing.compiling_now:
             raise Interrupted("asked to stop while a step was being compiled; the last commit stands")
 
 

@@ -13,6 +13,7 @@ import structlog
 from streammeta.errors import ConfigError, Reason
 from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.logs import LogLines, configure_logging
+from streammeta.outcomes import Executing
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 
@@ -222,3 +223,11 @@ def test_a_failed_checkpoint_is_an_error(lines: LogLines, stream: io.StringIO) -
     lines(checkpointed())
     lines(checkpointed(ok=False))
     assert [(line["event"], line["level"]) for line in told(stream)] == [("checkpoint failed", "error")]
+
+
+def test_a_wait_for_a_compiler_is_told(lines: LogLines, stream: io.StringIO) -> None:
+    """With the shapes; a trace, which takes half a second, is not."""
+    lines(Executing(0, 0, 0, 0, 0, 0.0, "tracing the step of float32[1,3,2]"))
+    lines(Executing(0, 1, 0, 0, 0, 0.0, "compiling the step of float32[1,3,2]"))
+    lines(Executing(1, 0, 0, 0, 0, 20.0))
+    assert [line["step"] for line in told(stream)] == ["compiling the step of float32[1,3,2]"]

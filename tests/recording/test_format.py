@@ -141,6 +141,25 @@ def test_an_edited_manifest_is_refused(edit: Callable[[dict[str, Any]], object],
         Recording(directory)
 
 
+def test_a_recording_of_before_is_read_and_gone_on_with(directory: Path) -> None:
+    """Format 1 knew of no executors: traced steps learned its rows. Written to, it becomes format 2."""
+    path = directory / "manifest.json"
+    manifest = json.loads(path.read_bytes()) | {"format": 1}
+    for key in ("learner", "compiled"):
+        del manifest[key]
+    for part in manifest["parts"]:
+        del part["executors"]
+    path.write_text(json.dumps(manifest))
+    recording = Recording(directory)
+    assert recording.compiled(Selection()) == {}
+    assert {s.compiled for chunk in recording.chunks() for s in chunk.stretches} == {()}
+    writer = Writer(directory, "topic", TOPIC)
+    writer.append(stream(5, begin=160))
+    writer.close()
+    assert json.loads(path.read_bytes())["format"] == 2
+    assert read(directory) == stream(165)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

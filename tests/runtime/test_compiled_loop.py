@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from streammeta.config import Config
-from streammeta.errors import ConfigError, StateError
+from streammeta.errors import ConfigError, Interrupted, StateError
 from streammeta.events import Run, Switch
+from streammeta.outcomes import Executing, Outcome
 from streammeta.recording.reader import Recording
+from streammeta.runtime.loop import Controls
 from streammeta.state.order_log import OrderLog
 from tests.recording.samples import read
 from tests.scripted import Fuse, make_script
@@ -251,3 +253,83 @@ def test_a_step_made_for_another_machine_is_refused_where_bits_hang_on_it(
     log.close()
     with pytest.raises(StateError, match=rf"{NAME}.*torch was 1\.0, here 2\."):
         world.live()
+
+
+def test_a_stop_ends_the_wait_for_a_compiler(
+    compiled_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told what is compiled; asked to stop, nothing of the chunk is learned: a restart does it."""
+
+    class Endless:
+        """A compilation that does not end by itself."""
+
+        ended = 0
+
+        def __init__(self, *_: object) -> None:
+            """Begins."""
+
+        def wait(self, _seconds: float) -> None:
+            """It goes on."""
+
+        def end(self) -> None:
+            """Now it does not."""
+            Endless.ended += 1
+
+    empty = tmp_path / "empty"
+    empty.mkdir(mode=0o700)
+    monkeypatch.setattr("streammeta.learner.executors.compiled.CompileProcess", Endless)
+    script = make_script(2, partitions=2, tasks=5, events=30)
+    world, reference = (
+        World(script, tmp_path, required(CONFIG), compiled_from=c) for c in (empty, compiled_world)
+    )
+    controls, told = Controls(), list[str]()
+
+    def stop(outcome: Outcome) -> None:
+        if isinstance(outcome, Executing) and outcome.compiling_now:
+            told.append(outcome.making)
+            controls.stop = True
+
+    with pytest.raises(Interrupted):
+        world.live(observers=(stop,), controls=controls)
+    assert (told, Endless.ended) == (["compiling the step of " + " ".join(SHAPES)], 1)
+    assert world.checkpoint().progress.events == 0
+    world.compiled_from = compiled_world
+    assert world.live()
+    assert reference.live()
+    assert same(world, reference)
+
+
+SHAPES = ["float64[1,3,2]", "float64[1,3,1]"] * 2
+
+
+def test_a_replay_closes_an_iteration_before_the_switch(compiled_world: Path, tmp_path: Path) -> None:
+    """One task, two events an iteration: each record closes the one before it, at the switch too.
+
+    The daemon had closed it in an earlier poll; in a replay nothing has come yet that would.
+    """
+    for seed in range(6):  # a single step often has the same bits from both executors
+        script = make_script(seed, partitions=1, tasks=1, events=9, poison=0.0)
+        world = World(script, tmp_path, batches_of(2), part_bytes=PART_BYTES, compiled_from=compiled_world)
+        assert world.live()
+        assert [row for row, _ in served(world)] == [4]
+        assert same(world.replayed(), world)
+
+
+def test_a_required_step_is_logged_where_it_took_over(compiled_world: Path, tmp_path: Path) -> None:
+    """Killed before the first checkpoint behind it, and no longer required: the same bits all the same."""
+    script = make_script(2, partitions=2, tasks=5, events=30)
+    whole = World(script, tmp_path, required(CONFIG), compiled_from=compiled_world)
+    assert whole.live()
+    logged = 0
+    for moments in range(8, 20):
+        world = World(script, tmp_path, required(CONFIG), compiled_from=compiled_world)
+        assert not world.live(fuse=Fuse(moments))
+        log = OrderLog(world.folder / "order.log")
+        switched = any(isinstance(entry, Switch) for entry in log.pending(world.checkpoint().positions))
+        log.close()
+        if switched:
+            logged += 1
+            world.config = CONFIG
+            assert world.live()
+            assert same(world, whole)
+    assert logged > 2
