@@ -9,7 +9,7 @@ What waits, in the open iteration or in the chunk, is in none of them, only in t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from streammeta.clock import Clock
 from streammeta.codec import event_id, release_of
@@ -20,12 +20,13 @@ from streammeta.events import Examples, HalfExamples, Passed, Positions, Record,
 from streammeta.learner.engine import Engine
 from streammeta.learner.folded import Folded
 from streammeta.outcomes import Duplicate, Expired, Observer, Outcome, Refused, Skipped
-from streammeta.runtime.iteration import Result, iterate, place, try_alone
+from streammeta.runtime.iteration import Result, place
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.told import learned
 from streammeta.runtime.trials import NoTrials, Trials
+from streammeta.runtime.trying import keep, learn
 from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
 from streammeta.stream.base import DeadLetters
@@ -198,11 +199,11 @@ class Intake:
         times = [tick()]
         engine.load(tasks)
         times.append(tick())
-        results = self._learned()
+        results = learn(engine, pending, self.trials)
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
-        self._keep(results)
+        keep(pending, results, self.tape, self.log_passed)
         taken = [taken for gathered in pending.iterations for taken in gathered]
         self._know(taken, results)
         self.ledger.positions.update(pending.reached)
@@ -217,39 +218,6 @@ class Intake:
         self.trials.decoding(record)
         passed = self.passed.get((record.partition, record.offset)) if self.passed else None
         return record if passed is None else record._replace(flaw=passed.flaw)
-
-    def _learned(self) -> list[Result]:
-        """What came of the records of the chunk; each iteration is marked before it is tried."""
-        results: list[Result] = []
-        trials, engine = self.trials, self.engine
-        for gathered, items in zip(self._pending.iterations, self._pending.items, strict=True):
-            records = [taken.record for taken in gathered]
-            if len(records) > 1 and trials.suspects(records):
-                for record, item in zip(records, items, strict=True):
-                    trials.learning([record])
-                    try_alone(engine, item)
-            trials.learning(records)
-            results += iterate(engine, items)
-            if trials.suspicious:
-                trials.over()
-        trials.over()
-        return results
-
-    def _keep(self, results: Sequence[Result]) -> None:
-        """Tell the tape; what was passed for want of memory is logged first: another time it might not be."""
-        at, found = 0, list[Passed]()
-        for gathered in self._pending.iterations:
-            records = [taken.record for taken in gathered]
-            for number in range(len(records)):
-                result, record = results[at + number], records[number]
-                if isinstance(result, OutOfMemory) and record.flaw is None:
-                    stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
-                    found.append(Passed(record.partition, record.offset, stage=stage, died=False))
-                    records[number] = record._replace(flaw=found[-1].flaw)
-            at += len(records)
-            self.tape.keep(records)
-        if found:
-            self.log_passed(found)
 
     def _tell(
         self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
