@@ -19,7 +19,9 @@ _HEADER_BYTES: Final = (1 << 12, 1 << 20)
 """What is read of a page's header; the second where the first does not hold it."""
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3
 _DICTIONARY_PAGE = 2
-_DEPTH = 4
+_ROW_GROUPS, _COLUMNS, _COLUMN, _CRYPTO = 4, 1, 3, 8
+_FOOTER_BYTES = 16 << 20
+_DEPTH = 16
 _PREFIXED = {"DELTA_BYTE_ARRAY"}
 
 
@@ -54,6 +56,7 @@ def examine(
     Raises:
         Hostile: names the column and what is wrong.
     """
+    _check_footer(file, size_bytes)
     widest, rows = 1, 0
     for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
         if group.num_rows < 0:
@@ -68,6 +71,26 @@ def examine(
     if rows != metadata.num_rows:
         raise Hostile(f"{rows} rows in its groups, {metadata.num_rows} in all")
     return Extent(rows, max(1, min(most_rows, BATCH_BYTES // widest)))
+
+
+def _check_footer(file: BinaryIO, size_bytes: int) -> None:
+    """Refuse row groups that lack what is known of a column: asked for that, Arrow ends the process."""
+    file.seek(max(0, size_bytes - 8))
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if length > min(size_bytes, _FOOTER_BYTES):
+        raise Hostile(f"a footer of {length} bytes; at most {_FOOTER_BYTES} are read")
+    file.seek(max(0, size_bytes - 8 - length))
+    try:
+        footer, _ = _struct(file.read(length), 0, 0)
+    except (IndexError, ValueError, RecursionError) as error:
+        raise Hostile(f"the footer is damaged: {error}") from error
+    groups = footer.get(_ROW_GROUPS, [])
+    for group in groups if isinstance(groups, list) else []:
+        columns = group.get(_COLUMNS) if isinstance(group, dict) else None
+        for column in columns if isinstance(columns, list) else [None]:
+            if not isinstance(column, dict) or not isinstance(column.get(_COLUMN), dict) or _CRYPTO in column:
+                raise Hostile("a row group does not tell of its columns")
 
 
 def _check_count(column: Any, rows: int) -> None:
@@ -94,6 +117,8 @@ def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
     while begin < end:
         page, header_bytes = _page(file, begin, name)
         unpacked, packed = page.get(_UNPACKED, -1), page.get(_PACKED, -1)
+        if not (isinstance(packed, int) and isinstance(unpacked, int)):
+            raise Hostile(f"column {name}: the header of a page is damaged")
         if packed < 0 or not 0 <= unpacked <= PAGE_BYTES:
             raise Hostile(f"column {name}: a page of {unpacked} bytes; at most {PAGE_BYTES} are read")
         if prefixed or page.get(_TYPE) == _DICTIONARY_PAGE:
@@ -105,8 +130,8 @@ def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
     return widest
 
 
-def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, int], int]:
-    """The whole numbers of the page's header by their field, and the length of the header."""
+def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, Any], int]:
+    """The fields of the page's header, and the length of the header."""
     for most_bytes in _HEADER_BYTES:
         file.seek(begin)
         content = file.read(most_bytes)
@@ -119,11 +144,15 @@ def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, int], int]:
     raise Hostile(f"column {name}: the header of a page is damaged")
 
 
-def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
-    """A struct of Thrift's compact protocol: its whole numbers, and where it ends. Raises IndexError."""
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    """A struct of Thrift's compact protocol: numbers, structs and lists, and where it ends.
+
+    Raises:
+        IndexError, ValueError: it is not whole, or none.
+    """
     if depth > _DEPTH:
         raise ValueError("it is nested too deep")
-    numbers: dict[int, int] = {}
+    numbers: dict[int, Any] = {}
     field = 0
     while kind := content[at] & 15:
         step = content[at] >> 4
@@ -138,8 +167,8 @@ def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
     return numbers, at + 1
 
 
-def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, int]:
-    """A value of the kind, where it is a whole number, and where it ends."""
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value of the kind, None where it is neither number nor struct nor list, and where it ends."""
     if kind in (1, 2):  # true, false: in the kind itself
         return None, at
     if kind == 3:
@@ -154,8 +183,27 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, 
             raise IndexError
         return None, at + length
     if kind == 12:
-        return None, _struct(content, at, depth + 1)[1]
+        return _struct(content, at, depth + 1)
+    if kind in (9, 10):
+        return _list(content, at, depth + 1)
     raise ValueError(f"a field of kind {kind}")
+
+
+def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    count, kind = content[at] >> 4, content[at] & 15
+    at += 1
+    if count == 15:
+        count, at = _unsigned(content, at)
+    if count > len(content) - at:
+        raise ValueError(f"a list of {count}")
+    values = []
+    for _ in range(count):
+        if kind in (1, 2):
+            value, at = content[at], at + 1
+        else:
+            value, at = _value(content, at, kind, depth)
+        values.append(value)
+    return values, at
 
 
 def _unsigned(content: bytes, at: int) -> tuple[int, int]:
