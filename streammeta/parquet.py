@@ -19,10 +19,10 @@ _HEADER_BYTES: Final = (1 << 12, 1 << 20)
 """What is read of a page's header; the second where the first does not hold it."""
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3
 _DICTIONARY_PAGE = 2
-_ROW_GROUPS, _COLUMNS, _COLUMN, _CRYPTO = 4, 1, 3, 8
+_ROW_GROUPS, _COLUMNS, _GROUP_ROWS, _COLUMN, _CRYPTO = 4, 1, 3, 3, 8
 _FOOTER_BYTES = 16 << 20
 _DEPTH = 16
-_PREFIXED = {"DELTA_BYTE_ARRAY"}
+_PREFIXED = {7}  # DELTA_BYTE_ARRAY
 
 
 class Hostile(ValueError):
@@ -56,28 +56,40 @@ def examine(
     Raises:
         Hostile: names the column and what is wrong.
     """
-    _check_footer(file, size_bytes)
     widest, rows = 1, 0
-    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
-        if group.num_rows < 0:
-            raise Hostile(f"a row group of {group.num_rows} rows")
-        rows += group.num_rows
-        for column in (group.column(number) for number in range(group.num_columns)):
-            path = column.path_in_schema
-            if columns and path.partition(".")[0] not in columns and path not in columns:
+    for group in _groups(file, size_bytes):
+        group_rows, found = group.get(_GROUP_ROWS), group.get(_COLUMNS)
+        if not isinstance(group_rows, int) or group_rows < 0 or not isinstance(found, list):
+            raise Hostile(f"a row group of {group_rows} rows")
+        rows += group_rows
+        if len(found) != metadata.num_columns:
+            raise Hostile("a row group has other columns than the file")
+        for one in found:
+            column = _column(one)
+            if columns and column.name.partition(".")[0] not in columns and column.name not in columns:
                 continue
-            _check_count(column, group.num_rows)
+            _check_count(column, group_rows)
             widest = max(widest, _widest(file, size_bytes, column))
     if rows != metadata.num_rows:
         raise Hostile(f"{rows} rows in its groups, {metadata.num_rows} in all")
     return Extent(rows, max(1, min(most_rows, BATCH_BYTES // widest)))
 
 
-def _check_footer(file: BinaryIO, size_bytes: int) -> None:
-    """Refuse row groups that lack what is known of a column: asked for that, Arrow ends the process."""
+class _Column(NamedTuple):
+    """What the footer tells of a column of a row group. Arrow's own reading of it can end the process."""
+
+    name: str
+    encodings: list[int]
+    values: int
+    packed_bytes: int
+    data_at: int
+    dictionary_at: int
+
+
+def _groups(file: BinaryIO, size_bytes: int) -> list[dict[int, Any]]:
+    """The row groups, as the footer tells of them."""
     file.seek(max(0, size_bytes - 8))
-    tail = file.read(8)
-    length = int.from_bytes(tail[:4], "little")
+    length = int.from_bytes(file.read(4), "little")
     if length > min(size_bytes, _FOOTER_BYTES):
         raise Hostile(f"a footer of {length} bytes; at most {_FOOTER_BYTES} are read")
     file.seek(max(0, size_bytes - 8 - length))
@@ -86,30 +98,42 @@ def _check_footer(file: BinaryIO, size_bytes: int) -> None:
     except (IndexError, ValueError, RecursionError) as error:
         raise Hostile(f"the footer is damaged: {error}") from error
     groups = footer.get(_ROW_GROUPS, [])
-    for group in groups if isinstance(groups, list) else []:
-        columns = group.get(_COLUMNS) if isinstance(group, dict) else None
-        for column in columns if isinstance(columns, list) else [None]:
-            if not isinstance(column, dict) or not isinstance(column.get(_COLUMN), dict) or _CRYPTO in column:
-                raise Hostile("a row group does not tell of its columns")
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise Hostile("the footer is damaged")
+    return groups
 
 
-def _check_count(column: Any, rows: int) -> None:
-    nested = "." in column.path_in_schema
-    if column.num_values < 0 or (not nested and column.num_values != rows):
-        raise Hostile(f"column {column.path_in_schema}: {column.num_values} values in {rows} rows")
-    if nested and column.num_values > NESTED_VALUES:
-        raise Hostile(
-            f"column {column.path_in_schema}: {column.num_values} values; at most {NESTED_VALUES} are read"
-        )
+def _column(told: Any) -> _Column:
+    known = told.get(_COLUMN) if isinstance(told, dict) else None
+    if not isinstance(known, dict) or _CRYPTO in told:
+        raise Hostile("a row group does not tell of its columns")
+    path, encodings = known.get(3), known.get(2)
+    numbers = [known.get(5), known.get(7), known.get(9), known.get(11, 0)]
+    if not (
+        isinstance(path, list)
+        and all(isinstance(step, bytes) for step in path)
+        and isinstance(encodings, list)
+        and all(isinstance(number, int) for number in (*encodings, *numbers))
+    ):
+        raise Hostile("a row group does not tell of its columns")
+    name = ".".join(step.decode("utf-8", "replace") for step in path)
+    return _Column(name, encodings, *numbers)
 
 
-def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
+def _check_count(column: _Column, rows: int) -> None:
+    nested = "." in column.name
+    if column.values < 0 or (not nested and column.values != rows):
+        raise Hostile(f"column {column.name}: {column.values} values in {rows} rows")
+    if nested and column.values > NESTED_VALUES:
+        raise Hostile(f"column {column.name}: {column.values} values; at most {NESTED_VALUES} are read")
+
+
+def _widest(file: BinaryIO, size_bytes: int, column: _Column) -> int:
     """The most bytes that one value of the column may be without taking them from its page."""
-    name = column.path_in_schema
-    begin = column.data_page_offset
-    if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
-        begin = column.dictionary_page_offset
-    end = begin + column.total_compressed_size
+    name, begin = column.name, column.data_at
+    if 0 < column.dictionary_at < begin:
+        begin = column.dictionary_at
+    end = begin + column.packed_bytes
     if not 0 < begin <= end <= size_bytes:
         raise Hostile(f"column {name}: its pages lie outside of the file")
     prefixed = bool(_PREFIXED & set(column.encodings))
@@ -181,7 +205,7 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
         length, at = _unsigned(content, at)
         if at + length > len(content):
             raise IndexError
-        return None, at + length
+        return content[at : at + length], at + length
     if kind == 12:
         return _struct(content, at, depth + 1)
     if kind in (9, 10):
