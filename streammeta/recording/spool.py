@@ -79,7 +79,7 @@ def _content(body: bytes, rows: int, cuts: int) -> tuple[Any, tuple[int, ...]]:
         batch = pa.ipc.read_record_batch(pa.py_buffer(body[4 * cuts :]), SCHEMA) if rows else None
         if batch is not None:
             batch.validate(full=True)  # a forged one may point outside of its bytes
-    except (ValueError, OSError, pa.ArrowException) as error:
+    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
         raise RecordingError(f"the spool of the recording is damaged: {error}") from error
     if batch is not None and batch.num_rows != rows:
         raise RecordingError(
