@@ -19,8 +19,10 @@ _HEADER_BYTES: Final = (1 << 12, 1 << 20)
 """What is read of a page's header; the second where the first does not hold it."""
 _TYPE, _UNPACKED, _PACKED = 1, 2, 3
 _DICTIONARY_PAGE = 2
-_DEPTH = 4
-_PREFIXED = {"DELTA_BYTE_ARRAY"}
+_ROW_GROUPS, _COLUMNS, _GROUP_ROWS, _COLUMN, _CRYPTO = 4, 1, 3, 3, 8
+_FOOTER_BYTES = 16 << 20
+_DEPTH = 16
+_PREFIXED = {7}  # DELTA_BYTE_ARRAY
 
 
 class Hostile(ValueError):
@@ -55,38 +57,83 @@ def examine(
         Hostile: names the column and what is wrong.
     """
     widest, rows = 1, 0
-    for group in (metadata.row_group(number) for number in range(metadata.num_row_groups)):
-        if group.num_rows < 0:
-            raise Hostile(f"a row group of {group.num_rows} rows")
-        rows += group.num_rows
-        for column in (group.column(number) for number in range(group.num_columns)):
-            path = column.path_in_schema
-            if columns and path.partition(".")[0] not in columns and path not in columns:
+    for group in _groups(file, size_bytes):
+        group_rows, found = group.get(_GROUP_ROWS), group.get(_COLUMNS)
+        if not isinstance(group_rows, int) or group_rows < 0 or not isinstance(found, list):
+            raise Hostile(f"a row group of {group_rows} rows")
+        rows += group_rows
+        if len(found) != metadata.num_columns:
+            raise Hostile("a row group has other columns than the file")
+        for one in found:
+            column = _column(one)
+            if columns and column.name.partition(".")[0] not in columns and column.name not in columns:
                 continue
-            _check_count(column, group.num_rows)
+            _check_count(column, group_rows)
             widest = max(widest, _widest(file, size_bytes, column))
     if rows != metadata.num_rows:
         raise Hostile(f"{rows} rows in its groups, {metadata.num_rows} in all")
     return Extent(rows, max(1, min(most_rows, BATCH_BYTES // widest)))
 
 
-def _check_count(column: Any, rows: int) -> None:
-    nested = "." in column.path_in_schema
-    if column.num_values < 0 or (not nested and column.num_values != rows):
-        raise Hostile(f"column {column.path_in_schema}: {column.num_values} values in {rows} rows")
-    if nested and column.num_values > NESTED_VALUES:
-        raise Hostile(
-            f"column {column.path_in_schema}: {column.num_values} values; at most {NESTED_VALUES} are read"
-        )
+class _Column(NamedTuple):
+    """What the footer tells of a column of a row group. Arrow's own reading of it can end the process."""
+
+    name: str
+    encodings: list[int]
+    values: int
+    packed_bytes: int
+    data_at: int
+    dictionary_at: int
 
 
-def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
+def _groups(file: BinaryIO, size_bytes: int) -> list[dict[int, Any]]:
+    """The row groups, as the footer tells of them."""
+    file.seek(max(0, size_bytes - 8))
+    length = int.from_bytes(file.read(4), "little")
+    if length > min(size_bytes, _FOOTER_BYTES):
+        raise Hostile(f"a footer of {length} bytes; at most {_FOOTER_BYTES} are read")
+    file.seek(max(0, size_bytes - 8 - length))
+    try:
+        footer, _ = _struct(file.read(length), 0, 0)
+    except (IndexError, ValueError, RecursionError) as error:
+        raise Hostile(f"the footer is damaged: {error}") from error
+    groups = footer.get(_ROW_GROUPS, [])
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        raise Hostile("the footer is damaged")
+    return groups
+
+
+def _column(told: Any) -> _Column:
+    known = told.get(_COLUMN) if isinstance(told, dict) else None
+    if not isinstance(known, dict) or _CRYPTO in told:
+        raise Hostile("a row group does not tell of its columns")
+    path, encodings = known.get(3), known.get(2)
+    numbers = [known.get(5), known.get(7), known.get(9), known.get(11, 0)]
+    if not (
+        isinstance(path, list)
+        and all(isinstance(step, bytes) for step in path)
+        and isinstance(encodings, list)
+        and all(isinstance(number, int) for number in (*encodings, *numbers))
+    ):
+        raise Hostile("a row group does not tell of its columns")
+    name = ".".join(step.decode("utf-8", "replace") for step in path)
+    return _Column(name, encodings, *numbers)
+
+
+def _check_count(column: _Column, rows: int) -> None:
+    nested = "." in column.name
+    if column.values < 0 or (not nested and column.values != rows):
+        raise Hostile(f"column {column.name}: {column.values} values in {rows} rows")
+    if nested and column.values > NESTED_VALUES:
+        raise Hostile(f"column {column.name}: {column.values} values; at most {NESTED_VALUES} are read")
+
+
+def _widest(file: BinaryIO, size_bytes: int, column: _Column) -> int:
     """The most bytes that one value of the column may be without taking them from its page."""
-    name = column.path_in_schema
-    begin = column.data_page_offset
-    if column.has_dictionary_page and 0 < column.dictionary_page_offset < begin:
-        begin = column.dictionary_page_offset
-    end = begin + column.total_compressed_size
+    name, begin = column.name, column.data_at
+    if 0 < column.dictionary_at < begin:
+        begin = column.dictionary_at
+    end = begin + column.packed_bytes
     if not 0 < begin <= end <= size_bytes:
         raise Hostile(f"column {name}: its pages lie outside of the file")
     prefixed = bool(_PREFIXED & set(column.encodings))
@@ -94,6 +141,8 @@ def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
     while begin < end:
         page, header_bytes = _page(file, begin, name)
         unpacked, packed = page.get(_UNPACKED, -1), page.get(_PACKED, -1)
+        if not (isinstance(packed, int) and isinstance(unpacked, int)):
+            raise Hostile(f"column {name}: the header of a page is damaged")
         if packed < 0 or not 0 <= unpacked <= PAGE_BYTES:
             raise Hostile(f"column {name}: a page of {unpacked} bytes; at most {PAGE_BYTES} are read")
         if prefixed or page.get(_TYPE) == _DICTIONARY_PAGE:
@@ -105,8 +154,8 @@ def _widest(file: BinaryIO, size_bytes: int, column: Any) -> int:
     return widest
 
 
-def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, int], int]:
-    """The whole numbers of the page's header by their field, and the length of the header."""
+def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, Any], int]:
+    """The fields of the page's header, and the length of the header."""
     for most_bytes in _HEADER_BYTES:
         file.seek(begin)
         content = file.read(most_bytes)
@@ -119,11 +168,15 @@ def _page(file: BinaryIO, begin: int, name: str) -> tuple[dict[int, int], int]:
     raise Hostile(f"column {name}: the header of a page is damaged")
 
 
-def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
-    """A struct of Thrift's compact protocol: its whole numbers, and where it ends. Raises IndexError."""
+def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
+    """A struct of Thrift's compact protocol: numbers, structs and lists, and where it ends.
+
+    Raises:
+        IndexError, ValueError: it is not whole, or none.
+    """
     if depth > _DEPTH:
         raise ValueError("it is nested too deep")
-    numbers: dict[int, int] = {}
+    numbers: dict[int, Any] = {}
     field = 0
     while kind := content[at] & 15:
         step = content[at] >> 4
@@ -138,8 +191,8 @@ def _struct(content: bytes, at: int, depth: int) -> tuple[dict[int, int], int]:
     return numbers, at + 1
 
 
-def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, int]:
-    """A value of the kind, where it is a whole number, and where it ends."""
+def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
+    """A value of the kind, None where it is neither number nor struct nor list, and where it ends."""
     if kind in (1, 2):  # true, false: in the kind itself
         return None, at
     if kind == 3:
@@ -152,10 +205,29 @@ def _value(content: bytes, at: int, kind: int, depth: int) -> tuple[int | None, 
         length, at = _unsigned(content, at)
         if at + length > len(content):
             raise IndexError
-        return None, at + length
+        return content[at : at + length], at + length
     if kind == 12:
-        return None, _struct(content, at, depth + 1)[1]
+        return _struct(content, at, depth + 1)
+    if kind in (9, 10):
+        return _list(content, at, depth + 1)
     raise ValueError(f"a field of kind {kind}")
+
+
+def _list(content: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    count, kind = content[at] >> 4, content[at] & 15
+    at += 1
+    if count == 15:
+        count, at = _unsigned(content, at)
+    if count > len(content) - at:
+        raise ValueError(f"a list of {count}")
+    values = []
+    for _ in range(count):
+        if kind in (1, 2):
+            value, at = content[at], at + 1
+        else:
+            value, at = _value(content, at, kind, depth)
+        values.append(value)
+    return values, at
 
 
 def _unsigned(content: bytes, at: int) -> tuple[int, int]:

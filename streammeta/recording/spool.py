@@ -65,9 +65,27 @@ def frames_of(content: bytes) -> Iterator[Frame]:
         if rows == _FLAWS:
             yield Frame(None, (), begin, flaws=unpack(body))
             continue
+        yield Frame(*_content(body, rows, cuts), begin)
+
+
+def _content(body: bytes, rows: int, cuts: int) -> tuple[Any, tuple[int, ...]]:
+    """The rows and the cuts of a frame whose sum is right.
+
+    Raises:
+        RecordingError: it was not written by a spool.
+    """
+    try:
         places = np.frombuffer(body, "<u4", cuts).tolist()
         batch = pa.ipc.read_record_batch(pa.py_buffer(body[4 * cuts :]), SCHEMA) if rows else None
-        yield Frame(batch, tuple(places), begin)
+        if batch is not None:
+            batch.validate(full=True)  # a forged one may point outside of its bytes
+    except (ValueError, OSError, EOFError, pa.ArrowException) as error:
+        raise RecordingError(f"the spool of the recording is damaged: {error}") from error
+    if batch is not None and batch.num_rows != rows:
+        raise RecordingError(
+            f"the spool of the recording is damaged: {batch.num_rows} rows instead of {rows}"
+        )
+    return batch, tuple(places)
 
 
 def _names(body: bytes) -> tuple[str, ...]:

@@ -20,13 +20,13 @@ from streammeta.events import Examples, HalfExamples, Passed, Positions, Record,
 from streammeta.learner.engine import Engine
 from streammeta.learner.folded import Folded
 from streammeta.outcomes import Duplicate, Expired, Observer, Outcome
-from streammeta.runtime.applying import apply, flawed
 from streammeta.runtime.iteration import Result, place
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.told import learned, outcome_of
 from streammeta.runtime.trials import NoTrials, Trials
+from streammeta.runtime.trying import keep, learn
 from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
 from streammeta.stream.base import DeadLetters
@@ -199,11 +199,11 @@ class Intake:
         times = [tick()]
         engine.load(tasks)
         times.append(tick())
-        results = apply(engine, pending, self.trials)
+        results = learn(engine, pending, self.trials)
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
-        self._keep(pending, results)
+        keep(pending, results, self.tape, self.log_passed)
         taken = [taken for gathered in pending.iterations for taken in gathered]
         self._know(taken, results)
         self.ledger.positions.update(pending.reached)
@@ -218,14 +218,6 @@ class Intake:
         self.trials.decoding(record)
         passed = self.passed.get((record.partition, record.offset)) if self.passed else None
         return record if passed is None else record._replace(flaw=passed.flaw)
-
-    def _keep(self, chunk: Pending, results: Sequence[Result]) -> None:
-        """Tell the tape; what was passed for want of memory is logged first: another time it might not be."""
-        iterations, passed = flawed(chunk, results)
-        for records in iterations:
-            self.tape.keep(records)
-        if passed:
-            self.log_passed(passed)
 
     def _tell(
         self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]

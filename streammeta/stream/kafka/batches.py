@@ -19,8 +19,8 @@ from kafka.record.util import decode_varint
 from streammeta.errors import Reason
 from streammeta.events import Flaw
 from streammeta.stream.kafka.expansion import Damaged, expand
-from streammeta.stream.kafka.header_keys import HeaderKey
 from streammeta.stream.kafka.old_batches import OldBatch
+from streammeta.stream.kafka.record_fields import field_at, headers_at
 
 MAX_HEADERS: Final = 1_000
 """Headers of one record: each costs fifty times its bytes in memory."""
@@ -205,15 +205,15 @@ class Batch:
         offset = batch.base_offset + later
         if not least <= offset <= self.last_offset:
             raise ValueError(f"offset {offset} is not one of its batch, or was before")
-        key, at = _bytes(buffer, at)
-        value, at = _bytes(buffer, at)
+        key, at = field_at(buffer, at)
+        value, at = field_at(buffer, at)
         count, at = decode_varint(buffer, at)
         kind = batch.timestamp_type
         time_ms = batch.max_timestamp if kind else batch.first_timestamp + later_ms
         if count > MAX_HEADERS:
             why = f"offset {offset}: a record has {count} headers; at most {MAX_HEADERS} are read"
             return flawed(offset, Flaw(Reason.TOO_LARGE, why, offset + 1), key, time_ms), end
-        headers, at = _headers(buffer, at, count)
+        headers, at = headers_at(buffer, at, count)
         if at != end or count < 0:
             raise ValueError(f"{at - begin} bytes instead of {size_bytes}")
         return DefaultRecord(size_bytes, offset, time_ms, kind, key, value, headers), end
@@ -234,7 +234,7 @@ class Batch:
             for _ in range(3):
                 _, at = decode_varint(buffer, at)
             later, at = decode_varint(buffer, at)
-            key, _ = _bytes(buffer, at)
+            key, _ = field_at(buffer, at)
         except (ValueError, IndexError):
             return None, offset
         inside = offset <= self.base_offset + later <= self.last_offset
@@ -279,32 +279,3 @@ class Ruin:
         )
         message = f"the batch at {offsets} is damaged: {self._why}"
         yield flawed(self.base_offset, Flaw(Reason.UNDECODABLE, message, self.next_offset, damaged=True))
-
-
-def _bytes(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
-    """A field with its length before it; None where that is negative."""
-    size_bytes, at = decode_varint(buffer, at)
-    if size_bytes < 0:
-        return None, at
-    if at + size_bytes > len(buffer):
-        raise IndexError("a field is longer than its record")
-    return bytes(memoryview(buffer)[at : at + size_bytes]), at + size_bytes
-
-
-def _headers(buffer: bytearray, at: int, count: int) -> tuple[list[tuple[str, bytes | None]], int]:
-    headers = []
-    for _ in range(count):
-        name, at = _bytes(buffer, at)
-        content, at = _bytes(buffer, at)
-        if name is None:
-            raise ValueError("a header without a name")
-        headers.append((_text(name), content))
-    return headers, at
-
-
-def _text(name: bytes) -> str:
-    """A header's name; bytes that are not UTF-8 as lone surrogates."""
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return HeaderKey(name.decode("utf-8", "surrogateescape"))
