@@ -97,6 +97,7 @@ class Stage:
         """Write what is left, and let the daemon come to the end of the topic by itself."""
         self._write_up_to(self._size.records)
         if not self.daemon.ended():
+            self._wait_until_ready()  # a signal in the first moments of a process is the system's to answer
             self.daemon.send(signal.SIGTERM)
             assert self.daemon.wait(60) == 0, self._log()
         self.daemon.run_to_end()

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -109,9 +109,11 @@ class Daemon:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            with suppress(OSError):  # a body that does not come in time
+                return error.code, error.read().decode()
         except OSError:
-            return 0, ""
+            pass
+        return 0, ""
 
     def events(self) -> int:
         """Events learned in the life of the state; 0 when nobody answers."""
