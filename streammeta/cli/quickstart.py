@@ -160,6 +160,8 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
 
 def _greet(address: str) -> None:
     say(f"streammeta is learning: open {address}")
+    asked = '{"task": "sinusoid/0", "x": [[-1.0], [0.0], [1.0]]}'
+    say(f"ask it: curl {address}/api/v1/predict -H 'content-type: application/json' -d '{asked}'")
 
 
 def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:

@@ -1,6 +1,7 @@
 """`POST /api/v1/predict` as a client meets it: numbers by other hands, whole states, refusals in words."""
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from streammeta.cli.quickstart import _greet
 from streammeta.config import Config
 from streammeta.models.loading import load_network
 from streammeta.models.network import Network
@@ -170,6 +172,18 @@ def test_refusals(
     assert told["status"] == status
     assert told["detail"]
     assert http.post(PATH, json=GOOD).status_code == 200
+
+
+def test_the_line_that_the_quickstart_prints(http: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """It can be pasted into a shell, and is answered."""
+    _greet(str(http.base_url).rstrip("/"))
+    line = capsys.readouterr().out.splitlines()[1].removeprefix("ask it: ")
+    curl, address, header, content_type, data, body = shlex.split(line)
+    assert (curl, header, data) == ("curl", "-H", "-d")
+    name, _, value = content_type.partition(": ")
+    answer = http.post(address, headers={name: value}, content=body)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["y"]) == 3
 
 
 def test_other_encodings(http: httpx.Client) -> None:
