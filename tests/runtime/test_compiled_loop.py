@@ -17,7 +17,7 @@ from streammeta.errors import ConfigError, Interrupted, StateError
 from streammeta.events import Run, Switch
 from streammeta.outcomes import Executing, Outcome
 from streammeta.recording.reader import Recording
-from streammeta.runtime.loop import Controls
+from streammeta.runtime.controls import Controls
 from streammeta.state.order_log import OrderLog
 from tests.recording.samples import read
 from tests.scripted import Fuse, make_script
