@@ -98,7 +98,7 @@ def test_kills_around_the_switch_change_no_bit(compiled_world: Path, tmp_path: P
     assert whole.live()
     assert whole.checkpoint().executors
     behind_the_switch = 0
-    for moments in range(12, 40, 2):
+    for moments in range(20, 30):
         cut = World(script, tmp_path, compiled_from=compiled_world)
         assert not cut.live(fuse=Fuse(moments))
         log = OrderLog(cut.folder / "order.log")

@@ -8,7 +8,7 @@ from torch import Tensor
 from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Library
 from streammeta.learner.executors.chunk import chunk_step
-from streammeta.learner.executors.compiled import Compiled, CompiledSteps
+from streammeta.learner.executors.compiled import Compiled, CompiledSteps, Shapes
 from streammeta.learner.executors.identity import key_of
 from streammeta.learner.executors.process import TracedStep
 from tests.simulator.learner import SHIFT
@@ -31,6 +31,7 @@ class SimulatedSteps(CompiledSteps):
     """Compiles the step of the stream's shapes, once; everything else stays traced."""
 
     workshop: Workshop
+    seconds: float = 0.0
     _asked: TracedStep | None = field(default=None)
 
     def find(self, step: TracedStep) -> Compiled | None:
@@ -60,6 +61,12 @@ class SimulatedSteps(CompiledSteps):
             return []
         workshop.built = Conditions(asked.shapes, "simulated", "", "", "", 1)
         return [self._compiled(asked, workshop.built)]
+
+    @property
+    def shapes(self) -> Shapes:
+        """As `CompiledSteps.shapes`."""
+        built = self.workshop.built is not None
+        return Shapes(int(built), int(self._asked is not None and not built), 0)
 
     def give_up(self, compiled: Compiled, reason: str) -> None:
         """No step of these is to be given up."""
