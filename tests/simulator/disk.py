@@ -14,6 +14,7 @@ from pathlib import Path
 from streammeta.errors import StateError
 from streammeta.state.checksums import sealed, unsealed
 from streammeta.state.environment import IDS
+from streammeta.state.order_log import HEADER
 from streammeta.state.rows import checked_key, pack_stats, task_key, unpack_stats
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 from tests.simulator.clock import Clock
@@ -103,10 +104,10 @@ class Disk:
         self.reordered = True
 
     def flip_in_log(self) -> None:
-        """One bit of the order log, but for its header."""
+        """One bit of an entry of the order log; a header that is damaged twice is refused by name."""
         for content in self.files.values():
-            if len(content) > 30:
-                content[self.draws.randrange(20, len(content))] ^= 1 << self.draws.randrange(8)
+            if content.startswith(HEADER) and len(content) > len(HEADER):
+                content[self.draws.randrange(len(HEADER), len(content))] ^= 1 << self.draws.randrange(8)
                 self.reordered = True
 
     def flip_in_store(self) -> None:

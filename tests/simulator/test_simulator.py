@@ -22,7 +22,7 @@ AT_ONCE = 15
 FOUND_BY: dict[str, int] = {
     "unsynced write": 15,
     "commit before the letters": 10,
-    "cut not logged": 2,
+    "cut not logged": 51,
     "order log entry dropped": 19,
     "runs logged after they were applied": 44,
     "order log forgets before the commit": 6,
