@@ -5,11 +5,13 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from streammeta import Learner
 from streammeta.cli import VERBS
 from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
@@ -150,6 +152,16 @@ def test_an_export_is_used_as_the_text_says(
     adapted = brain.learner.adapt(state, Batch(found["x"], found["y"]))
     wanted = brain.network.predict(adapted, torch.tensor([[1.2]]))
     assert capsys.readouterr().out.startswith(f"tensor([[{wanted.item():.4f}]]")
+
+
+def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learned, asked, saved as the daemon's state."""
+    (code,) = [block for block in blocks("python") if "streammeta.Learner(" in block]
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)  # noqa: S102 - our own README
+    assert found["lesson"].events == 1
+    assert Learner.load("state").predict("customer-17", found["x"], at="memory").shape == (10, 1)
 
 
 def test_verbs_exist() -> None:
