@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: quickstart test lint types layers unit fuzz bench chaos simulate clean
+.PHONY: quickstart test lint types layers unit quick coverage fuzz bench chaos simulate clean
 
 quickstart: $(READY)  ## everything on this machine: broker, producer, learner
 	$(BIN)/streammeta quickstart $(ARGS)
@@ -21,7 +21,17 @@ layers: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+QUICK = algorithms codec config episodes evaluation runtime/test_iteration.py runtime/test_loop.py state/test_memories.py \
+  state/test_order_log.py state/test_trials.py stream recording/test_format.py learner/test_engine.py
+
+quick: $(READY)  ## the minute before a commit: lint, layers, the core's tests
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
+	$(BIN)/pytest --numprocesses 2 -q -m "not slow" $(addprefix tests/,$(QUICK))
+
+coverage: $(READY)  ## the tests with their coverage: a third slower
+	$(MAKE) unit ARGS="--cov --cov-report=term:skip-covered $(ARGS)"
 
 fuzz: $(READY)  ## 100,000 mutants of each kind of input; FUZZ_INPUTS for another number
 	FUZZ_INPUTS=$${FUZZ_INPUTS:-100000} $(BIN)/pytest --numprocesses 2 --dist load --timeout 0 tests/fuzz $(ARGS)

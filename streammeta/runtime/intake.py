@@ -33,6 +33,8 @@ from streammeta.stream.base import DeadLetters
 
 CHUNK_RECORDS: Final = 512
 """Most records of a chunk: beyond, nothing gets cheaper."""
+FIRST_RECORDS: Final = 16
+"""Those of the first chunk of a life, when nobody knows yet what a record takes."""
 CHUNK_BYTES: Final = 64 << 20
 """Most bytes of a chunk's events, but for its last one."""
 CHUNK_SECONDS: Final = 0.5
@@ -80,7 +82,7 @@ class Intake:
     """The chunk."""
     _open_ids: set[bytes] = field(init=False, default_factory=set)
     """Events that wait in the open iteration."""
-    _most_records: int = field(init=False, default=CHUNK_RECORDS)
+    _most_records: int = field(init=False, default=FIRST_RECORDS)
 
     @property
     def open(self) -> bool:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streammeta.datasets.table import Rows, series, table
 from streammeta.datasets.table_data import Reading, Roles, load_rows, load_wide
 from streammeta.datasets.table_scaling import Past, Scaling
-from streammeta.errors import ConfigError
+from streammeta.errors import ConfigError, StreammetaError
 
 ROLES = Roles("who", ("a", "b"), "y", "at")
 ROWS = [("x", "2020-01-02T00:00:00Z", 1.0, 2.0, 3.0), ("z", "2020-01-01", 4.5, 5.0, 6.0)]
@@ -83,13 +83,14 @@ class TestReading:
         with pytest.raises(ConfigError, match=r"no such file; name a \.csv"):
             load_rows(tmp_path / name, ROLES)
 
-    @pytest.mark.parametrize("name", ["bad.csv", "bad.csv.gz", "bad.parquet"])
-    def test_a_file_of_another_kind_is_refused(self, name: str, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("name", "code"), [("bad.csv", 78), ("bad.csv.gz", 78), ("bad.parquet", 65)])
+    def test_a_file_of_another_kind_is_refused(self, name: str, code: int, tmp_path: Path) -> None:
         """Never a traceback."""
         path = tmp_path / name
         path.write_bytes(b"\xff\xfe\x00no table")
-        with pytest.raises(ConfigError, match=name):
+        with pytest.raises(StreammetaError, match=name) as refused:
             load_rows(path, ROLES)
+        assert refused.value.exit_code == code
 
     def test_rows_without_a_value_can_be_left_out(self, tmp_path: Path) -> None:
         """The others stay in their order."""
