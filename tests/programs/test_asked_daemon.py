@@ -78,6 +78,6 @@ def test_nothing_that_is_asked_changes_what_is_learned(tmp_path: Path) -> None:
         events = [answer["events"] for answer in answers]
         assert events == sorted(events)
         assert all(len(set(events[at : at + 8])) == 1 for at in range(0, len(events), 8))
-    assert {answer["events"] for answer in before} >= {0, 4, 20}
+    assert len({answer["events"] for answer in before}) >= 4  # which commits, the writer's thread decides
     first, *_, last, supported = [answer for answer in before if answer["task"] == "task-0"]
     assert (first["at"], last["at"], supported["at"]) == ("meta", "memory", "adapted")
