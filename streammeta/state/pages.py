@@ -100,6 +100,7 @@ class _Look:
                     entries += len(nodes.at)
                     self._long_values(nodes, name)
                     yield nodes
+                self._release()
             level = np.concatenate(children) if children else np.empty(0, np.int64)
         if (depth, branches, leaves, entries) != (tree.depth, tree.branches, tree.leaves, tree.entries):
             raise Damage(f"{name} has {entries:,} entries in {leaves:,} pages, {tree.entries:,} belong to it")
@@ -162,11 +163,24 @@ class _Look:
         nth = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         self._meet(np.repeat(first, count) + nth, name)
         if self._values:
-            flat = np.frombuffer(self._mapped, "<u8", (self._meta.last + 1) * self._page_bytes // 8)
-            at = first * (self._page_bytes // 8)
-            expected = count.astype(np.uint64) << np.uint64(32) | np.uint64(_OVERFLOW << 16)
-            if (flat[at] != first).any() or ((flat[at + 1] & ~np.uint64(0xFFFF)) != expected).any():
+            self._check_heads(first, count, name)
+
+    def _check_heads(self, first: Numbers, count: Numbers, name: str) -> None:
+        """The first pages of long values say so. Pages that were looked at are given back on the way."""
+        flat = np.frombuffer(self._mapped, "<u8", (self._meta.last + 1) * self._page_bytes // 8)
+        at = first * (self._page_bytes // 8)
+        expected = count.astype(np.uint64) << np.uint64(32) | np.uint64(_OVERFLOW << 16)
+        for begin in range(0, len(first), _CHUNK_PAGES):
+            part = slice(begin, begin + _CHUNK_PAGES)
+            wrong = (flat[at[part] + 1] & ~np.uint64(0xFFFF)) != expected[part]
+            if (flat[at[part]] != first[part]).any() or wrong.any():
                 raise Damage(f"{name}: a long value's page is not what it should be")
+            self._release()
+
+    def _release(self) -> None:
+        """Else the whole file, once looked through, would count as this process's memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def _trees(self, nodes: "_Nodes") -> list[tuple[str, Tree]]:
         """The sub-databases."""
