@@ -23,8 +23,8 @@ layers: $(READY)
 unit: $(READY)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-QUICK = algorithms codec config episodes evaluation runtime/test_iteration.py runtime/test_loop.py state/test_memories.py \
-  state/test_order_log.py state/test_trials.py stream recording/test_format.py learner/test_engine.py
+QUICK = codec config episodes evaluation algorithms/test_moml.py learner/test_engine.py runtime/test_iteration.py \
+  runtime/test_quarantine_loop.py state/test_memories.py state/test_order_log.py state/test_trials.py
 
 quick: $(READY)  ## the minute before a commit: lint, layers, the core's tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports
