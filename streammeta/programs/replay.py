@@ -13,6 +13,7 @@ from streammeta.config import Config, config_hash
 from streammeta.errors import ConfigError, RecordingError, StateError
 from streammeta.events import Conditions
 from streammeta.learner.executors.identity import compiler_version, conditions_here
+from streammeta.observe.logs import configure_logging
 from streammeta.observe.status import Snapshot
 from streammeta.programs.daemon import run_daemon
 from streammeta.recording.reader import Recording
@@ -69,6 +70,7 @@ def replay(
         StateError: the state directory holds another state.
         RecordingError: a part cannot be used, or a compiled step that learned from it cannot be had.
     """
+    configure_logging(config.log.level, config.log.format)
     http = config.http.model_copy(update={"port": port})
     config = of_recording(config.model_copy(update={"http": http}), recording)
     recording.check(selection)
