@@ -15,6 +15,7 @@ from streammeta.events import Batch, Episode
 from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import state_tensors
+from streammeta.observe.logs import configure_logging
 from streammeta.runtime.assembly import Brain, build_brain
 from streammeta.runtime.compiling import compiled_steps_cache
 
@@ -58,6 +59,7 @@ def compile(  # noqa: A001 (the verb)
     processor, the same torch and the same model.threads, and needs no compiler there.
     """
     config = load_config(path, overrides)
+    configure_logging(config.log.level, config.log.format)
     brain = build_brain(config)
     labels = (() if brain.network.takes_classes else (1,)) if y is None else y
     counts = (support or config.events.support, query or config.events.query)
