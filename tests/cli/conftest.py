@@ -1,15 +1,14 @@
 """Commands run in this process, without the machine's own settings, and leave its logging as it was."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from streammeta.cli import main
+from tests.logs import logging_as_before
 from tests.states import make_state
 
 Invoke = Callable[..., Result]
@@ -20,13 +19,8 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No STREAMMETA_ variables inside; afterwards handlers, levels and structlog as they were."""
     for name in [name for name in os.environ if name.startswith("STREAMMETA_")]:
         monkeypatch.delenv(name)
-    loggers = [logging.getLogger(name) for name in (None, "kafka")]
-    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
-    yield
-    for logger, handlers, level in before:
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-    structlog.reset_defaults()
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture

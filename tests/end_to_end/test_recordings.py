@@ -14,7 +14,7 @@ from kafka.protocol.consumer.offsets import OffsetSpec
 from safetensors.numpy import load_file
 
 from streammeta.config import Config
-from streammeta.events import Record
+from streammeta.events import Array, Record
 from streammeta.recording.manifest import read_manifest
 from streammeta.runtime.assembly import build_brain
 from streammeta.stream.kafka.source import KafkaSource
@@ -77,6 +77,19 @@ def untouched(records: Sequence[Record]) -> list[tuple[object, ...]]:
     return [(r.partition, r.timestamp_ms, r.key, r.value, r.headers) for r in by_partition]
 
 
+def replayed(recording: Path, learner: dict[str, object], state: Path) -> dict[str, Array]:
+    """The recording replayed into a new state: its export."""
+    succeed("replay", recording, *flags(learner | {"state.dir": state}))
+    return exported(state)
+
+
+def exported(state: Path) -> dict[str, Array]:
+    """All that the state exports."""
+    output = state.with_suffix(".safetensors")
+    succeed("export", "--state", state, "--all-tasks", "--output", output)
+    return load_file(output)
+
+
 def test_ten_kills_and_two_replays_are_three_states_of_the_same_bits(tansu: Broker, tmp_path: Path) -> None:
     """Four partitions, several events an iteration, SIGKILL at ten random moments, all with --record."""
     topic, recording = produce(tansu, EVENTS), tmp_path / "recording"
@@ -86,11 +99,7 @@ def test_ten_kills_and_two_replays_are_three_states_of_the_same_bits(tansu: Brok
         assert sum(live.counts().values()) == EVENTS
         states = [live.export()]
     assert len(read(recording)) == EVENTS
-    for name in ("first", "second"):
-        state = tmp_path / name
-        succeed("replay", recording, *flags(LEARNER | {"state.dir": state}))
-        succeed("export", "--state", state, "--all-tasks", "--output", state.with_suffix(".safetensors"))
-        states.append(load_file(state.with_suffix(".safetensors")))
+    states += [replayed(recording, LEARNER, tmp_path / name) for name in ("first", "second")]
     assert same_bits(states[0], states[1])
     assert same_bits(states[1], states[2])
     assert untouched(read(recording)) == untouched(consumed(tansu, topic))
@@ -123,11 +132,7 @@ def test_kills_around_compiled_steps_and_two_replays_end_in_the_same_bits(
         assert sum(live.counts().values()) == EVENTS
         states.append(live.export())
     (name,) = read_manifest(recording).compiled
-    for place in ("first", "second"):
-        state = tmp_path / place
-        succeed("replay", recording, *flags(learner | {"state.dir": state}))
-        succeed("export", "--state", state, "--all-tasks", "--output", state.with_suffix(".safetensors"))
-        states.append(load_file(state.with_suffix(".safetensors")))
+    states += [replayed(recording, learner, tmp_path / name) for name in ("first", "second")]
     assert same_bits(states[0], states[1])
     assert same_bits(states[1], states[2])
     elsewhere = learner | {"state.dir": tmp_path / "elsewhere", "model.threads": 2}
@@ -157,8 +162,7 @@ def test_a_replay_goes_on_from_a_checkpoint(tansu: Broker, tmp_path: Path) -> No
     arguments = ["replay", recording, "--from-state", middle, *flags(LEARNER | {"state.dir": state})]
     told = json.loads(succeed(*arguments, "--output", "json"))
     assert 0 < told["outcomes"]["learned"] < 600
-    succeed("export", "--state", state, "--all-tasks", "--output", tmp_path / "again.safetensors")
-    assert same_bits(load_file(tmp_path / "again.safetensors"), whole)
+    assert same_bits(exported(state), whole)
     assert json.loads(succeed(*arguments, "--output", "json"))["outcomes"]["learned"] == 0
 
 

@@ -1,14 +1,12 @@
 """Kept copies around a daemon: made while it learns, put back, and gone on from to the same bits."""
 
 import json
-import logging
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from streammeta.cli import main
@@ -22,19 +20,6 @@ from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.store import Meta
 from tests.scripted import CollectedDeadLetters, ScriptedSource, make_script
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Leaves handlers, levels and structlog as they were found."""
-    loggers = [logging.getLogger(name) for name in (None, "kafka")]
-    before = [(logger, logger.handlers[:], logger.level) for logger in loggers]
-    yield
-    for logger, handlers, level in before:
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-    structlog.reset_defaults()
-
 
 SCRIPT = make_script(4, partitions=1, tasks=5, events=60, poison=0.1)
 
