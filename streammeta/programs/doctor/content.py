@@ -101,9 +101,10 @@ def hints(config: Config, refused: Sequence[Record]) -> Iterator[str]:
             f'{count:,} of them hold {_called(other)}, but events.kind = "{config.events.kind}": '
             f'set events.kind = "{other}"'
         )
-    if count := _count(refused, lambda record: is_framed(record.value or b"")):
+    framed = 0 if config.events.decoder else _count(refused, lambda record: is_framed(record.value or b""))
+    if framed:
         yield (
-            f"{count:,} of them begin with byte 0 and a schema's number, as a schema registry's serialisers "
+            f"{framed:,} of them begin with byte 0 and a schema's number, as a schema registry's serialisers "
             "write them (Avro, Protobuf, JSON Schema): name a function that reads them, events.decoder = "
             '"package.module:callable", or send plain JSON or MessagePack'
         )
