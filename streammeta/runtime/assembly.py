@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import decode, decode_examples
+from streammeta.codec import decode, decode_examples, with_changes
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
@@ -73,10 +73,13 @@ def assemble(
         learned=begun.progress.events,
     )
     intake = Intake(
-        decode=partial(
-            decode if config.events.kind == "episode" else decode_examples,
-            max_bytes=config.kafka.max_event_bytes,
-            max_examples=config.events.max_examples,
+        decode=with_changes(
+            partial(
+                decode if config.events.kind == "episode" else decode_examples,
+                max_bytes=config.kafka.max_event_bytes,
+                max_examples=config.events.max_examples,
+            ),
+            tombstones=config.events.tombstones == "forget",
         ),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(

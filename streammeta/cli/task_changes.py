@@ -1,0 +1,115 @@
+"""`streammeta tasks delete|reset|release`: records into the topic that change what is kept of tasks.
+
+They go the way of the events: each change has its place in the stream's order, in recordings and in replays.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import click
+
+from streammeta.cli.config import config_sources
+from streammeta.cli.saying import say
+from streammeta.codec import CONTROL, RELEASE, RESET
+from streammeta.config import load_config
+from streammeta.errors import ConfigError
+from streammeta.sending.messages import Message
+from streammeta.state.rows import MAX_TASK_ID_BYTES, task_key
+
+NAMES = click.argument("names", metavar="ID...", nargs=-1, required=True)
+YES = click.option("--yes", is_flag=True, help="Do not ask, on a terminal.")
+
+
+@click.command("delete")
+@NAMES
+@YES
+@config_sources
+def delete_tasks(names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Forget tasks: their memory, statistics and gathered examples.
+
+    Writes a tombstone (a record without a value) for each to kafka.topic. From its place in the stream on
+    the task is unknown, and its next event is a first visit; with the next checkpoint its row is out of the
+    state. The meta-model keeps what it learned from the task. Kept copies (state.keep_checkpoints), exports,
+    recordings, and the topic itself keep what they hold.
+    """
+    if load_config(path, overrides).events.tombstones != "forget":
+        raise ConfigError(
+            'events.tombstones = "dead_letter": the learner would set tombstones aside; set it to "forget"'
+        )
+    _ask(names, yes, "Forget")
+    _write("tombstone", _messages(names, None), path, overrides)
+
+
+@click.command("reset")
+@NAMES
+@YES
+@config_sources
+def reset_tasks(names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Begin tasks anew: the next visit of each counts as its first, from the meta-parameters.
+
+    Statistics and gathered examples stay; a task in quarantine is released. Writes a record for each to
+    kafka.topic.
+    """
+    _ask(names, yes, "Begin anew")
+    _write("reset", _messages(names, RESET), path, overrides)
+
+
+@click.command("release")
+@NAMES
+@config_sources
+def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Let tasks out of quarantine: learn from their events again.
+
+    Writes a record for each to kafka.topic.
+    """
+    _write("release", _messages(names, RELEASE), path, overrides)
+
+
+COMMANDS: Sequence[click.Command] = (delete_tasks, reset_tasks, release_tasks)
+
+
+def _messages(names: Sequence[str], control: bytes | None) -> list[Message]:
+    """A record for each task, once; a tombstone without `control`.
+
+    Raises:
+        click.UsageError: no task can be called so; nothing is sent.
+    """
+    keys = []
+    for name in dict.fromkeys(names):
+        key = task_key(name)
+        if key is None:
+            raise click.UsageError(f"task {name[:60]!r}: an id has 1 to {MAX_TASK_ID_BYTES} bytes of UTF-8")
+        keys.append(key)
+    if control is None:
+        return [Message(key, None, []) for key in keys]
+    return [Message(key, b"{}", [(CONTROL, control)]) for key in keys]
+
+
+def _ask(names: Sequence[str], yes: bool, verb: str) -> None:
+    """Let a person confirm."""
+    if not yes and sys.stdin.isatty():
+        shown = ", ".join(map(repr, names[:3])) + (", …" if len(names) > 3 else "")
+        click.confirm(f"{verb} {len(names)} task{'s' * (len(names) != 1)}: {shown}?", abort=True, err=True)
+
+
+def _write(what: str, messages: Sequence[Message], path: Path | None, overrides: tuple[str, ...]) -> None:
+    """Write the records, wait for their acknowledgement, and say where each is.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused: not all were taken in time.
+    """
+    # Imported here, so that the verbs that read a state do not wait for kafka-python.
+    from streammeta.sending.publish import Pace, open_producer, publish
+
+    kafka = load_config(path, overrides).kafka
+    pace = Pace(None, time.monotonic, lambda _: False)
+    publish(messages, open_producer(kafka), kafka, pace, time.monotonic, placed=_placed(what, kafka.topic))
+
+
+def _placed(what: str, topic: str) -> Callable[[Message, int, int], None]:
+    def tell(message: Message, partition: int, offset: int) -> None:
+        say(f"{what} of {message.key.decode()!r}: topic {topic}, partition {partition}, offset {offset}")
+
+    return tell
