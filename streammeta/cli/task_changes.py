@@ -3,15 +3,19 @@
 They go the way of the events: each change has its place in the stream's order, in recordings and in replays.
 """
 
+import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.codec import CONTROL, RELEASE, RESET
 from streammeta.config import load_config
 from streammeta.errors import ConfigError
@@ -26,8 +30,13 @@ YES = click.option("--yes", is_flag=True, help="Do not ask, on a terminal.")
 @NAMES
 @YES
 @config_sources
-def delete_tasks(names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...]) -> None:
+@FORMAT
+def delete_tasks(
+    names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...], form: str
+) -> None:
     """Forget tasks: their memory, statistics and gathered examples.
+
+    Example: streammeta tasks delete customer-17 --config learner.toml --yes
 
     Writes a tombstone (a record without a value) for each to kafka.topic. From its place in the stream on
     the task is unknown, and its next event is a first visit; with the next checkpoint its row is out of the
@@ -38,33 +47,43 @@ def delete_tasks(names: tuple[str, ...], yes: bool, path: Path | None, overrides
         raise ConfigError(
             'events.tombstones = "dead_letter": the learner would set tombstones aside; set it to "forget"'
         )
+    tombstones = _messages(names, None)
     _ask(names, yes, "Forget")
-    _write("tombstone", _messages(names, None), path, overrides)
+    _write(tombstones, path, overrides, form)
 
 
 @click.command("reset")
 @NAMES
 @YES
 @config_sources
-def reset_tasks(names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...]) -> None:
+@FORMAT
+def reset_tasks(
+    names: tuple[str, ...], yes: bool, path: Path | None, overrides: tuple[str, ...], form: str
+) -> None:
     """Begin tasks anew: the next visit of each counts as its first, from the meta-parameters.
 
     Statistics and gathered examples stay; a task in quarantine is released. Writes a record for each to
     kafka.topic.
+
+    Example: streammeta tasks reset customer-17 --config learner.toml
     """
+    resets = _messages(names, RESET)
     _ask(names, yes, "Begin anew")
-    _write("reset", _messages(names, RESET), path, overrides)
+    _write(resets, path, overrides, form)
 
 
 @click.command("release")
 @NAMES
 @config_sources
-def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...]) -> None:
+@FORMAT
+def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...], form: str) -> None:
     """Let tasks out of quarantine: learn from their events again.
 
     Writes a record for each to kafka.topic.
+
+    Example: streammeta tasks release customer-17 --config learner.toml
     """
-    _write("release", _messages(names, RELEASE), path, overrides)
+    _write(_messages(names, RELEASE), path, overrides, form)
 
 
 COMMANDS: Sequence[click.Command] = (delete_tasks, reset_tasks, release_tasks)
@@ -94,7 +113,7 @@ def _ask(names: Sequence[str], yes: bool, verb: str) -> None:
         click.confirm(f"{verb} {len(names)} task{'s' * (len(names) != 1)}: {shown}?", abort=True, err=True)
 
 
-def _write(what: str, messages: Sequence[Message], path: Path | None, overrides: tuple[str, ...]) -> None:
+def _write(messages: Sequence[Message], path: Path | None, overrides: tuple[str, ...], form: str) -> None:
     """Write the records, wait for their acknowledgement, and say where each is.
 
     Raises:
@@ -103,13 +122,17 @@ def _write(what: str, messages: Sequence[Message], path: Path | None, overrides:
     # Imported here, so that the verbs that read a state do not wait for kafka-python.
     from streammeta.sending.publish import Pace, open_producer, publish
 
-    kafka = load_config(path, overrides).kafka
+    kafka, rows = load_config(path, overrides).kafka, list[dict[str, Any]]()
+
+    def placed(message: Message, partition: int, offset: int) -> None:
+        task = message.key.decode()
+        rows.append({"task": task, "topic": kafka.topic, "partition": partition, "offset": offset})
+
     pace = Pace(None, time.monotonic, lambda _: False)
-    publish(messages, open_producer(kafka), kafka, pace, time.monotonic, placed=_placed(what, kafka.topic))
-
-
-def _placed(what: str, topic: str) -> Callable[[Message, int, int], None]:
-    def tell(message: Message, partition: int, offset: int) -> None:
-        say(f"{what} of {message.key.decode()!r}: topic {topic}, partition {partition}, offset {offset}")
-
-    return tell
+    try:
+        publish(messages, open_producer(kafka), kafka, pace, time.monotonic, placed=placed)
+    finally:
+        if form == "json":
+            say(json.dumps(rows))
+        elif rows:
+            print_table([*rows[0]], ([str(cell) for cell in row.values()] for row in rows), right=[2, 3])
