@@ -117,10 +117,12 @@ def _write(messages: Sequence[Message], path: Path | None, overrides: tuple[str,
     """Write the records, wait for their acknowledgement, and say where each is.
 
     Raises:
+        TopicMissing: where nothing is, nothing is to be changed.
         BrokerUnavailable, BrokerRefused: not all were taken in time.
     """
     # Imported here, so that the verbs that read a state do not wait for kafka-python.
     from streammeta.sending.publish import Pace, open_producer, publish
+    from streammeta.stream.kafka.topics import administered
 
     kafka, rows = load_config(path, overrides).kafka, list[dict[str, Any]]()
 
@@ -129,6 +131,8 @@ def _write(messages: Sequence[Message], path: Path | None, overrides: tuple[str,
         rows.append({"task": task, "topic": kafka.topic, "partition": partition, "offset": offset})
 
     pace = Pace(None, time.monotonic, lambda _: False)
+    with administered(kafka) as administration:
+        administration.require_writable(kafka.topic)
     try:
         publish(messages, open_producer(kafka), kafka, pace, time.monotonic, placed=placed)
     finally:
