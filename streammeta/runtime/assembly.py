@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
+from streammeta.codec import with_changes
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
@@ -73,7 +74,7 @@ def assemble(
         learned=begun.progress.events,
     )
     intake = Intake(
-        decode=decoder_of(config),
+        decode=with_changes(decoder_of(config), tombstones=config.events.tombstones == "forget"),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
