@@ -1,0 +1,68 @@
+"""Has a mean moved? The Page–Hinkley test, one number at a time.
+
+    m_t = mean of x_1 … x_t,  d_t = (x_t − m_t)/s
+    up:    U_t = α U_{t−1} + d_t − δ,  alarm when U_t − min U > λ
+    down:  V_t = α V_{t−1} + d_t + δ,  alarm when max V − V_t > λ
+
+Source: Page 1954, Biometrika 41, with the running mean of Hinkley 1971. α < 1 forgets as River does; the
+papers have α = 1. s, the unit in which δ and λ are meant, is ours; with s = 1 this is River's test.
+"""
+
+import math
+from typing import NamedTuple
+
+
+class PageHinkley(NamedTuple):
+    """What the test keeps.
+
+    Attributes:
+        count, mean: Of the numbers so far.
+        up, lowest: U, and its minimum.
+        down, highest: V, and its maximum.
+        risen, risen_total: Numbers since the minimum, and their sum: a rise most likely began with them.
+    """
+
+    count: int = 0
+    mean: float = 0.0
+    up: float = 0.0
+    lowest: float = math.inf
+    down: float = 0.0
+    highest: float = -math.inf
+    risen: int = 0
+    risen_total: float = 0.0
+
+    def fold(self, x: float, *, delta: float, alpha: float = 1.0, scale: float = 1.0) -> "PageHinkley":
+        """After one more number.
+
+        >>> PageHinkley().fold(1.0, delta=0.5).fold(3.0, delta=0.5).rise
+        0.5
+        """
+        count = self.count + 1
+        mean = self.mean + (x - self.mean) / count
+        moved = (x - mean) / scale
+        up, down = alpha * self.up + moved - delta, alpha * self.down + moved + delta
+        highest = max(down, self.highest)
+        if up < self.lowest:
+            return PageHinkley(count, mean, up, up, down, highest)
+        return PageHinkley(
+            count, mean, up, self.lowest, down, highest, self.risen + 1, self.risen_total + x
+        )
+
+    @property
+    def rise(self) -> float:
+        """U − min U, which is compared with λ; 0 before the first number."""
+        return self.up - self.lowest if self.count else 0.0
+
+    @property
+    def fall(self) -> float:
+        """max V − V, likewise."""
+        return self.highest - self.down if self.count else 0.0
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The means before the rise that U tells of, and since; NaN where there was nothing."""
+        before = self.count - self.risen
+        return (
+            (self.count * self.mean - self.risen_total) / before if before else math.nan,
+            self.risen_total / self.risen if self.risen else math.nan,
+        )
