@@ -25,7 +25,7 @@ Bucket = tuple[float, float]
 
 
 class Cut(NamedTuple):
-    """Where the window's parts differ: their means."""
+    """Where the window's parts differ most: their means."""
 
     before: float
     after: float
@@ -61,8 +61,8 @@ class Adwin(NamedTuple):
         return grown if len(grown.rows) <= rows else _without_oldest(grown)
 
     def cut(self, *, confidence: float, scale: float = 1.0) -> Cut | None:
-        """Where the oldest part that differs ends; None where none does. Looks at each bucket once."""
-        n0, u0 = 0, 0.0
+        """Where its parts differ more than they may, and most so; else None. Looks at each bucket once."""
+        n0, u0, most, found = 0, 0.0, 1.0, None
         spread = math.log(2 * math.log(self.width) / confidence)
         variance = 2 * self.squares / self.width * spread
         spread *= 2 * scale / 3
@@ -72,18 +72,19 @@ class Adwin(NamedTuple):
                 n0, u0 = n0 + size, u0 + total
                 n1 = self.width - n0
                 if n1 < SHORTEST:
-                    return None
+                    return found
                 if n0 < SHORTEST:
                     continue
                 before, after = u0 / n0, (self.total - u0) / n1
                 inverse = 1 / (n0 - SHORTEST + 1) + 1 / (n1 - SHORTEST + 1)
-                if abs(before - after) > math.sqrt(variance * inverse) + spread * inverse:
-                    return Cut(before, after)
-        return None
+                share = abs(before - after) / (math.sqrt(variance * inverse) + spread * inverse)
+                if share > most:
+                    most, found = share, Cut(before, after)
+        return found
 
 
 def _compressed(rows: tuple[tuple[Bucket, ...], ...], x: float) -> tuple[tuple[Bucket, ...], ...]:
-    """The buckets with one of a single number more; where a row overflows, its two oldest are one of the next."""
+    """The buckets and one of x; where a row overflows, its two oldest become one of the next row."""
     merged, new = [*rows], (x, 0.0)
     for place in range(len(rows) + 1):
         row = (*(rows[place] if place < len(rows) else ()), new)

@@ -9,8 +9,8 @@ What the detectors are given, and in which unit, is not of their papers but chos
   how far a loss fell while its task was learned. So no threshold depends on the scale of a loss.
 - x counts at most `MOST` s above the mean so far: one odd event is no drift.
 
-Only a rise is drift. Where the mean fell the detector begins anew, and nothing is told: else a mean from before
-a task was learned would hide for long that it got worse.
+Only a rise is drift. Where the mean fell the detector begins anew, and nothing is told: else a mean from
+before a task was learned would hide for long that it got worse.
 """
 
 import math
@@ -25,6 +25,8 @@ MOST: Final = 4.0
 """Units that a number counts above the mean, and a difference at all."""
 NOISE_FADING: Final = 0.97
 """Weight that the noise keeps per visit: about its last 33 visits count."""
+RECENT_SHARE: Final = 0.3
+"""Share of the last visit in the level after a change: about three count."""
 LEAST_NOISE: Final = 0.02
 """Share of the mean that the unit is at least: a loss that hardly varies must not make a unit of nothing."""
 
@@ -44,9 +46,9 @@ class Settings(NamedTuple):
     detector: Detector
     restart: bool = False
     min_visits: int = 20
-    delta: float = 0.5
+    delta: float = 0.75
     threshold: float = 12.0
-    confidence: float = 0.002
+    confidence: float = 0.05
     check_visits: int = 4
 
 
@@ -55,16 +57,17 @@ class Series(NamedTuple):
 
     Attributes:
         detector: Since the last detection; None before the first loss.
-        last: The last x.
+        last, recent: The last x, and a fading mean of the last few.
         noise, weight: Fading sum of squared differences, and of their weights.
         detections: So far.
         last_event: Index of the event with the last one, counted from 1; 0 before the first.
-        loss_before, loss_after: The level of the losses before and after that change; NaN before the first.
+        loss_before, loss_after: The level of the losses before the last one, and of the few that told of it.
         restarted: Visits of the task when its next one was made to count as a first one; 0 where it does not.
     """
 
     detector: PageHinkley | Adwin | None = None
     last: float = math.nan
+    recent: float = math.nan
     noise: float = 0.0
     weight: float = 0.0
     detections: int = 0
@@ -83,7 +86,7 @@ class Detection(NamedTuple):
     Attributes:
         task: Whose; "" for the stream's.
         event: Index of the event that told, among all events learned, counted from 1.
-        before, after: The level of the losses before the change, and since.
+        before, after: The level of the losses before, and of the few that told of it.
     """
 
     task: str
@@ -109,13 +112,13 @@ def _by_page_hinkley(series: Series, x: float, event: int, settings: Settings) -
     before = series.detector
     before = before if isinstance(before, PageHinkley) else PageHinkley()
     unit, noise, weight = _unit(series, x, before.mean)
-    test = before.fold(_bounded(x, before.mean, unit, before.count), delta=settings.delta, scale=unit)
-    if test.count >= settings.min_visits:
+    test = before.fold(_bounded(x, before.mean, unit, before.seen), delta=settings.delta, scale=unit)
+    if test.seen >= settings.min_visits:
         if test.rise > settings.threshold:
-            return _detected(series, *test.levels, event)
+            return _detected(series, before.mean, x, event)
         if test.fall > settings.threshold:
             test = PageHinkley()
-    return Series(test, x, noise, weight, *series[4:])
+    return Series(test, x, _recent(series, x), noise, weight, *series[5:])
 
 
 def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Series:
@@ -126,15 +129,15 @@ def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Serie
     if window.seen % settings.check_visits == 0 and window.width >= settings.min_visits:
         cut = window.cut(confidence=settings.confidence, scale=unit)
         if cut is not None and cut.after > cut.before:
-            return _detected(series, cut.before, cut.after, event)
+            return _detected(series, cut.before, x, event)
         if cut is not None:
             window = Adwin()
-    return Series(window, x, noise, weight, *series[4:])
+    return Series(window, x, _recent(series, x), noise, weight, *series[5:])
 
 
 def _unit(series: Series, x: float, mean: float) -> tuple[float, float, float]:
     """The noise in force, and its sums after one more difference; the first one is taken as it is."""
-    _, last, noise, weight, *_ = series
+    _, last, _, noise, weight, *_ = series
     least = LEAST_NOISE * abs(mean) or 1e-12
     if last != last:
         return least, noise, weight
@@ -150,11 +153,15 @@ def _bounded(x: float, mean: float, unit: float, count: int) -> float:
     return min(x, mean + MOST * unit) if count > 1 else x
 
 
-def _detected(series: Series, before: float, after: float, event: int) -> Series:
+def _recent(series: Series, x: float) -> float:
+    return x if series.recent != series.recent else series.recent + RECENT_SHARE * (x - series.recent)
+
+
+def _detected(series: Series, before: float, x: float, event: int) -> Series:
     return Series(
         detections=series.detections + 1,
         last_event=event,
         loss_before=before**3,
-        loss_after=after**3,
+        loss_after=_recent(series, x) ** 3,
         restarted=series.restarted,
     )

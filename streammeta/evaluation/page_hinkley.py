@@ -16,20 +16,17 @@ class PageHinkley(NamedTuple):
     """What the test keeps.
 
     Attributes:
-        count, mean: Of the numbers so far.
+        seen, mean: Of the numbers so far.
         up, lowest: U, and its minimum.
         down, highest: V, and its maximum.
-        risen, risen_total: Numbers since the minimum, and their sum: a rise most likely began with them.
     """
 
-    count: int = 0
+    seen: int = 0
     mean: float = 0.0
     up: float = 0.0
     lowest: float = math.inf
     down: float = 0.0
     highest: float = -math.inf
-    risen: int = 0
-    risen_total: float = 0.0
 
     def fold(self, x: float, *, delta: float, alpha: float = 1.0, scale: float = 1.0) -> "PageHinkley":
         """After one more number.
@@ -37,32 +34,18 @@ class PageHinkley(NamedTuple):
         >>> PageHinkley().fold(1.0, delta=0.5).fold(3.0, delta=0.5).rise
         0.5
         """
-        count = self.count + 1
-        mean = self.mean + (x - self.mean) / count
+        seen = self.seen + 1
+        mean = self.mean + (x - self.mean) / seen
         moved = (x - mean) / scale
         up, down = alpha * self.up + moved - delta, alpha * self.down + moved + delta
-        highest = max(down, self.highest)
-        if up < self.lowest:
-            return PageHinkley(count, mean, up, up, down, highest)
-        return PageHinkley(
-            count, mean, up, self.lowest, down, highest, self.risen + 1, self.risen_total + x
-        )
+        return PageHinkley(seen, mean, up, min(up, self.lowest), down, max(down, self.highest))
 
     @property
     def rise(self) -> float:
         """U − min U, which is compared with λ; 0 before the first number."""
-        return self.up - self.lowest if self.count else 0.0
+        return self.up - self.lowest if self.seen else 0.0
 
     @property
     def fall(self) -> float:
-        """max V − V, likewise."""
-        return self.highest - self.down if self.count else 0.0
-
-    @property
-    def levels(self) -> tuple[float, float]:
-        """The means before the rise that U tells of, and since; NaN where there was nothing."""
-        before = self.count - self.risen
-        return (
-            (self.count * self.mean - self.risen_total) / before if before else math.nan,
-            self.risen_total / self.risen if self.risen else math.nan,
-        )
+        """The same of V: max V − V."""
+        return self.highest - self.down if self.seen else 0.0

@@ -7,6 +7,8 @@ import struct
 from collections.abc import Iterable
 
 from streammeta.errors import StateError
+from streammeta.evaluation.drift import Series
+from streammeta.state.series import pack_series, unpack_series
 from streammeta.state.store import Blocks, TaskStats, Waiting
 
 MAX_TASK_ID_BYTES = 256
@@ -46,23 +48,27 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """192 bytes, little-endian; floats keep every bit, NaN too."""
+    """192 bytes, little-endian, and those of a series of losses; floats keep every bit, NaN too."""
     blocks = [block for window in stats.windows for block in _two(window)]
-    return _STATS.pack(
-        stats.events,
-        stats.last_event,
-        stats.last_seen_ms,
-        stats.loss_meta,
-        stats.loss_adapted,
-        stats.loss_memory,
-        stats.memory_norm,
-    ) + _MORE_STATS.pack(
-        stats.accuracy_meta,
-        stats.accuracy_adapted,
-        stats.accuracy_memory,
-        stats.loss_earlier,
-        stats.forgetting,
-        *(number for block in blocks for number in block),
+    return (
+        _STATS.pack(
+            stats.events,
+            stats.last_event,
+            stats.last_seen_ms,
+            stats.loss_meta,
+            stats.loss_adapted,
+            stats.loss_memory,
+            stats.memory_norm,
+        )
+        + _MORE_STATS.pack(
+            stats.accuracy_meta,
+            stats.accuracy_adapted,
+            stats.accuracy_memory,
+            stats.loss_earlier,
+            stats.forgetting,
+            *(number for block in blocks for number in block),
+        )
+        + pack_series(stats.drift)
     )
 
 
@@ -72,15 +78,16 @@ def unpack_stats(packed: bytes) -> TaskStats:
     Raises:
         StateError: neither, so the state was damaged or written by something else.
     """
-    if len(packed) not in (_STATS.size, _STATS.size + _MORE_STATS.size):
+    whole = _STATS.size + _MORE_STATS.size
+    if len(packed) != _STATS.size and len(packed) < whole:
         raise StateError(
-            f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} or "
-            f"{_STATS.size + _MORE_STATS.size} belong; {RESTORE}"
+            f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} or {whole} "
+            f"belong; {RESTORE}"
         )
     known = _STATS.unpack(packed[: _STATS.size])
     if len(packed) == _STATS.size:
         return TaskStats(*known)
-    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
+    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size : whole])
     blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
     return TaskStats(*known)._replace(
         accuracy_meta=meta,
@@ -88,8 +95,16 @@ def unpack_stats(packed: bytes) -> TaskStats:
         accuracy_memory=memory,
         loss_earlier=earlier,
         forgetting=forgetting,
+        drift=_series(packed[whole:]),
         windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
     )
+
+
+def _series(packed: bytes) -> Series:
+    try:
+        return unpack_series(packed)
+    except ValueError as error:
+        raise StateError(f"the state is damaged: drift of a task ({error}); {RESTORE}") from None
 
 
 def _two(window: Blocks) -> Blocks:
