@@ -238,5 +238,13 @@ class Executing:
         return self.making.startswith("compiling")
 
 
-Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """Other learning rates are in force from the next event on."""
+
+    inner_lr: float
+    meta_lr: float
+
+
+Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing | RatesChanged
 Observer = Callable[[Outcome], None]

@@ -22,7 +22,7 @@ import structlog
 
 from streammeta.clock import Clock
 from streammeta.events import Cut, Passed, Positions, Record, Run
-from streammeta.outcomes import Turned
+from streammeta.outcomes import RatesChanged, Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
@@ -265,8 +265,9 @@ class Loop:
         if self.controls.reload:
             self.controls.reload = False
             rates = self.reload()
-            if rates is not None:
-                engine.set_rates(rates.inner_lr, rates.meta_lr)
+            if rates is not None and rates != (engine.inner_lr, engine.meta_lr):
+                engine.set_rates(*rates)
+                self.intake.telling.tell(RatesChanged(*rates))
 
     def _reached(self, ends: Positions | None) -> bool:
         if ends is None:
