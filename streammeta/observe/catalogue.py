@@ -14,6 +14,7 @@ STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
 WHERE = ("input", "update")
+SCOPES = ("task", "global")
 EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
 OTHER = "__other__"
@@ -146,6 +147,12 @@ CATALOGUE = (
         "Fading loss of the 20 worst of up to 10000 tasks seen last, and the mean of the others.",
     ),
     Spec(
+        "streammeta_drift_detections_total",
+        "counter",
+        ("scope",),
+        "Rises found in the losses before learning: of a task (task), of the stream (global); with [drift].",
+    ),
+    Spec(
         "streammeta_dead_letters_total",
         "counter",
         ("reason",),
@@ -248,6 +255,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_events_total": OUTCOMES,
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
+        "streammeta_drift_detections_total": SCOPES,
         "streammeta_dead_letters_total": tuple(Reason),
         "streammeta_examples_dropped_total": DROPPED,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,

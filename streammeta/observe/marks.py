@@ -6,6 +6,7 @@ would be too many of those, the two nearest ones become one.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from streammeta.evaluation.drift import Detection
@@ -123,7 +124,7 @@ class Marks:
         if kind != "tasks":
             del marks[0]
             return
-        gaps = [after.events - before.events for before, after in zip(marks, marks[1:], strict=False)]
+        gaps = [after.events - before.events for before, after in pairwise(marks)]
         at = gaps.index(min(gaps))
         marks[at : at + 2] = [_joined(marks[at], marks[at + 1])]
 

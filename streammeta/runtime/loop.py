@@ -14,6 +14,7 @@ Invariant: whatever happens between two hops, a restart applies each event exact
 in the same iterations. An iteration that is still open belongs to the order log, never to the state.
 """
 
+import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -265,9 +266,11 @@ class Loop:
         if self.controls.reload:
             self.controls.reload = False
             rates = self.reload()
-            if rates is not None and rates != (engine.inner_lr, engine.meta_lr):
+            if rates is not None:
+                before = engine.inner_lr, engine.meta_lr
                 engine.set_rates(*rates)
-                self.intake.telling.tell(RatesChanged(*rates))
+                if not all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(before, rates, strict=True)):
+                    self.intake.telling.tell(RatesChanged(*rates))
 
     def _reached(self, ends: Positions | None) -> bool:
         if ends is None:

@@ -72,7 +72,7 @@ def detected(detector: Detector, stream: Jumping) -> list[tuple[Detection, int]]
 
 @pytest.mark.parametrize("detector", ["page_hinkley", "adwin"])
 def test_jumps_are_found_soon_and_little_else(detector: Detector) -> None:
-    """95 % of the tasks within 30 visits; at most one false alarm in more than 10,000; the stream's rise too."""
+    """95 % of the tasks within 30 visits; at most one false alarm in over 10,000; the stream's too."""
     stream = jumping(11)
     found = detected(detector, stream)
     of_tasks = [(int(one.task[1:]), visit) for one, visit in found if one.task]
