@@ -254,7 +254,8 @@ class Memories:
     ) -> None:
         self.stats[slot] = stats
         self.rows[slot] = memory
-        self.visits[slot] = stats.remembered
+        # A visit that is to count as a first one still does after the task was put away.
+        self.visits[slot] = 0 if stats.drift.restarted else stats.remembered
         self._hold(slot, buffer)
         if samples:
             self.samples[slot] = samples
