@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
-from streammeta.codec import decode, decode_examples
+from streammeta.codec import decode, decode_examples, with_changes
 from streammeta.codec.envelope import CONTENT_TYPE, MSGPACK
 from streammeta.config import Config
 from streammeta.errors import BadEvent, ConfigError, Reason
-from streammeta.events import Record
+from streammeta.events import Change, Record
 from streammeta.programs.doctor.check import Check, ok, warning
 from streammeta.quoting import quoted_line
 
@@ -70,11 +70,12 @@ def _short(message: str) -> str:
 
 def decoder(config: Config, kind: str) -> Decode:
     """What reads a record of this kind, or raises BadEvent."""
-    return partial(
+    read = partial(
         decode if kind == "episode" else decode_examples,
         max_bytes=config.kafka.max_event_bytes,
         max_examples=config.events.max_examples,
     )
+    return with_changes(read, tombstones=config.events.tombstones == "forget")
 
 
 def of_content(config: Config, records: Sequence[Record]) -> tuple[Check, list[Record]]:
@@ -128,10 +129,9 @@ def _count(records: Iterable[Record], holds: Callable[[Record], bool]) -> int:
 
 def _reads(read: Decode, record: Record) -> bool:
     try:
-        read(record)
+        return not isinstance(read(record), Change)
     except BadEvent:
         return False
-    return True
 
 
 def _is_of_registry(record: Record) -> bool:
