@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import with_changes
 from streammeta.config import Config
 from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
@@ -76,7 +75,7 @@ def assemble(
         learned=begun.progress.events,
     )
     intake = Intake(
-        decode=with_changes(decoder_of(config), tombstones=config.events.tombstones == "forget"),
+        decode=decoder_of(config),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
