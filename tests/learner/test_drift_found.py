@@ -30,15 +30,15 @@ class Jumping(NamedTuple):
 
 
 def jumping(seed: int) -> Jumping:
-    """Linear maps of two numbers with noise; after visit 80 to 110 each has its sign turned."""
+    """Linear maps of two numbers with noise; after visit 80 to 110 each is turned round, and doubled."""
     draws = np.random.default_rng(seed)
     angles = draws.uniform(0, 2 * np.pi, TASKS)
     maps = 1.5 * np.stack([np.cos(angles), np.sin(angles)], 1)
     jumps = draws.integers(80, VISITS - SOON, TASKS)
 
     def event(task: int, visit: int) -> TaskEvent:
-        x = draws.normal(size=(2, 5, 2))
-        y = x @ maps[task] * (1 if visit < jumps[task] else -1) + 0.2 * draws.normal(size=(2, 5))
+        x = draws.normal(size=(2, 10, 2))
+        y = x @ maps[task] * (1 if visit < jumps[task] else -2) + 0.2 * draws.normal(size=(2, 10))
         return TaskEvent(f"t{task}", episode_of(x[0], y[0, :, None], x[1], y[1, :, None]), visit)
 
     def iterations() -> Iterator[Sequence[TaskEvent]]:
@@ -53,7 +53,7 @@ def jumping(seed: int) -> Jumping:
 def detected(detector: Detector, stream: Jumping) -> list[tuple[Detection, int]]:
     """What the engine tells, with the visit of the event that told."""
     made = network(args={"sizes": [2, 1]})
-    learner = moml(made.loss, sgd(), dimension=made.dimension, inner_lr=0.1, meta_lr=0.01, beta=0.3)
+    learner = moml(made.loss, sgd(), dimension=made.dimension, inner_lr=0.25, meta_lr=0.001, beta=0.3)
     memories = Memories(nothing_stored, made.initial.new_zeros(learner.memory_size), TASKS)
     state, settings = learner.init(made.initial), Settings(detector)
     engine = Engine(made, Steps(learner, made), state, Progress(), memories, drift=settings)
