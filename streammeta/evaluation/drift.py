@@ -5,9 +5,9 @@ What the detectors are given, and in which unit, is not of their papers but chos
 
 - x = ∛loss, with its sign: losses of squares are skewed, and their cube roots nearly normal (Wilson, Hilferty
   1931); a loss of 0 is no outlier, as it is under a logarithm.
-- The unit s is the noise of x: √(mean (x_t − x_{t−1})²/2), fading, or the standard deviation since the detector
-  began, whichever is larger. Differences (von Neumann 1941) follow the noise that is now; the deviation sees a
-  loss that wanders slowly, as it does at a memory that moves by β. No threshold depends on a loss's scale.
+- The unit s is the noise of x: √(mean (x_t − x_{t−1})²/2), fading, or the deviation since the detector began,
+  whichever is larger. Differences (von Neumann 1941) follow the noise that is now; the deviation sees a loss
+  that wanders slowly, as it does at a memory that moves by β. No threshold depends on a loss's scale.
 - x counts at most `MOST` s above the mean so far: one odd event is no drift.
 
 Only a rise is drift. Where the mean fell the detector begins anew, and nothing is told: else a mean from
@@ -63,7 +63,6 @@ class Series(NamedTuple):
         detections: So far.
         last_event: Index of the event with the last one, counted from 1; 0 before the first.
         loss_before, loss_after: The level of the losses before the last one, and of the few that told of it.
-        restarted: Visits of the task when its next one was made to count as a first one; 0 where it does not.
     """
 
     detector: PageHinkley | Adwin | None = None
@@ -75,7 +74,6 @@ class Series(NamedTuple):
     last_event: int = 0
     loss_before: float = math.nan
     loss_after: float = math.nan
-    restarted: int = 0
 
 
 BEGUN: Final = Series()
@@ -164,5 +162,4 @@ def _detected(series: Series, before: float, x: float, event: int) -> Series:
         last_event=event,
         loss_before=before**3,
         loss_after=_recent(series, x) ** 3,
-        restarted=series.restarted,
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from streammeta.observe.track import Numbers
-from streammeta.outcomes import Learned, Outcome
+from streammeta.outcomes import Learned, Outcome, TaskChanged
 from streammeta.state.store import TaskStats
 
 CAPACITY: Final = 50_000
@@ -83,6 +83,7 @@ class TaskIndex:
         self._capacity = capacity
         self._places: dict[str, int] = {}
         self._counts: list[int] = []
+        self._free: list[int] = []
         self._pending: list[tuple[float, ...]] = []
         self._numbers: Numbers = np.zeros((64, 4))
         self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
@@ -99,6 +100,8 @@ class TaskIndex:
         now = self._now()
         if isinstance(outcome, Learned):
             self._visited(outcome, now)
+        elif isinstance(outcome, TaskChanged) and outcome.change == "forget":
+            self._forget(outcome.task)
         if not 0 <= now - self._folded_at < FOLD_SECONDS or len(self._pending) >= MOST_PENDING:
             self.settle()
 
@@ -176,6 +179,18 @@ class TaskIndex:
                 times = self._drifts[drifted, _DETECTIONS] + 1
                 self._drifts[drifted] = times, one.event, one.before, one.after
 
+    def _forget(self, task: str) -> None:
+        """Give the task's row to another one."""
+        self.settle()
+        place = self._places.pop(task, None)
+        if place is not None:
+            self._clear(place)
+            self._free.append(place)
+
+    def _clear(self, place: int) -> None:
+        self._counts[place] = 0
+        self._visits[place] = np.nan
+
     def _place(self, task: str) -> int:
         """Where the task's row is; the dictionary is ordered by last visit."""
         place = self._places.pop(task, None)
@@ -190,8 +205,9 @@ class TaskIndex:
         if place >= self._capacity:
             self.settle()
             place = self._places.pop(next(iter(self._places)))
-            self._counts[place] = 0
-            self._visits[place] = np.nan
+            self._clear(place)
+        elif self._free:
+            place = self._free.pop()
         else:
             self._counts.append(0)
         if place == len(self._numbers):
