@@ -1,8 +1,8 @@
 """Tasks that jump at known visits: how soon that is noticed, how often wrongly, what a restart does.
 
-Tasks are linear maps of two numbers with noise; at a visit of its own each is turned round and doubled. Visits
-go through the daemon's engine, 32 tasks an iteration. No paper's experiment: the defaults of `[drift]` were
-chosen by it.
+Tasks are linear maps of two numbers with noise; at a visit of its own each is turned round and doubled. The
+visits go through the daemon's engine, 32 tasks an iteration. No paper's experiment: the defaults of `[drift]`
+were chosen by it.
 """
 
 import statistics
