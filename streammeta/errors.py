@@ -130,6 +130,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
     QUARANTINED = "quarantined"
+    NON_FINITE_PREDICTION = "non_finite_prediction"
 
 
 class BadEvent(StreammetaError):
@@ -137,7 +138,7 @@ class BadEvent(StreammetaError):
 
     Attributes:
         reason: One of the closed list.
-        stage: The hop that refused it: "read", "decode" or "step".
+        stage: The hop that refused it: "read", "decode", "step", or "predict": it could not be answered.
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:

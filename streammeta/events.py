@@ -225,6 +225,21 @@ class HalfExamples:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A record that asks for a prediction and brings nothing to learn from.
+
+    Attributes:
+        task: The task id.
+        x: Inputs as they came.
+        support: Labelled examples to adapt on; None where the task's own serve.
+    """
+
+    task: str
+    x: Array
+    support: Batch[Array] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """A record that asks to learn from a task again that is held back (`learner.quarantine`)."""
 

@@ -158,6 +158,16 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A record without labels was answered, at these parameters: "meta", "memory" or "adapted"."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """Examples were dropped.
 
@@ -235,5 +245,5 @@ class Executing:
         return self.making.startswith("compiling")
 
 
-Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing
+Outcome = Learned | Refused | Duplicate | Skipped | Answered | Expired | Checkpointed | Turned | Executing
 Observer = Callable[[Outcome], None]

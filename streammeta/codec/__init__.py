@@ -1,10 +1,12 @@
 """The wire format: a Kafka record becomes a task event or examples, and these become a record's value.
 
 `envelope` holds key, headers and structure, `identity` the event's id, `reading` episodes, `examples` single
-examples, `tensors` the arrays, `control` what is asked of the learner, `writing` the way back. Invariant:
+examples, `tensors` the arrays, `control` what is asked of the learner, `writing` the way back, `answers`
+predictions. Invariant:
 whatever bytes come in, the answer is a value or a `BadEvent` with a reason of the closed list.
 """
 
+from streammeta.codec.answers import SOURCE, answer_to
 from streammeta.codec.control import CONTROL, RELEASE, release_of
 from streammeta.codec.envelope import CONTENT_TYPE, JSON, MSGPACK, TIME
 from streammeta.codec.examples import decode_examples
@@ -18,7 +20,9 @@ __all__ = [
     "JSON",
     "MSGPACK",
     "RELEASE",
+    "SOURCE",
     "TIME",
+    "answer_to",
     "decode",
     "decode_examples",
     "encode_json",

@@ -22,7 +22,13 @@ TIME = "ce_time"
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+UNANSWERED = (
+    "a record without labels asks for a prediction, which is answered where predict.output_topic is set"
+)
+"""Why it is refused, where that is not set."""
+
 MAX_TASK_BYTES = 256
+MAX_ID_BYTES = 256
 _MALFORMED = re.compile(r"malformed.*\(byte (\d+)\)")
 _CONSTANT = re.compile(rb"-?(NaN|Infinity)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,7 +87,7 @@ class Opener(Generic[Body]):
         refuse_flawed(record)
         task = task_of(record.key)
         value = self._value(record.value, max_bytes)
-        headers = {_header(name): content for name, content in record.headers}
+        headers = _headers(record)
         content_type = _content_type(headers.get(CONTENT_TYPE))
         parse, tensor, scalar = self._formats[content_type]
         try:
@@ -129,6 +135,21 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
+def id_of(raw: Any, scalar: ScalarReader) -> str:
+    """A record's own id as text: 7 and "7" are the same.
+
+    Raises:
+        BadEvent: it is neither text nor a whole number, or too long.
+    """
+    try:
+        text = str(scalar(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number") from error
+    if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
+        raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
+    return text
+
+
 def task_of(key: bytes | None) -> str:
     """The task id.
 
@@ -145,6 +166,19 @@ def task_of(key: bytes | None) -> str:
         return key.decode()
     except UnicodeDecodeError as error:
         raise BadEvent(Reason.BAD_TASK_ID, f"the key is not UTF-8 (byte {error.start})") from error
+
+
+def content_type_of(record: Record) -> str:
+    """The encoding of its value.
+
+    Raises:
+        BadEvent: another one than the two.
+    """
+    return _content_type(_headers(record).get(CONTENT_TYPE))
+
+
+def _headers(record: Record) -> dict[str, bytes | None]:
+    return {_header(name): content for name, content in record.headers}
 
 
 @lru_cache(maxsize=64)

@@ -80,6 +80,21 @@ class Engine:
         return copied(self._state)
 
     @property
+    def standing(self) -> State:
+        """The same as it is: until the next event is learned."""
+        return self._state
+
+    @property
+    def learned(self) -> int:
+        """Events learned, those of the chunk in hand among them."""
+        return self.progress.events + len(self._learned)
+
+    def known(self, task: str) -> tuple[int, Tensor] | None:
+        """Events learned from a task that is loaded, and its memory as it is; None where it is not loaded."""
+        slot = self.memories.slot_of(task)
+        return None if slot is None else (int(self.memories.visits[slot]), self.memories.rows[slot])
+
+    @property
     def chunk_bytes(self) -> int:
         """What the placed events take."""
         return self._chunk.bytes

@@ -16,6 +16,7 @@ DROPPED = ("expired", "unmatched")
 WHERE = ("input", "update")
 EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
+AT = ("meta", "memory", "adapted")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
 
@@ -70,6 +71,13 @@ CATALOGUE = (
         ("topic", "outcome"),
         "What became of records since the start of the process: an episode learned from; examples that only "
         "wait for an episode (skipped); known already; set aside.",
+    ),
+    Spec(
+        "streammeta_predictions_total",
+        "counter",
+        ("source", "at"),
+        "Predictions given since the start of the process to records without labels (source stream), by the "
+        "parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",

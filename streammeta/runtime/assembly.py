@@ -11,6 +11,7 @@ from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
+from streammeta.events import Examples, HalfExamples, Question, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -20,6 +21,7 @@ from streammeta.models.constants import (
 )
 from streammeta.models.network import Network
 from streammeta.outcomes import Observer
+from streammeta.runtime.answering import Answering
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.commit import Aside, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
@@ -28,6 +30,7 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
@@ -36,7 +39,7 @@ from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
 from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
-from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.base import Answers, DeadLetters, Source
 
 
 def assemble(
@@ -46,6 +49,7 @@ def assemble(
     *,
     source: Source,
     dead_letters: DeadLetters,
+    answers: Answers | None = None,
     store: Store,
     order_log: OrderLog,
     observers: Sequence[Observer] = (),
@@ -60,6 +64,7 @@ def assemble(
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store.
 
+    `answers`: where answers to records without labels go; None where nobody is told them.
     `compiled`: where compiled steps come from; None where all are traced.
     """
     engine = _engine(config, blueprint, begun, store, compiled)
@@ -72,12 +77,13 @@ def assemble(
         tally=begun.tally,
         learned=begun.progress.events,
     )
+    telling = Telling(config.kafka.topic, observers, FirstRefusals(dead_letters, engine, ledger), ledger)
+    answering = None
+    if answers is not None:
+        predictor = predictor_for(config, blueprint.network)
+        answering = Answering(engine, predictor, answers, telling, order_log.sync)
     intake = Intake(
-        decode=partial(
-            decode if config.events.kind == "episode" else decode_examples,
-            max_bytes=config.kafka.max_event_bytes,
-            max_examples=config.events.max_examples,
-        ),
+        decode=_decode(config),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
@@ -85,10 +91,11 @@ def assemble(
             lambda event: blueprint.network.shapes(event.episode),
         ),
         engine=engine,
-        telling=Telling(config.kafka.topic, observers, FirstRefusals(dead_letters, engine, ledger), ledger),
+        telling=telling,
         ledger=ledger,
         clock=clock,
         tape=tape or NoTape(),
+        answering=answering,
         trials=trials or NoTrials(),
         log_passed=order_log.append,
         ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
@@ -107,6 +114,18 @@ def assemble(
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
     )
+
+
+def _decode(config: Config) -> Callable[[Record], TaskEvent | Examples | HalfExamples | Question]:
+    """What reads a record; one without labels asks where `predict.output_topic` is set."""
+    bounds = {
+        "max_bytes": config.kafka.max_event_bytes,
+        "max_examples": config.events.max_examples,
+        "asks": bool(config.predict.output_topic),
+    }
+    if config.events.kind == "episode":
+        return partial(decode, **bounds)
+    return partial(decode_examples, **bounds, waits=config.events.label_wait_events > 0)
 
 
 def _engine(

@@ -8,6 +8,7 @@ from kafka import errors
 
 from streammeta.errors import BadEvent, DeadLetterFailed, StreammetaError
 from streammeta.events import Record
+from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings, always
 from streammeta.stream.kafka.dead_letter_topic import (
     HEADROOM_BYTES,
@@ -39,6 +40,15 @@ class KafkaDeadLetters(Outbox[Outgoing]):
     def send(self, record: Record, refusal: BadEvent) -> None:
         """As `DeadLetters.send`."""
         self._put(Outgoing(record, refusal))
+
+    def flush(self, waiting: Waiting = untold) -> None:
+        """As `DeadLetters.flush`; a broker that is away is waited for.
+
+        Raises:
+            DeadLetterFailed: one was refused for good, or `keep_going` said no. What was not acknowledged is
+                kept, and a later flush tries it again.
+        """
+        self._acknowledge(waiting)
 
     def _ready_topic(self) -> None:
         ensure_dead_letter_topic(self._settings, self._go_on)

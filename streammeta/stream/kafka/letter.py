@@ -5,7 +5,6 @@ says so: the header `__streammeta.errors.omitted` lists which of key, value and 
 own. It stands before the six facts, which are always the last headers.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from streammeta.errors import BadEvent
@@ -43,7 +42,6 @@ def _utf8(text: str) -> bytes:
     return cut.decode("utf-8", "ignore").encode()
 
 
-@dataclass(eq=False, init=False)
 class Outgoing(Parcel):
     """A letter on its way.
 
@@ -51,13 +49,10 @@ class Outgoing(Parcel):
         left_out: What of the record is not in it.
     """
 
-    record: Record
-    refusal: BadEvent
-    left_out: tuple[str, ...]
-
     def __init__(self, record: Record, refusal: BadEvent) -> None:
         """The record whole, as far as it could be had."""
-        self.record, self.refusal, self.left_out = record, refusal, ()
+        self.record, self.refusal = record, refusal
+        self.left_out: tuple[str, ...] = ()
         super().__init__(record.key, record.value, headers_of(record) + error_headers(record, refusal))
         if record.flaw is not None and record.flaw.stage == "read":
             self._leave_out(("value", "headers"), "")

@@ -21,7 +21,6 @@ from streammeta.errors import (
     LoginRefused,
     StreammetaError,
     TopicMissing,
-    Unacknowledged,
 )
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings, always, client_config, connect
@@ -73,7 +72,7 @@ class Outbox(ABC, Generic[P]):
         Args:
             settings: The `[kafka]` section.
             topic: Where parcels go.
-            keep_going: Asked while waiting; False ends a wait with an error (`flush`: after `GRACE_SECONDS`).
+            keep_going: Asked while waiting; False ends a wait with an error (a flush: after `GRACE_SECONDS`).
 
         Raises:
             BrokerUnavailable, BrokerRefused, TopicMissing, ConfigError: as `Source.start`.
@@ -96,7 +95,7 @@ class Outbox(ABC, Generic[P]):
 
     @abstractmethod
     def _lessen(self, parcel: P, error: errors.KafkaError) -> bool:
-        """Take from the parcel what may be to blame for its refusal, or give it up; False where neither helps."""
+        """Leave out of the parcel what may be to blame, or give it up; False where neither helps."""
 
     @abstractmethod
     def _failed(self, why: str | StreammetaError) -> StreammetaError:
@@ -143,7 +142,7 @@ class Outbox(ABC, Generic[P]):
                 cause=words(error),
             )
 
-    def flush(self, waiting: Waiting = untold) -> None:
+    def _acknowledge(self, waiting: Waiting) -> None:
         """Return when all is acknowledged; a broker that is away is waited for, told after `UNTOLD_SECONDS`.
 
         Raises:
