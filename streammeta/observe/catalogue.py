@@ -257,6 +257,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
         "streammeta_dead_letters_total": tuple(Reason),
+        "streammeta_predictions_total": AT,
         "streammeta_examples_dropped_total": DROPPED,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
     }

@@ -6,12 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
-from streammeta.events import Examples, HalfExamples, Question, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -25,6 +23,7 @@ from streammeta.runtime.answering import Answering
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.commit import Aside, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
+from streammeta.runtime.decoding import decoder
 from streammeta.runtime.first_refusals import FirstRefusals
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
@@ -83,7 +82,7 @@ def assemble(
         predictor = predictor_for(config, blueprint.network)
         answering = Answering(engine, predictor, answers, telling, order_log.sync)
     intake = Intake(
-        decode=_decode(config),
+        decode=decoder(config, config.events.kind),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
@@ -114,18 +113,6 @@ def assemble(
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
     )
-
-
-def _decode(config: Config) -> Callable[[Record], TaskEvent | Examples | HalfExamples | Question]:
-    """What reads a record; one without labels asks where `predict.output_topic` is set."""
-    bounds = {
-        "max_bytes": config.kafka.max_event_bytes,
-        "max_examples": config.events.max_examples,
-        "asks": bool(config.predict.output_topic),
-    }
-    if config.events.kind == "episode":
-        return partial(decode, **bounds)
-    return partial(decode_examples, **bounds, waits=config.events.label_wait_events > 0)
 
 
 def _engine(

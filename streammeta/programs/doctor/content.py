@@ -4,26 +4,25 @@ Pure: a function of the configuration and the records.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from streammeta.codec import decode, decode_examples
 from streammeta.codec.envelope import CONTENT_TYPE, MSGPACK
 from streammeta.config import Config
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, ok, warning
 from streammeta.quoting import quoted_line
+from streammeta.runtime.decoding import Decode, decoder
 
-Decode = Callable[[Record], object]
+Kind = Literal["episode", "examples"]
 
 MOST: Final = 0.5
 """The share of records that may be refused before that is a fault."""
-_OTHER: Final = {"episode": "examples", "examples": "episode"}
+_OTHER: Final[Mapping[Kind, Kind]] = {"episode": "examples", "examples": "episode"}
 _SHOWN_CHARACTERS: Final = 300
 
 
@@ -66,15 +65,6 @@ def counted(count: int, noun: str) -> str:
 def _short(message: str) -> str:
     text = message if len(message) <= _SHOWN_CHARACTERS else message[: _SHOWN_CHARACTERS - 1] + "…"
     return quoted_line(text)
-
-
-def decoder(config: Config, kind: str) -> Decode:
-    """What reads a record of this kind, or raises BadEvent."""
-    return partial(
-        decode if kind == "episode" else decode_examples,
-        max_bytes=config.kafka.max_event_bytes,
-        max_examples=config.events.max_examples,
-    )
 
 
 def of_content(config: Config, records: Sequence[Record]) -> tuple[Check, list[Record]]:
