@@ -74,14 +74,14 @@ def decode_examples(
         raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
     name = None if body.id is UNSET else id_of(body.id, scalar)
     if asks and x is not None and (name is None or not waits):
-        return Question(task, x)
+        return Question(task, x, name=name)
     if name is None:
         why = _EXPECTED if x is None else f"{_EXPECTED}; {UNANSWERED}"
         raise BadEvent(Reason.UNDECODABLE, f"x or y is missing, and there is no id to join it by; {why}")
     if x is not None:
-        return HalfExamples(task, name, "x", x, time_ms)
+        return HalfExamples(task, str(name), "x", x, time_ms, name)
     assert y is not None  # noqa: S101 (narrows the type: one of the two is there)
-    return HalfExamples(task, name, "y", y, time_ms)
+    return HalfExamples(task, str(name), "y", y, time_ms, name)
 
 
 def check_examples(examples: Batch[Array], max_examples: int) -> None:

@@ -6,6 +6,7 @@
 Everything here is pure. Checks run from cheap to dear: the envelope, tensors, shapes.
 """
 
+from dataclasses import replace
 from typing import Literal, overload
 
 import msgspec
@@ -83,9 +84,8 @@ def decode(
     if query.y is UNSET:
         if not asks:
             raise BadEvent(Reason.UNDECODABLE, f"query.y is missing; {_EXPECTED}; {UNANSWERED}")
-        if body.id is not UNSET:
-            id_of(body.id, scalar)
-        return _question(task, body, tensor, max_examples)
+        name = None if body.id is UNSET else id_of(body.id, scalar)
+        return replace(_question(task, body, tensor, max_examples), name=name)
     if support is UNSET:
         raise BadEvent(Reason.UNDECODABLE, f"support is missing; {_EXPECTED}")
     episode = episode_of(

@@ -107,7 +107,7 @@ class Cutter:
         held, dropped = self._held(task, number)
         asked = None
         if isinstance(examples, HalfExamples) and examples.part == "x":
-            asked = Asked(Question(task, examples.array), held.examples)
+            asked = Asked(Question(task, examples.array, name=examples.name), held.examples)
         whole, halves = self._joined(held.halves, examples, number)
         replaced = len(held.halves) + 1 - len(halves) if whole is None else 0
         dropped = dropped.plus(Tally(unmatched=replaced))

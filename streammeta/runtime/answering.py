@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from streammeta.codec import answer_to
 from streammeta.episodes.cutter import Asked
 from streammeta.errors import BadEvent, NoAnswer, OutOfMemory, Reason
-from streammeta.events import Record
+from streammeta.events import Question, Record
 from streammeta.learner.engine import Engine
 from streammeta.outcomes import Answered
 from streammeta.runtime.telling import Telling
@@ -40,7 +40,7 @@ class Answering:
     answers: Answers
     telling: Telling
     sync: Callable[[], object]
-    _said: list[tuple[Record, Answer]] = field(init=False, default_factory=list)
+    _said: list[tuple[Record, Question, Answer]] = field(init=False, default_factory=list)
     _unanswered: dict[Place, BadEvent] = field(init=False, default_factory=dict)
 
     @property
@@ -51,7 +51,7 @@ class Answering:
     def answer(self, record: Record, asked: Asked) -> None:
         """Predict from the learner as it stands; the record's task is loaded."""
         try:
-            self._said.append((record, self._answer(record, asked)))
+            self._said.append((record, asked.question, self._answer(record, asked)))
         except BadEvent as refusal:
             place = record.partition, record.offset
             self._unanswered[place] = BadEvent(refusal.reason, str(refusal), stage="predict")
@@ -62,9 +62,14 @@ class Answering:
         unanswered, self._unanswered = self._unanswered, {}
         if said:
             self.sync()
-        for record, answer in said:
+        for record, question, answer in said:
             reply = answer_to(
-                record, answer.y, answer.at, events=answer.events, task_events=answer.task_events
+                record,
+                question,
+                answer.y,
+                answer.at,
+                events=answer.events,
+                task_events=answer.task_events,
             )
             self.answers.send(reply, record)
             self.telling.tell(Answered(self.telling.topic, record.partition, record.offset, answer.at))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
+from streammeta.codec import with_changes
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
@@ -23,13 +24,13 @@ from streammeta.runtime.answering import Answering
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.commit import Aside, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
-from streammeta.runtime.decoding import decoder
 from streammeta.runtime.first_refusals import FirstRefusals
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.predicting import predictor_for
+from streammeta.runtime.reading import decoder_of
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
@@ -82,7 +83,7 @@ def assemble(
         predictor = predictor_for(config, blueprint.network)
         answering = Answering(engine, predictor, answers, telling, order_log.sync)
     intake = Intake(
-        decode=decoder(config, config.events.kind),
+        decode=with_changes(decoder_of(config), tombstones=config.events.tombstones == "forget"),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,

@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streammeta.clock import Clock
-from streammeta.codec import event_id, release_of
+from streammeta.codec import event_id
 from streammeta.episodes.cutter import Asked, Cutter, Portion
 from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent, OutOfMemory
-from streammeta.events import Examples, HalfExamples, Passed, Positions, Question, Record, TaskEvent
+from streammeta.events import Change, Passed, Positions, Question, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.outcomes import Duplicate
 from streammeta.runtime.answering import Answering
-from streammeta.runtime.iteration import Result, place
+from streammeta.runtime.iteration import Changed, Result, place
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pace import Pace
 from streammeta.runtime.pending import Pending
+from streammeta.runtime.reading import Content
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.told import learned
@@ -49,7 +50,7 @@ class Intake:
         ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
-    decode: Callable[[Record], TaskEvent | Examples | HalfExamples | Question]
+    decode: Callable[[Record], Content | Change]
     cutter: Cutter
     gathering: Gathering
     engine: Engine
@@ -151,7 +152,10 @@ class Intake:
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began, event), now)
+        if isinstance(read, Change):
+            self._change(Taken(record, read, now - began, event), now)
+        else:
+            self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -204,7 +208,9 @@ class Intake:
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
         self._pace.took(pending.records, times[-1] - times[0])
-        self._begin_chunk()
+        if not self.open:
+            self.cutter.settled()
+        self._pending = Pending()
         self.telling.count(pending.records, pending.dropped)
         unanswered = self.answering.publish() if self.answering is not None else {}
         columns = learned(
@@ -236,18 +242,18 @@ class Intake:
         if self.gathering.complete:
             self.close()
 
+    def _change(self, taken: Taken, now_seconds: float) -> None:
+        """Let it be a chunk of its own: statistics and gathered examples are those of all before it."""
+        self.settle()
+        self._join(taken, now_seconds)
+        self.settle()
+
     def _give_up(self) -> list[Taken]:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
         self._waiting, self._dropped = 0, NOTHING
         self._open_ids.clear()
         return self.gathering.close()
-
-    def _begin_chunk(self) -> None:
-        """Nothing waits in it."""
-        if not self.open:
-            self.cutter.settled()
-        self._pending = Pending()
 
     def _contains(self, event: bytes, number: int) -> bool:
         """Whether it was learned; what waits of it is applied first, for it may be refused."""
@@ -262,7 +268,7 @@ class Intake:
         for number, (one, result) in enumerate(
             zip(taken, results, strict=True), start=self.ledger.tally.records + 1
         ):
-            if one.event and isinstance(result, int):
+            if one.event and isinstance(result, int | Changed):
                 self.ids.add(one.event, number)
 
     def _pass(self) -> None:
@@ -272,10 +278,8 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
-            if record.headers and (release := release_of(record)):
-                return release
             read = self.decode(record)
-            if isinstance(read, TaskEvent):
+            if isinstance(read, TaskEvent | Change):
                 return read
             if isinstance(read, Question):
                 return self._asked(read, number)

@@ -12,7 +12,7 @@ from kafka import errors
 
 from streammeta.codec import SOURCE, answer_to
 from streammeta.errors import AnswerFailed, BrokerRefused, Reason
-from streammeta.events import Record
+from streammeta.events import Question, Record
 from streammeta.stream.kafka import answers as module
 from streammeta.stream.kafka.answers import KafkaAnswers
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
@@ -29,7 +29,8 @@ def asked(topic: str, offset: int) -> Record:
 def answer(topic: str, offset: int, numbers: int = 1) -> tuple[Record, Record]:
     """Its answer, and the record itself."""
     record = asked(topic, offset)
-    return answer_to(record, np.ones((1, numbers)), "meta", events=offset, task_events=0), record
+    question = Question("task-1", np.ones((1, 1)), name=offset)
+    return answer_to(record, question, np.ones((1, numbers)), "meta", events=offset, task_events=0), record
 
 
 def said(found: list[Any]) -> list[tuple[bytes, int, str]]:

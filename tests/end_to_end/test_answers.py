@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 def asked() -> Asked:
     """Every hour of every series: its inputs, then what came."""
     examples = [*examples_of(load(DATA, wide=False, count=SERIES, hours=HOURS))]
-    records = []
+    records = list[Record]()
     for number, example in enumerate(examples):
         x, y = example.examples
         for fields in ({"id": number, "x": x.tolist()}, {"id": number, "y": y.tolist()}):

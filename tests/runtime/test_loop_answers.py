@@ -171,7 +171,8 @@ def delayed(tasks: int = 3, rounds: int = 12, *, json_too: bool = True) -> Itera
         for task in range(tasks):
             x = arrays.normal(size=(1, 2))
             for fields in ({"id": number, "x": x}, {"id": number, "y": x[:, :1] * (task + 1)}):
-                value, headers = value_of(**fields), HEADERS
+                value = value_of(**fields)
+                headers: tuple[tuple[str, bytes], ...] = HEADERS
                 if json_too and number % 2:
                     lists = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
                     value, headers = json.dumps(lists).encode(), ()
@@ -332,7 +333,7 @@ def test_the_order_is_on_the_disk_before_an_answer_is_sent(
     def spied(self: Answering) -> Any:
         sync, send = self.sync, self.answers.send
         self.sync = lambda: moments.append("sync") or sync()  # type: ignore[func-returns-value]  # a spy
-        self.answers.send = lambda *pair: moments.append("send") or send(*pair)  # type: ignore[method-assign, func-returns-value, assignment]  # a spy
+        self.answers.send = lambda *pair: moments.append("send") or send(*pair)  # type: ignore[method-assign, func-returns-value]  # a spy
         try:
             return publish(self)
         finally:
