@@ -214,13 +214,14 @@ class FeedSource:
         return records
 
     def _comes_next(self, run: Run) -> bool:
-        while not self._rows and not self._missing and not self._moves and self._read():
-            pass
-        while self._rows and self._rows[0].offset < self._at.get(self._rows[0].partition, 0):
-            self._rows.popleft()
-        return bool(
-            self._rows and self._rows[0].partition == run.partition and self._rows[0].offset < run.end
-        )
+        """Whether the next record that was not taken yet is of the run."""
+        while True:
+            while self._rows and self._rows[0].offset < self._at.get(self._rows[0].partition, 0):
+                self._rows.popleft()
+            if self._rows:
+                return self._rows[0].partition == run.partition and self._rows[0].offset < run.end
+            if self._missing or self._moves or not self._read():
+                return False
 
     def is_cut(self) -> bool:
         """As `Source.is_cut`: iterations are the learner's own."""

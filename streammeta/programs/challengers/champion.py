@@ -27,6 +27,8 @@ from streammeta.web.shown import columns_of
 BEHIND_RECORDS: Final = 1000
 """Beyond, a challenger is called behind."""
 LOOK_SECONDS: Final = 0.2
+WAIT_SECONDS: Final = 120.0
+"""At the end of the topic, challengers of which none moves for so long are not waited for."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,9 +112,15 @@ class WithChallengers:
             self._feed.flush()
         for keeper in self._keepers:
             keeper.end()
-        place = self._place
+        seen: tuple[tuple[Positions, int], ...] = ()
+        place, moved = self._place, time.monotonic()
         while place is not None and not place.controls.stop and any(one.running for one in self._keepers):
             place.health.beat()
+            if (now := tuple((one.report.positions, one.deaths) for one in self._keepers)) != seen:
+                seen, moved = now, time.monotonic()
+            if time.monotonic() - moved > WAIT_SECONDS:
+                log.warning("challengers not waited for: none of them moves")
+                return
             time.sleep(LOOK_SECONDS)
 
     def close(self) -> None:
@@ -169,7 +177,7 @@ class WithChallengers:
         )
         return curves
 
-    def _beside(self, keeper: Keeper, status: Snapshot) -> dict[str, list[float | None]]:
+    def _beside(self, keeper: Keeper, status: Snapshot) -> Mapping[str, Sequence[float | None]]:
         """Its curve, with the champion's number of the events that it is of: exact while it keeps up."""
         curve, report = keeper.curve or {}, keeper.report
         own = report.status["events"] if report.status else 0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ class Keeper:
         self.standing = Standing()
         self.report = Report()
         """The last one that had a status; replaced whole, so that any thread may read it."""
-        self.curve: dict[str, list[float | None]] | None = None
+        self.curve: Mapping[str, Sequence[float | None]] | None = None
         self.deaths = 0
         """In the life of the champion."""
         self._lock = threading.Lock()

@@ -109,7 +109,7 @@ class Reporting:
             curve=self._curve(place),
         )
 
-    def _curve(self, place: Place) -> dict[str, list[float | None]] | None:
+    def _curve(self, place: Place) -> Mapping[str, Sequence[float | None]] | None:
         seen = place.history.view()
         if seen.rows == self._rows:
             return None

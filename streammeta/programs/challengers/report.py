@@ -1,5 +1,6 @@
 """What a challenger tells the champion, once a second, a line of JSON each; and what begins it."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -48,7 +49,7 @@ class Report(msgspec.Struct, frozen=True):
     segment: int = -1
     address: str = ""
     stuck: str = ""
-    curve: dict[str, list[float | None]] | None = None
+    curve: Mapping[str, Sequence[float | None]] | None = None
     failure: str = ""
     exit_code: int = 0
 
