@@ -3,6 +3,7 @@
 import os
 import resource
 import time
+from pathlib import Path
 
 from torch import nn
 
@@ -27,6 +28,6 @@ def exits() -> nn.Module:
 
 def grows() -> nn.Module:
     """Takes more memory than the process may have."""
-    in_use_bytes = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    in_use_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (in_use_bytes + _ROOM_BYTES,) * 2)
     return nn.Linear(1 << 16, 1 << 16)

@@ -1,4 +1,4 @@
-"""A champion and its challengers as processes, over the embedded broker: each as exact as if it were alone."""
+"""A champion and its challengers as processes, over the embedded broker: each as exact as if alone."""
 
 import json
 import os
@@ -134,7 +134,7 @@ def test_killed_promoted_and_gone_on_with(tansu: Broker, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> None:
-    """One raises, one hangs, one ends its process, one takes too much memory: the champion does not notice."""
+    """One raises, one hangs, one ends its process, one takes too much memory: the champion goes on."""
     topic = tansu.create(fresh("shadow"), 1)
     produce(tansu, topic, EVENTS, seed=3)
     made = ("raises", "hangs", "exits", "grows")

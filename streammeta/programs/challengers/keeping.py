@@ -52,11 +52,11 @@ class Patience:
 
 
 class Standing(NamedTuple):
-    """How the challenger stands, as the champion knows it; `words` say why, `tries` how often it died."""
+    """How the challenger stands, as the champion knows it; `words` say what it died of."""
 
     phase: Phase = "starting"
     words: str = ""
-    tries: int = 0
+    deaths: int = 0
     pid: int = 0
 
 
@@ -213,7 +213,7 @@ class Keeper:
             self._hang_up()
         elif self._end:
             self.end()
-        self.standing = Standing("starting", "", self.deaths, process.pid)
+        self.standing = Standing("starting", self.standing.words, self.deaths, process.pid)
         return process, reports
 
     def _listen(self, process: "subprocess.Popen[bytes]", reports: int) -> tuple[Report, str]:
@@ -255,7 +255,7 @@ class Keeper:
             self.curve = report.curve
         if report.status is not None:
             self.report = report
-            self.standing = self.standing._replace(phase="running")
+            self.standing = self.standing._replace(phase="running", words="")
         self._told()
 
     def _wait_for(self, process: "subprocess.Popen[bytes]") -> int:

@@ -1,5 +1,6 @@
 // Wires the page: source -> curves -> panels; what the reader chose; which view is open.
 
+import { Beside } from "./beside.js";
 import { Chart } from "./chart.js";
 import { Curves } from "./curves.js";
 import { byId, element } from "./dom.js";
@@ -18,6 +19,7 @@ const curves = new Curves();
 const frame = { over: "events", log: false, raw: true, zoom: {}, outages: [], axis: (definition) => (OPERATION.includes(definition) ? "seconds" : frame.over), setZoom };
 const learning = LEARNING.map((definition) => new Chart(definition, frame));
 const operation = OPERATION.map((definition) => new Chart(definition, frame));
+const beside = new Beside(source, frame);
 const table = new TaskTable(byId("tasks"), source);
 const taskPage = new TaskPage(byId("task"), source, frame);
 let fetching = null;
@@ -36,6 +38,7 @@ function drawCharts() {
   const [learned, operated] = [curves.learning(frame.over), curves.operation()];
   for (const chart of learning) chart.show(learned);
   for (const chart of operation) chart.show(operated);
+  beside.draw();
 }
 
 async function fetchHistory() {
@@ -51,6 +54,7 @@ async function onMessage(message) {
   showTroubles(status.troubles);
   if (message.rows && !curves.append(message.rows)) await fetchHistory();
   showTiles(status, curves.time);
+  beside.show(status);
   if (!document.hidden) drawCharts();
 }
 
@@ -89,13 +93,16 @@ function route() {
 function everyNowAndThen() {
   if (document.hidden) return;
   if (byId("overview").hidden) taskPage.refresh();
-  else table.refresh();
+  else {
+    table.refresh();
+    beside.refresh();
+  }
 }
 
 byId("learning").append(...learning.map((chart) => chart.panel));
 byId("operation").append(...operation.map((chart) => chart.panel));
 addControls();
-startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, taskPage.chart]) chart.rebuild(); });
+startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, ...beside.charts, taskPage.chart]) chart.rebuild(); });
 addEventListener("hashchange", route);
 byId("settings").addEventListener("toggle", async (event) => {
   if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());
