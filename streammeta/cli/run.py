@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
 from streammeta.programs.challengers.champion import WithChallengers
 from streammeta.programs.challengers.plan import challengers_of
@@ -13,7 +13,7 @@ from streammeta.programs.daemon import Taping, no_tape, run_daemon
 
 
 @click.command()
-@config_sources
+@state_sources
 @click.option("--until-end", is_flag=True, help="Stop at the end offsets seen at the start; exit 0.")
 @click.option(
     "--record",
@@ -45,6 +45,8 @@ def run(
     A shadow is a challenger: a process of its own, with the state.dir of its file, that learns what this one
     learns, after it; topic and logs are this one's. Whatever becomes of it, this one goes on. `streammeta
     promote` makes its state this one's.
+
+    Example: streammeta run --config learner.toml --record flight
     """
 
     def read() -> Config:

@@ -13,7 +13,7 @@ from streammeta.config import Config
 from streammeta.events import Positions
 from streammeta.feed.writer import FeedWriter
 from streammeta.observe.learners import Learner, LearnerMetrics
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.outcomes import Observer, Outcome, Turned
 from streammeta.programs.challengers.keeping import Keeper, Patience
 from streammeta.programs.challengers.plan import CHAMPION, FEED, Challenger
