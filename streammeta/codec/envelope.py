@@ -22,6 +22,8 @@ TIME = "ce_time"
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+NO_VALUE = 'a tombstone: its task is forgotten where events.tombstones = "forget"'
+"""What a record without a value is, where it is refused."""
 MAX_TASK_BYTES = 256
 _FRAME_BYTES = 5
 _FRAMED = (
@@ -103,7 +105,7 @@ class Opener(Generic[Body]):
 
     def _value(self, value: bytes | None, max_bytes: int) -> bytes:
         if value is None:
-            raise BadEvent(Reason.UNDECODABLE, f"the record has no value; {self._expected}")
+            raise BadEvent(Reason.UNDECODABLE, f"the record has no value ({NO_VALUE}); {self._expected}")
         if len(value) > max_bytes:
             message = (
                 f"a value of {len(value)} bytes; kafka.max_event_bytes = {max_bytes}, raise it or send less"

@@ -9,6 +9,7 @@ when the disk refuses, or when they are further behind than `bound_bytes`.
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -189,10 +190,10 @@ class FeedWriter:
 
     def _keep_bound(self) -> None:
         """Remove the oldest segments beyond the bound; of who is that far behind, the broker has them."""
-        sizes = {
-            number: segment_path(self._directory, number).stat().st_size
-            for number in segments(self._directory)
-        }
+        sizes = {}
+        for number in segments(self._directory):
+            with suppress(FileNotFoundError):  # trimmed meanwhile
+                sizes[number] = segment_path(self._directory, number).stat().st_size
         total = sum(sizes.values())
         free = shutil.disk_usage(self._directory).free + total
         bound_bytes = min(self._bound_bytes, int(FREE_SHARE * free))

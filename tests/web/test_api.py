@@ -92,7 +92,7 @@ def test_tasks_are_sorted_and_searched(daemon: Daemon, http: httpx.Client) -> No
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sort=size", "sort=size: one of loss, events, staleness"),
+        ("sort=size", "sort=size: one of loss, events, staleness, drift"),
         ("limit=0", "limit=0: a whole number from 1 to 1000"),
         ("limit=1001", "limit=1001"),
         ("limit=ten", "limit=ten"),
