@@ -35,7 +35,7 @@ from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
-from streammeta.runtime.compiling import compiled_steps
+from streammeta.runtime.compiling import compiled_steps, kept_traces
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
@@ -184,7 +184,7 @@ def run_daemon(
 
 def _blueprint(config: Config) -> Blueprint:
     try:
-        return build_blueprint(config)
+        return build_blueprint(config, kept=kept_traces(config))
     except ConfigError as error:
         tell_cause(error)
         raise
