@@ -7,7 +7,7 @@ Observers never change what is learned. After a crash an outcome may be told aga
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,6 +157,27 @@ class Skipped:
     offset: int
 
 
+TaskChange = Literal["forget", "reset", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """A record changed what is kept of a task, and taught nothing.
+
+    Attributes:
+        task: The task.
+        change: "forget": nothing is kept; "reset": its next visit is a first one; "release": from quarantine.
+        known: There was something to change.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    task: str
+    change: TaskChange
+    known: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Expired:
     """Examples were dropped.
@@ -235,5 +256,5 @@ class Executing:
         return self.making.startswith("compiling")
 
 
-Outcome = Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing
+Outcome = Learned | Refused | Duplicate | Skipped | TaskChanged | Expired | Checkpointed | Turned | Executing
 Observer = Callable[[Outcome], None]

@@ -13,7 +13,7 @@ from streammeta.algorithms.base import State
 from streammeta.algorithms.discarded import why_discarded
 from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
 from streammeta.evaluation.forgetting import Recalled
-from streammeta.events import Array, Batch, TaskEvent
+from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
 from streammeta.learner.executors.chunk import NUMBERS
@@ -209,6 +209,19 @@ class Engine:
     def hold(self, task: str, buffer: Buffer) -> None:
         """Let the task, which is loaded, keep these examples for its next episode."""
         self.memories.hold(task, buffer)
+
+    def change(self, change: Change) -> bool:
+        """Change what is kept of the task, which is loaded; whether there was something to change.
+
+        No event of the chunk may be of this task: where the meta-model learned from it, that stays learned.
+        """
+        held = self.quarantine.release(change.task)
+        match change:
+            case Forget():
+                return self.memories.forget(change.task) or held
+            case Reset():
+                return self.memories.reset(change.task) or held
+        return held
 
     def mark(self, placed: Placed) -> Mark:
         """Where the engine stands, for `back`, as long as only this event's task is learned from."""

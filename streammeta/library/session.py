@@ -11,7 +11,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Examples, TaskEvent
+from streammeta.events import Change, Examples, TaskEvent
 from streammeta.library.arrays import Set, Values, episode_of_sets, examples_of
 from streammeta.library.handing import Content, Hand, NoOrderLog, Told
 from streammeta.observe.history import History
@@ -125,6 +125,18 @@ class Session:
         """
         _check_task(task)
         return Examples(task, examples_of(x, y, self.config.events.max_examples), self._time_ms(time_ms))
+
+    def change(self, change: type[Change], task: str) -> bool:
+        """Change what is kept of the task; whether there was something to change.
+
+        Raises:
+            BadEvent: no task can be called so.
+        """
+        self._told.begin()
+        _check_task(task)
+        self._give(0, lambda: change(task))
+        self._settle()
+        return self._told.changed
 
     def predict(self, ask: Ask) -> Answer:
         """The answer of the state as it stands.

@@ -35,6 +35,7 @@ from streammeta.outcomes import (
     Outcome,
     Refused,
     Skipped,
+    TaskChanged,
     Turned,
 )
 
@@ -86,6 +87,7 @@ class Metrics:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
         self._dropped = _counters(registry, "streammeta_examples_dropped_total")
+        self._changes = _counters(registry, "streammeta_task_changes_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
         self._learned_total = self._events["learned"]
@@ -113,6 +115,8 @@ class Metrics:
                 self._events["duplicate"].inc()
             case Skipped():
                 self._events["skipped"].inc()
+            case TaskChanged():
+                self._changed(outcome)
             case Expired():
                 self._dropped["expired"].inc(outcome.tasks)
                 self._dropped["unmatched"].inc(outcome.halves)
@@ -138,6 +142,12 @@ class Metrics:
         self._dead_letters[outcome.reason].inc()
         if outcome.reason in _NONFINITE:
             self._nonfinite[_NONFINITE[outcome.reason]].inc()
+
+    def _changed(self, outcome: TaskChanged) -> None:
+        self._events["skipped"].inc()
+        self._changes[outcome.change].inc(outcome.known)
+        if outcome.change == "forget":
+            self._latest.task_losses.forget(outcome.task)
 
     def _executing(self, outcome: Executing) -> None:
         before, self._latest.executing = self._latest.executing, outcome

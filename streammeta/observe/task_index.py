@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from streammeta.observe.track import Numbers
-from streammeta.outcomes import Learned, Outcome
+from streammeta.outcomes import Learned, Outcome, TaskChanged
 from streammeta.state.store import TaskStats
 
 CAPACITY: Final = 50_000
@@ -65,6 +65,7 @@ class TaskIndex:
         self._capacity = capacity
         self._places: dict[str, int] = {}
         self._counts: list[int] = []
+        self._free: list[int] = []
         self._pending: list[tuple[float, ...]] = []
         self._numbers: Numbers = np.zeros((64, 4))
         self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
@@ -80,6 +81,8 @@ class TaskIndex:
         now = self._now()
         if isinstance(outcome, Learned):
             self._visited(outcome, now)
+        elif isinstance(outcome, TaskChanged) and outcome.change == "forget":
+            self._forget(outcome.task)
         if not 0 <= now - self._folded_at < FOLD_SECONDS or len(self._pending) >= MOST_PENDING:
             self.settle()
 
@@ -144,6 +147,18 @@ class TaskIndex:
             self._counts[place] += 1
             self._pending.append((place, *numbers, self._counts[place], meta, adapted, memory))
 
+    def _forget(self, task: str) -> None:
+        """Give the task's row to another one."""
+        self.settle()
+        place = self._places.pop(task, None)
+        if place is not None:
+            self._clear(place)
+            self._free.append(place)
+
+    def _clear(self, place: int) -> None:
+        self._counts[place] = 0
+        self._visits[place] = np.nan
+
     def _place(self, task: str) -> int:
         """Where the task's row is; the dictionary is ordered by last visit."""
         place = self._places.pop(task, None)
@@ -158,8 +173,9 @@ class TaskIndex:
         if place >= self._capacity:
             self.settle()
             place = self._places.pop(next(iter(self._places)))
-            self._counts[place] = 0
-            self._visits[place] = np.nan
+            self._clear(place)
+        elif self._free:
+            place = self._free.pop()
         else:
             self._counts.append(0)
         if place == len(self._numbers):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import decode, decode_examples
+from streammeta.codec import with_changes
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
@@ -28,6 +28,7 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.reading import decoder_of
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
@@ -73,11 +74,7 @@ def assemble(
         learned=begun.progress.events,
     )
     intake = Intake(
-        decode=partial(
-            decode if config.events.kind == "episode" else decode_examples,
-            max_bytes=config.kafka.max_event_bytes,
-            max_examples=config.events.max_examples,
-        ),
+        decode=with_changes(decoder_of(config), tombstones=config.events.tombstones == "forget"),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streammeta.observe.task_index import VISITS, TaskIndex
+from streammeta.outcomes import TaskChanged
 from streammeta.state.store import TaskStats
 from tests.observe.outcomes import Clock, learned, turned
 
@@ -89,6 +90,33 @@ def test_memory_is_bounded() -> None:
     index.settle()
     assert len(index) == 3
     assert {row.task: row.events for row in index.top("loss", 9)[1]} == {"c": 3, "a": 4, "d": 5}
+
+
+def forgotten(task: str) -> TaskChanged:
+    """A tombstone of the task was applied."""
+    return TaskChanged("tasks", 0, 9, task, "forget", known=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=40))
+def test_what_is_forgotten_is_listed_no_more(stream: list[tuple[str, bool]]) -> None:
+    """Whoever comes into its place, and the task itself when it is back, brings nothing of it along."""
+    index, visits = TaskIndex(Clock(), capacity=4), dict[str, list[int]]()
+    for number, (task, forget) in enumerate(stream, 1):
+        if forget:
+            index(forgotten(task))
+            visits.pop(task, None)
+            continue
+        seen = visits.pop(task, [])
+        visits[task] = [*seen, number]  # to the end: seen last
+        if len(visits) > 4:
+            del visits[next(iter(visits))]
+        index(learned(task=task, events=number, task_events=len(visits[task])))
+    index.settle()
+    assert len(index) == len(visits)
+    for task, at in visits.items():
+        found = index.get(task)
+        assert found is not None
+        assert (found[0].events, found[1].at) == (len(at), at[-VISITS:])
 
 
 def test_shown_within_a_second() -> None:
