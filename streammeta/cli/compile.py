@@ -16,7 +16,7 @@ from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import state_tensors
 from streammeta.observe.logs import configure_logging
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.runtime.compiling import compiled_steps_cache
 
 Shape = tuple[int, ...]
@@ -60,10 +60,10 @@ def compile(  # noqa: A001 (the verb)
     """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
-    brain = build_brain(config)
-    labels = (() if brain.network.takes_classes else (1,)) if y is None else y
+    blueprint = build_blueprint(config)
+    labels = (() if blueprint.network.takes_classes else (1,)) if y is None else y
     counts = (support or config.events.support, query or config.events.query)
-    step = _step(brain, config.events.batch, counts, x, labels)
+    step = _step(blueprint, config.events.batch, counts, x, labels)
     steps = CompiledSteps(compiled_steps_cache(config))
     try:
         _tell(steps.require(step), output)
@@ -71,8 +71,8 @@ def compile(  # noqa: A001 (the verb)
         steps.close()
 
 
-def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
-    network = brain.network
+def _step(blueprint: Blueprint, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
+    network = blueprint.network
     numbers = torch.int64 if network.keeps_integers else network.dtype
     classes = torch.int64 if network.takes_classes else network.dtype
     episode = Episode(
@@ -81,14 +81,14 @@ def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape)
             for count in counts
         )
     )
-    state = brain.learner.init(network.initial)
+    state = blueprint.learner.init(network.initial)
     try:
-        traced = brain.steps.traced(state, episode)
+        traced = blueprint.steps.traced(state, episode)
     except BadEvent as error:
         raise ConfigError(f"--x, --y: {error}") from error
     if traced is None:
         raise ConfigError("the step of these shapes is not traced, so it cannot be compiled")
-    return TracedStep(*traced, len(state_tensors(state)), brain.steps.predicts)
+    return TracedStep(*traced, len(state_tensors(state)), blueprint.steps.predicts)
 
 
 def _tell(compiled: Compiled, output: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from streammeta.algorithms.base import State
-from streammeta.cli.model_options import CONFIG, TRUST, Asked, brain_for
+from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for
 from streammeta.cli.saying import say
 from streammeta.cli.state import OUTPUT, STATE, opened
 from streammeta.config.secret import masked
@@ -25,7 +25,7 @@ from streammeta.evaluation import unseen as evaluation
 from streammeta.evaluation.unseen import Scores
 from streammeta.events import Array, Episode
 from streammeta.learner.graphs import refuse_machine_fault
-from streammeta.runtime.assembly import Brain
+from streammeta.runtime.blueprint import Blueprint
 from streammeta.state.checkpoint import Checkpoint
 
 EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
@@ -97,11 +97,11 @@ def sinusoid(
 
 def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
     with opened(asked.directory) as (snapshot, checkpoint):
-        brain = brain_for(asked, checkpoint, snapshot.constants())
+        blueprint = blueprint_for(asked, checkpoint, snapshot.constants())
     try:
         scored = {
-            name: evaluation.evaluate(brain.network, brain.learner, state, episodes)
-            for name, state in _starts(brain, checkpoint)
+            name: evaluation.evaluate(blueprint.network, blueprint.learner, state, episodes)
+            for name, state in _starts(blueprint, checkpoint)
         }
     except (BadEvent, IndexError, ValueError, RuntimeError) as error:
         refuse_machine_fault(error)
@@ -123,8 +123,8 @@ def _misfit(directory: Path, checkpoint: Checkpoint, episode: Episode[Array], er
     )
 
 
-def _starts(brain: Brain, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]:
-    yield "random", brain.learner.init(brain.network.initial)
+def _starts(blueprint: Blueprint, checkpoint: Checkpoint) -> Iterator[tuple[str, State]]:
+    yield "random", blueprint.learner.init(blueprint.network.initial)
     yield f"learned, {checkpoint.progress.events:,} events", checkpoint.state
 
 

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
-from streammeta.cli.model_options import CONFIG, TRUST, Asked, brain_for, config_for
+from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
 from streammeta.cli.state import STATE
 from streammeta.codec.writing import to_lists
 from streammeta.errors import NoAnswer
@@ -45,7 +45,7 @@ def predict(
     store = LmdbStore(StateDirectory(directory).lmdb_path, readonly=True)
     try:
         with Commits(store).view() as view:
-            network = brain_for(asked, view.checkpoint, view.snapshot.constants()).network
+            network = blueprint_for(asked, view.checkpoint, view.snapshot.constants()).network
             predictor = predictor_for(config_for(asked, view.checkpoint), network)
             refused = _answer(view, predictor, lines, task, at)
     finally:

@@ -22,7 +22,7 @@ from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import StreammetaError
 from streammeta.events import Record
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.daemon import Connect, KeepGoing, connect_kafka, run_daemon
 from streammeta.sending.messages import messages
 from streammeta.stream.base import DeadLetters, Source

@@ -16,7 +16,7 @@ from streammeta.cli.run import live_console
 from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.evaluation.prequential import WINDOW
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.replay import replay as learn
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Bound, Selection

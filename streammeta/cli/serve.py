@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from streammeta.cli.model_options import CONFIG, TRUST, Asked, brain_for, config_for
+from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
 from streammeta.cli.state import STATE, opened
 from streammeta.programs.serving import Served
 from streammeta.programs.serving import serve as serve_state
@@ -27,5 +27,5 @@ def serve(directory: Path, path: Path | None, trust: bool, host: str, port: int,
     asked = Asked(directory, path, trust)
     with opened(directory) as (snapshot, checkpoint):
         config, constants = config_for(asked, checkpoint), snapshot.constants()
-    network = brain_for(asked, checkpoint, constants).network
+    network = blueprint_for(asked, checkpoint, constants).network
     serve_state(Served(directory, config, network, checkpoint.origin, host, port, token_file))

@@ -19,7 +19,7 @@ from streammeta.codec import CONTROL, RELEASE
 from streammeta.config import load_config
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
-from streammeta.runtime.assembly import learner_of
+from streammeta.runtime.blueprint import learner_of
 from streammeta.sending.messages import Message
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer

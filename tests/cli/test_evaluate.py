@@ -9,7 +9,7 @@ from torch import nn
 from streammeta.config import load_config
 from streammeta.models.loading import load_callable
 from streammeta.models.networks import BUILT_IN
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -19,10 +19,10 @@ from tests.cli.conftest import Invoke
 
 def state_of(directory: Path, *settings: str) -> Path:
     """A state directory with the first checkpoint of this configuration."""
-    brain = build_brain(load_config(None, settings, {}))
+    blueprint = build_blueprint(load_config(None, settings, {}))
     with StateDirectory(directory) as made:
         store = LmdbStore(made.lmdb_path)
-        store.commit(pack(restore(brain, MemoryStore())), {})
+        store.commit(pack(restore(blueprint, MemoryStore())), {})
         store.close()
     return directory
 

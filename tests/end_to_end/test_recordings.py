@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from streammeta.config import Config
 from streammeta.events import Array, Record
 from streammeta.recording.manifest import read_manifest
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, eventually, fresh
 from tests.compiled_steps import compiled_once, zeros
@@ -109,9 +109,9 @@ def test_ten_kills_and_two_replays_are_three_states_of_the_same_bits(tansu: Brok
 def compiled_sines(compiled_directory: Path) -> Path:
     """Where the learner's step is, compiled, for an event alone."""
     settings = {"model": {"args": {"sizes": [1, 8, 1]}}, "outer": {"clip_norm": 10.0}}
-    brain, sets = build_brain(Config.model_validate(settings)), ((5, 1), (5, 1))
-    state = brain.learner.init(brain.network.initial)
-    compiled_once(compiled_directory, brain.steps, state, zeros(1, sets, sets, torch.float32))
+    blueprint, sets = build_blueprint(Config.model_validate(settings)), ((5, 1), (5, 1))
+    state = blueprint.learner.init(blueprint.network.initial)
+    compiled_once(compiled_directory, blueprint.steps, state, zeros(1, sets, sets, torch.float32))
     return compiled_directory
 
 

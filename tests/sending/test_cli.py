@@ -13,7 +13,7 @@ from kafka import KafkaConsumer
 
 from streammeta.cli.produce import produce
 from streammeta.codec import decode, decode_examples
-from streammeta.config.schema import KafkaSection
+from streammeta.config.kafka import KafkaSection
 from streammeta.errors import ConfigError
 from tests.sending.test_publish import consumed
 
