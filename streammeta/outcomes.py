@@ -185,6 +185,16 @@ class TaskChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A record without labels was answered, at these parameters: "meta", "memory" or "adapted"."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """Examples were dropped.
 
@@ -275,6 +285,7 @@ Outcome = (
     | Refused
     | Duplicate
     | Skipped
+    | Answered
     | TaskChanged
     | Expired
     | Checkpointed

@@ -160,6 +160,13 @@ class Memories:
         self._shrink(found)
         return found
 
+    def slot_of(self, task: str) -> int | None:
+        """Where the row of a task in RAM is; to look for it is no use of it."""
+        for tasks in (self._dirty, self._clean, self._leaving):
+            if task in tasks:
+                return tasks[task]
+        return None
+
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""
         slot = self._dirty.pop(task, None)  # to the end: the order is that of the last use

@@ -93,6 +93,7 @@ def make_app(
             Route("/readyz", _probe(shown.health.ready)),
             Route("/api/v1/status", lambda _: _json(shown.status_now())),
             Route("/api/v1/history", lambda _: _encoded(shown.curves())),
+            Route("/api/v1/learners", lambda _: _json({"learners": shown.learners()})),
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),

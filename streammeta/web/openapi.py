@@ -14,6 +14,7 @@ _READS: Final = {
     "/livez": ("Whether the loop turns; 503 when it has not for 60 s", "text/plain"),
     "/readyz": ("Whether new events are learned from; else 503", "text/plain"),
     "/api/v1/status": ("What a person wants to know now, and what is wrong", JSON),
+    "/api/v1/learners": ("Curves of this learner and of its challengers, over its own events", JSON),
     "/api/v1/history": ("The curves of the whole life, over events and over time, and its marks", JSON),
     "/api/v1/stream": (
         "Status and the last seconds, each second, as server-sent events",

@@ -5,7 +5,7 @@ asks and however often: what is dear is computed once for all pages.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -44,6 +44,8 @@ class Shown:
         settings: The configuration in force, secrets masked.
         stored: A task's statistics as of the last checkpoint.
         now: Unix time in seconds.
+        challengers: What learns beside this learner, if anything does.
+        learners: Its curves and theirs, over its own events.
     """
 
     registry: CollectorRegistry
@@ -54,6 +56,8 @@ class Shown:
     settings: Mapping[str, Any]
     stored: Callable[[str], TaskStats | None]
     now: Callable[[], float]
+    challengers: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    learners: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     _curves: list[tuple[int, bytes]] = field(init=False, default_factory=list)
 
     def status_now(self) -> dict[str, Any]:
@@ -61,7 +65,11 @@ class Shown:
         status = self.status.snapshot()
         period = float(self.settings["state"]["checkpoint_seconds"])
         troubles = diagnose(Case(status, self.history.view(), self.now(), period))
-        return {**status, "troubles": [trouble._asdict() for trouble in troubles]}
+        return {
+            **status,
+            "troubles": [trouble._asdict() for trouble in troubles],
+            "challengers": self.challengers(),
+        }
 
     def curves(self) -> bytes:
         """The whole history as JSON; made once for each row of it."""

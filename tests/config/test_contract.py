@@ -84,6 +84,8 @@ delta = 0.5
 threshold = 20
 confidence = 0.01
 check_visits = 2
+[predict]
+output_topic = "tasks.answers"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -169,6 +171,7 @@ MEANING = {
         "metrics_token": True,
         "metrics_tasks": 0,
     },
+    "predict": {"output_topic": "tasks.answers"},
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -246,6 +249,7 @@ DEFAULTS = {
         "metrics_token": False,
         "metrics_tasks": 20,
     },
+    "predict": {"output_topic": ""},
     "log": {"level": "info", "format": "console"},
 }
 

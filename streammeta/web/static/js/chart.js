@@ -28,7 +28,7 @@ export class Chart {
     this.readings = element("ul", { class: "readings" });
     this.canvas = element("div", { class: "plot" });
     this.nothing = element("p", { class: "nothing", text: definition.empty || "waiting for events" });
-    const kinds = ["wide", "low"].filter((kind) => definition[kind]);
+    const kinds = ["wide", "low", "half"].filter((kind) => definition[kind]);
     this.panel = element("figure", { class: ["card", "chart", ...kinds].join(" "), "data-chart": definition.id, hidden: Boolean(definition.optional) },
       element("figcaption", {},
         element("h3", { text: definition.title, title: definition.help }),

@@ -1,5 +1,6 @@
 // Wires the page: source -> curves -> panels; what the reader chose; which view is open.
 
+import { Beside } from "./beside.js";
 import { Chart } from "./chart.js";
 import { Curves } from "./curves.js";
 import { byId, element } from "./dom.js";
@@ -22,6 +23,7 @@ const learning = LEARNING.map((definition) => new Chart(definition, frame));
 const operation = OPERATION.map((definition) => new Chart(definition, frame));
 const markList = new MarkList(byId("marks"));
 const worse = new WorseList(byId("worse"), source);
+const beside = new Beside(source, frame);
 const table = new TaskTable(byId("tasks"), source);
 const taskPage = new TaskPage(byId("task"), source, frame);
 let fetching = null;
@@ -42,6 +44,7 @@ function drawCharts() {
   const [learned, operated] = [curves.learning(frame.over), curves.operation()];
   for (const chart of learning) chart.show(learned);
   for (const chart of operation) chart.show(operated);
+  beside.draw();
 }
 
 async function fetchHistory() {
@@ -58,6 +61,7 @@ async function onMessage(message) {
   if (message.rows && !curves.append(message.rows)) await fetchHistory();
   curves.mark(message.marks || []);
   showTiles(status, curves.time);
+  beside.show(status);
   if (!document.hidden) drawCharts();
 }
 
@@ -96,13 +100,13 @@ function route() {
 function everyNowAndThen() {
   if (document.hidden) return;
   if (byId("overview").hidden) taskPage.refresh();
-  else { table.refresh(); worse.refresh(); }
+  else { table.refresh(); worse.refresh(); beside.refresh(); }
 }
 
 byId("learning").append(...learning.map((chart) => chart.panel));
 byId("operation").append(...operation.map((chart) => chart.panel));
 addControls();
-startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, taskPage.chart]) chart.rebuild(); });
+startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, ...beside.charts, taskPage.chart]) chart.rebuild(); });
 addEventListener("hashchange", route);
 byId("settings").addEventListener("toggle", async (event) => {
   if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());

@@ -16,6 +16,7 @@ export class LiveSource {
   history() { return ask("history"); }
   configuration() { return ask("config"); }
   facts() { return null; }
+  learners() { return ask("learners"); }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
   tasks({ sort, limit, search }) {
     return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
