@@ -182,6 +182,16 @@ class TaskChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """A record without labels was answered, at these parameters: "meta", "memory" or "adapted"."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """Examples were dropped.
 
@@ -272,6 +282,7 @@ Outcome = (
     | Refused
     | Duplicate
     | Skipped
+    | Answered
     | TaskChanged
     | Expired
     | Checkpointed

@@ -34,6 +34,7 @@ from streammeta.stream.base import Source
 from tests.compiled_steps import AtHand, compiled_once, zeros
 from tests.scripted import (
     Aside,
+    CollectedAnswers,
     CollectedDeadLetters,
     Fuse,
     FusedOrderLog,
@@ -81,11 +82,15 @@ class World:
     pauses: frozenset[int] = frozenset()
     store: MemoryStore = field(default_factory=MemoryStore)
     dead: list[tuple[Record, BadEvent]] = field(default_factory=list)
+    answered: list[tuple[Record, Record]] = field(default_factory=list)
+    """What the output topic holds, where there is one: the records that asked, and their answers."""
     source: ScriptedSource | None = None
     topic_id: str = ""
     slow: bool = False
     part_bytes: int | None = None
     compiled_from: Path | None = None
+    takes: Callable[[Record], bool] = lambda _: True
+    """Whether the output topic can hold an answer."""
     learner: Blueprint | None = None
     """Of another algorithm than the world's own."""
     recording: Path = field(init=False)
@@ -103,6 +108,7 @@ class World:
         batch: Callable[[], int] = lambda: 5,
         redeliver: Callable[[], int] = lambda: 0,
         looks: Callable[[], int] = lambda: 0,
+        arrives: Callable[[], bool] = lambda: False,
         observers: tuple[Observer, ...] = (),
         controls: Controls | None = None,
     ) -> bool:
@@ -130,6 +136,9 @@ class World:
                     begun,
                     source=source,
                     dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
+                    answers=CollectedAnswers(self.answered, fuse, arrives, self.takes)
+                    if self.config.predict.output_topic
+                    else None,
                     store=store,
                     order_log=log,
                     observers=(burning(fuse), *observers),
@@ -154,6 +163,7 @@ class World:
                 batch=lambda: draws.randint(1, 9),
                 redeliver=lambda: draws.randint(0, 4),
                 looks=lambda: draws.choice((0, 0, 1, 2, 5)),
+                arrives=lambda: draws.random() < 0.4,
             )
             for fuse in lives
         ]

@@ -35,7 +35,7 @@ class DriftSection(Section):
         12.0, gt=0, description="page_hinkley: sum of the rises beyond delta, in these units, that is drift."
     )
     confidence: Free[float] = Field(
-        0.05, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
+        0.005, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
     )
     check_visits: Free[int] = Field(
         4, ge=1, description="adwin: visits between two looks; each takes some 10 µs."

@@ -52,6 +52,11 @@ class Adwin(NamedTuple):
         """Of the window; 0 while it is empty."""
         return self.total / self.width if self.width else 0.0
 
+    @property
+    def variance(self) -> float:
+        """Likewise."""
+        return self.squares / self.width if self.width else 0.0
+
     def fold(self, x: float, *, rows: int = ROWS) -> "Adwin":
         """The window after one more number. Costs two buckets merged on average."""
         width, squares = self.width + 1, self.squares

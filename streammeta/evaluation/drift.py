@@ -5,8 +5,9 @@ What the detectors are given, and in which unit, is not of their papers but chos
 
 - x = ∛loss, with its sign: losses of squares are skewed, and their cube roots nearly normal (Wilson, Hilferty
   1931); a loss of 0 is no outlier, as it is under a logarithm.
-- The unit s is the noise of x: √(mean (x_t − x_{t−1})²/2), fading. Differences (von Neumann 1941) do not see
-  how far a loss fell while its task was learned. So no threshold depends on the scale of a loss.
+- The unit s is the noise of x: √(mean (x_t − x_{t−1})²/2), fading, or the deviation since the detector began,
+  whichever is larger. Differences (von Neumann 1941) follow the noise that is now; the deviation sees a loss
+  that wanders slowly, as it does at a memory that moves by β. No threshold depends on a loss's scale.
 - x counts at most `MOST` s above the mean so far: one odd event is no drift.
 
 Only a rise is drift. Where the mean fell the detector begins anew, and nothing is told: else a mean from
@@ -48,7 +49,7 @@ class Settings(NamedTuple):
     min_visits: int = 20
     delta: float = 0.75
     threshold: float = 12.0
-    confidence: float = 0.05
+    confidence: float = 0.005
     check_visits: int = 4
 
 
@@ -62,7 +63,6 @@ class Series(NamedTuple):
         detections: So far.
         last_event: Index of the event with the last one, counted from 1; 0 before the first.
         loss_before, loss_after: The level of the losses before the last one, and of the few that told of it.
-        restarted: Visits of the task when its next one was made to count as a first one; 0 where it does not.
     """
 
     detector: PageHinkley | Adwin | None = None
@@ -74,7 +74,6 @@ class Series(NamedTuple):
     last_event: int = 0
     loss_before: float = math.nan
     loss_after: float = math.nan
-    restarted: int = 0
 
 
 BEGUN: Final = Series()
@@ -111,7 +110,7 @@ def folded(series: Series, loss: float, event: int, settings: Settings) -> Serie
 def _by_page_hinkley(series: Series, x: float, event: int, settings: Settings) -> Series:
     before = series.detector
     before = before if isinstance(before, PageHinkley) else PageHinkley()
-    unit, noise, weight = _unit(series, x, before.mean)
+    unit, noise, weight = _unit(series, x, before)
     test = before.fold(_bounded(x, before.mean, unit, before.seen), delta=settings.delta, scale=unit)
     if test.seen >= settings.min_visits:
         if test.rise > settings.threshold:
@@ -124,7 +123,7 @@ def _by_page_hinkley(series: Series, x: float, event: int, settings: Settings) -
 def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Series:
     before = series.detector
     before = before if isinstance(before, Adwin) else Adwin()
-    unit, noise, weight = _unit(series, x, before.mean)
+    unit, noise, weight = _unit(series, x, before)
     window = before.fold(_bounded(x, before.mean, unit, before.width))
     if window.seen % settings.check_visits == 0 and window.width >= settings.min_visits:
         cut = window.cut(confidence=settings.confidence, scale=unit)
@@ -135,10 +134,10 @@ def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Serie
     return Series(window, x, _recent(series, x), noise, weight, *series[5:])
 
 
-def _unit(series: Series, x: float, mean: float) -> tuple[float, float, float]:
+def _unit(series: Series, x: float, before: PageHinkley | Adwin) -> tuple[float, float, float]:
     """The noise in force, and its sums after one more difference; the first one is taken as it is."""
     _, last, _, noise, weight, *_ = series
-    least = LEAST_NOISE * abs(mean) or 1e-12
+    least = max(math.sqrt(before.variance), LEAST_NOISE * abs(before.mean)) or 1e-12
     if last != last:
         return least, noise, weight
     square = (x - last) ** 2 / 2
@@ -163,5 +162,4 @@ def _detected(series: Series, before: float, x: float, event: int) -> Series:
         last_event=event,
         loss_before=before**3,
         loss_after=_recent(series, x) ** 3,
-        restarted=series.restarted,
     )

@@ -17,12 +17,14 @@ class PageHinkley(NamedTuple):
 
     Attributes:
         seen, mean: Of the numbers so far.
+        squares: Sum of their squared distances from their mean.
         up, lowest: U, and its minimum.
         down, highest: V, and its maximum.
     """
 
     seen: int = 0
     mean: float = 0.0
+    squares: float = 0.0
     up: float = 0.0
     lowest: float = math.inf
     down: float = 0.0
@@ -36,9 +38,15 @@ class PageHinkley(NamedTuple):
         """
         seen = self.seen + 1
         mean = self.mean + (x - self.mean) / seen
+        squares = self.squares + (x - self.mean) * (x - mean)
         moved = (x - mean) / scale
         up, down = alpha * self.up + moved - delta, alpha * self.down + moved + delta
-        return PageHinkley(seen, mean, up, min(up, self.lowest), down, max(down, self.highest))
+        return PageHinkley(seen, mean, squares, up, min(up, self.lowest), down, max(down, self.highest))
+
+    @property
+    def variance(self) -> float:
+        """Of the numbers; 0 while there are none."""
+        return self.squares / self.seen if self.seen else 0.0
 
     @property
     def rise(self) -> float:

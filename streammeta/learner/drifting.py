@@ -25,20 +25,14 @@ class Drifting:
         """Fold the loss of an event that was just learned, the `event`-th of the stream; 5 µs."""
         memories, slot = self._memories, placed.slot
         stats = memories.stats[slot]
-        before = stats.drift
-        if before.restarted:
-            memories.visits[slot] = before.restarted + 1
-            before = before._replace(restarted=0)
         loss = placed.group.number(placed.place, self._number)
-        after = folded(before, loss, event, self._settings)
-        found = None
-        if after.detections > before.detections:
-            found = Detection(placed.event.task, event, after.loss_before, after.loss_after)
-            if self._settings.restart:
-                after = after._replace(restarted=int(memories.visits[slot]))
-                memories.visits[slot] = 0
+        after = folded(stats.drift, loss, event, self._settings)
         memories.stats[slot] = stats._replace(drift=after)
-        return found
+        if after.detections == stats.drift.detections:
+            return None
+        if self._settings.restart:
+            memories.begin_anew(slot)
+        return Detection(placed.event.task, event, after.loss_before, after.loss_after)
 
     def of_stream(self, series: Series, judged: Numbers, first_event: int) -> tuple[Series, list[Detection]]:
         """The stream's series after these events, columns as `Means`, and where it got worse."""

@@ -85,6 +85,27 @@ class Engine:
         return copied(self._state)
 
     @property
+    def standing(self) -> State:
+        """The same as it is: until the next event is learned."""
+        return self._state
+
+    @property
+    def learned(self) -> int:
+        """Events learned, those of the chunk in hand among them."""
+        return self.progress.events + len(self._learned)
+
+    def known(self, task: str) -> tuple[int, Tensor] | None:
+        """Events learned from a task that is loaded, and its memory as it is; None where it is not loaded.
+
+        The memory has shape (0,) while it holds no visit.
+        """
+        memories, slot = self.memories, self.memories.slot_of(task)
+        if slot is None:
+            return None
+        visits = int(memories.visits[slot])
+        return memories.stats[slot].reset_after + visits, memories.rows[slot][: None if visits else 0]
+
+    @property
     def chunk_bytes(self) -> int:
         """What the placed events take."""
         return self._chunk.bytes

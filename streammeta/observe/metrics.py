@@ -27,6 +27,7 @@ from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, EXECUTORS, OT
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
+    Answered,
     Checkpointed,
     Duplicate,
     Executing,
@@ -87,6 +88,7 @@ class Metrics:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
         self._dropped = _counters(registry, "streammeta_examples_dropped_total")
+        self._predictions = _counters(registry, "streammeta_predictions_total", "stream")
         self._changes = _counters(registry, "streammeta_task_changes_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
@@ -116,6 +118,8 @@ class Metrics:
                 self._events["duplicate"].inc()
             case Skipped():
                 self._events["skipped"].inc()
+            case Answered():
+                self._predictions[outcome.at].inc()
             case TaskChanged():
                 self._changed(outcome)
             case Expired():

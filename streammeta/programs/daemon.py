@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, Interrupted
+from streammeta.errors import BrokerUnavailable, ConfigError, Interrupted, Unacknowledged
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -49,7 +49,8 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Store
 from streammeta.state.trials import Trials
-from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.base import Answers, DeadLetters, Source
+from streammeta.stream.kafka.answers import KafkaAnswers
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from streammeta.web.app import make_app
@@ -59,6 +60,7 @@ from streammeta.web.shown import Shown
 
 KeepGoing = Callable[[], bool]
 Connect = Callable[[Config, KeepGoing], tuple[Source, DeadLetters]]
+ConnectAnswers = Callable[[Config, KeepGoing], Answers | None]
 Taping = Callable[[Checkpoint], AbstractContextManager[Tape]]
 """Makes the tape for a state; left when the loop has ended, with the error if there was one."""
 
@@ -83,6 +85,12 @@ def connect_kafka(config: Config, keep_going: KeepGoing) -> tuple[Source, DeadLe
     )
 
 
+def answer_on_kafka(config: Config, keep_going: KeepGoing) -> Answers | None:
+    """Where `predict.output_topic` says, connected; None where it says nothing."""
+    topic = config.predict.output_topic
+    return KafkaAnswers(config.kafka, topic, keep_going=keep_going) if topic else None
+
+
 def no_tape(_begun: Checkpoint) -> AbstractContextManager[Tape]:
     """Nothing is recorded."""
     return nullcontext(NoTape())
@@ -93,6 +101,7 @@ def run_daemon(
     *,
     read_config: Callable[[], Config],
     connect: Connect = connect_kafka,
+    connect_answers: ConnectAnswers = answer_on_kafka,
     taping: Taping = no_tape,
     until_end: bool = False,
     console: Console | None = None,
@@ -105,6 +114,7 @@ def run_daemon(
         config: The configuration.
         read_config: Reads it again, at SIGHUP.
         connect: Makes the source and the dead letters.
+        connect_answers: Makes where answers to records without labels go, if anywhere.
         taping: Makes what goes along with the loop: a recorder.
         until_end: Stop at the end offsets seen at the start.
         console: A terminal for the live view; None for log lines alone.
@@ -154,12 +164,16 @@ def run_daemon(
             source, dead_letters = connect(config, lambda: not controls.stop)
             stack.callback(source.close)
             stack.callback(dead_letters.close)
+            answers = connect_answers(config, lambda: not controls.stop)
+            if answers is not None:
+                stack.callback(answers.close)
             loop = assemble(
                 config,
                 blueprint,
                 begun,
                 source=source,
                 dead_letters=dead_letters,
+                answers=answers,
                 store=store,
                 order_log=order_log,
                 trials=stack.enter_context(closing(Trials(directory.trials_path))),
@@ -178,7 +192,7 @@ def run_daemon(
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, DeadLetterFailed, Interrupted):
+        except (BrokerUnavailable, Unacknowledged, Interrupted):
             # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise

@@ -256,7 +256,7 @@ class Loop:
             news >= self.policy.events
             or self.clock.monotonic() - self.commits.began_seconds >= self.policy.seconds
         )
-        if due or self.controls.checkpoint or self.controls.reload:
+        if due or self.intake.crowded or self.controls.checkpoint or self.controls.reload:
             self.controls.checkpoint = False
             self.commits.begin()
         if engine.memories.full:

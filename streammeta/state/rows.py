@@ -51,10 +51,7 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """192 bytes, little-endian; 8 more and a series of losses where there was a reset, or is such a series.
-
-    Floats keep every bit, NaN too.
-    """
+    """192 bytes, little-endian, more once reset or looked at for drift; floats keep every bit, NaN too."""
     blocks = [block for window in stats.windows for block in _two(window)]
     known = _STATS.pack(
         stats.events,
@@ -82,10 +79,10 @@ def unpack_stats(packed: bytes) -> TaskStats:
     Raises:
         StateError: neither, so the state was damaged or written by something else.
     """
-    if len(packed) not in _SIZES and len(packed) < _SIZES[-1]:
+    if len(packed) not in _SIZES and len(packed) < _SIZES[2]:
         sizes = " or ".join(map(str, _SIZES))
         raise StateError(
-            f"the state is damaged: statistics of {len(packed)} bytes where {sizes} or more belong; {RESTORE}"
+            f"the state is damaged: statistics of {len(packed)} bytes where {sizes} belong; {RESTORE}"
         )
     known = _STATS.unpack(packed[: _STATS.size])
     if len(packed) == _STATS.size:
@@ -98,9 +95,9 @@ def unpack_stats(packed: bytes) -> TaskStats:
         accuracy_memory=memory,
         loss_earlier=earlier,
         forgetting=forgetting,
-        drift=_series(packed[_SIZES[2] :]),
         windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
         reset_after=_RESET.unpack(packed[_SIZES[1] : _SIZES[2]])[0] if len(packed) >= _SIZES[2] else 0,
+        drift=_series(packed[_SIZES[2] :]),
     )
 
 

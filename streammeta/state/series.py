@@ -7,14 +7,14 @@ from streammeta.evaluation.adwin import PER_ROW, Adwin
 from streammeta.evaluation.drift import BEGUN, Series
 from streammeta.evaluation.page_hinkley import PageHinkley
 
-_SERIES: Final = struct.Struct("<B4dQQ2dQ")  # detector; last, recent, noise, weight; detections … restarted
-_PAGE_HINKLEY: Final = struct.Struct("<Q5d")
+_SERIES: Final = struct.Struct("<B4dQQ2d")  # detector; last, recent, noise, weight; detections … loss_after
+_PAGE_HINKLEY: Final = struct.Struct("<Q6d")
 _ADWIN: Final = struct.Struct("<QQ2dB")  # seen, width, total, squares, rows
 _NONE, _OF_PAGE_HINKLEY, _OF_ADWIN = range(3)
 
 
 def pack_series(series: Series) -> bytes:
-    """Little-endian: nothing before the first loss, 129 bytes with Page–Hinkley, up to 616 with ADWIN."""
+    """Little-endian: nothing before the first loss, 129 bytes with Page–Hinkley, up to 608 with ADWIN."""
     detector, *rest = series
     match detector:
         case PageHinkley():

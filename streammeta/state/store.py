@@ -25,9 +25,9 @@ class TaskStats(NamedTuple):
         memory_norm: Euclidean norm of the task's parameters at its last visit's checkpoint; 0 without memory.
         accuracy_meta, accuracy_adapted, accuracy_memory: As the losses, of classifiers alone.
         loss_earlier, forgetting: Loss on the task's own earlier query sets, and its rise since; fading means.
-        drift: Whether its losses got worse, and what is known of them for that.
         windows: Sums and counts of the losses at w, adapted, at the memory: the last two blocks of visits.
         reset_after: How many of `events` came before the task's memory was last begun anew; 0: it never was.
+        drift: Whether its losses got worse, and what is known of them for that.
     """
 
     events: int = 0
@@ -43,8 +43,8 @@ class TaskStats(NamedTuple):
     windows: tuple[Blocks, ...] = ((), (), ())
     loss_earlier: float = float("nan")
     forgetting: float = float("nan")
-    drift: Series = BEGUN
     reset_after: int = 0
+    drift: Series = BEGUN
 
     @property
     def remembered(self) -> int:

@@ -76,6 +76,8 @@ keep_checkpoints = 3
 [engine]
 compile = "require"
 cache_dir = "/var/cache/streammeta"
+[predict]
+output_topic = "tasks.answers"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -152,6 +154,7 @@ MEANING = {
         "metrics_token": True,
         "metrics_tasks": 0,
     },
+    "predict": {"output_topic": "tasks.answers"},
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -220,6 +223,7 @@ DEFAULTS = {
         "metrics_token": False,
         "metrics_tasks": 20,
     },
+    "predict": {"output_topic": ""},
     "log": {"level": "info", "format": "console"},
 }
 

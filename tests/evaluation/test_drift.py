@@ -36,7 +36,7 @@ def test_page_hinkley_is_rivers(alpha: float, delta: float, threshold: float) ->
         river = RiverPageHinkley(min_instances=30, delta=delta, threshold=threshold, alpha=alpha)
         test = PageHinkley()
         for x in levels(seed):
-            river.update(x)
+            river.update(x)  # type: ignore[no-untyped-call]  # River has no types
             test = test.fold(x, delta=delta, alpha=alpha)
             drift = test.seen >= 30 and max(test.rise, test.fall) > threshold
             assert drift == river.drift_detected
@@ -50,9 +50,10 @@ def test_adwin_is_rivers(clock: int, confidence: float) -> None:
     """Window, variance and detections after every number, as long as no bucket is dropped."""
     found = 0
     for seed in range(6):
-        river, window = ADWIN(delta=confidence, clock=clock, grace_period=20), Adwin()
+        river = ADWIN(delta=confidence, clock=clock, grace_period=20)  # type: ignore[no-untyped-call]  # as above
+        window = Adwin()
         for x in levels(seed):
-            river.update(x)
+            river.update(x)  # type: ignore[no-untyped-call]  # River has no types
             window = window.fold(x, rows=20)
             looks = window.seen % clock == 0 and window.width > 20
             cut = window.cut(confidence=confidence) if looks else None

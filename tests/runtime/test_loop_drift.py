@@ -3,6 +3,7 @@
 import random
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from streammeta.config import Config
 from streammeta.events import Record, episode_of
 from streammeta.outcomes import Learned, Outcome
 from tests.world import CONFIG, World
+
+if TYPE_CHECKING:
+    from streammeta.evaluation.drift import Detection
 
 TASKS, EVENTS = 3, 66
 TOUCHY = {"min_visits": 2, "delta": 0.0, "threshold": 0.2, "confidence": 0.9, "check_visits": 1}
@@ -87,7 +91,7 @@ def test_without_the_action_nothing_learned_changes(tmp_path: Path) -> None:
 
 def test_observers_are_told_each_detection_once(tmp_path: Path) -> None:
     """With the event that told, in order; the counts in the state are those that were told."""
-    told = []
+    told: list[Detection] = []
 
     def watch(outcome: Outcome) -> None:
         if isinstance(outcome, Learned):

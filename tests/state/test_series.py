@@ -22,18 +22,19 @@ def series_of(settings: Settings, losses: int) -> Series:
 @pytest.mark.parametrize("settings", SETTINGS, ids=["page_hinkley", "adwin"])
 @pytest.mark.parametrize("losses", [1, 2, 40, 101, 900])
 def test_every_bit_comes_back(settings: Settings, losses: int) -> None:
-    """With and without detections, and while its next visit is to count as a first one."""
-    for series in (series_of(settings, losses), series_of(settings, losses)._replace(restarted=9)):
-        packed = pack_series(series)
-        assert repr(unpack_series(packed)) == repr(series)
-        assert len(packed) <= 616
-        stats = TaskStats(events=losses, loss_meta=0.1, windows=(((1.0, 2),), (), ()), drift=series)
+    """With and without detections, and after a reset."""
+    series = series_of(settings, losses)
+    packed = pack_series(series)
+    assert repr(unpack_series(packed)) == repr(series)
+    assert len(packed) <= 608
+    for reset in (0, losses):
+        stats = TaskStats(losses, windows=(((1.0, 2),), (), ()), reset_after=reset, drift=series)
         assert repr(unpack_stats(pack_stats(stats))) == repr(stats)
 
 
 def test_one_that_detected_and_has_not_begun_again_comes_back() -> None:
     """As right after a detection."""
-    series = Series(detections=3, last_event=70, loss_before=0.1, loss_after=2.0, restarted=12)
+    series = Series(detections=3, last_event=70, loss_before=0.1, loss_after=2.0)
     assert repr(unpack_series(pack_series(series))) == repr(series)
 
 

@@ -25,6 +25,7 @@ export function drawMarks(plot, axis, marks, labelled) {
   pen.setLineDash([3 * ratio, 3 * ratio]);
   pen.font = `${FONT_PIXELS * ratio}px system-ui, -apple-system, "Segoe UI", sans-serif`;
   pen.textBaseline = "top";
+  pen.textAlign = "left";
   for (const mark of [...marks].sort((one, other) => one[axis] - other[axis])) {
     const at = Math.round(plot.valToPos(mark[axis], "x", true)) + 0.5;
     if (!(at >= left && at <= left + width)) continue;
