@@ -52,7 +52,7 @@ def federated() -> None:
 @click.option(
     "--round-seconds",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
+    default=600.0,
     show_default=True,
     help="Wait no longer for a client.",
 )

@@ -27,6 +27,7 @@ from streammeta.reproduce.plot import require_matplotlib, save_plot
 from streammeta.reproduce.report import Curve, Measured, Report, Row
 from streammeta.reproduce.report import Progress as Told
 from streammeta.reproduce.sinewave import experiment as sinewave_
+from streammeta.reproduce.sinewave import rounds as federated_
 from streammeta.reproduce.sinewave.methods import METHODS
 
 Command = Callable[..., None]
@@ -88,6 +89,17 @@ def sinewave(
         iterations=iterations,
     )
     _run(experiment, **outputs)
+
+
+@reproduce.command()
+@_shots("1 and 3")
+@_positive("--seeds", federated_.SEEDS, "Runs of each method.")
+@_positive("--iterations", federated_.ITERATIONS, "As many examples as MOML sees in so many.")
+@_outputs
+def federated(shots: tuple[int, ...], seeds: int, iterations: int, **outputs: Any) -> None:
+    """LocalMOML against Per-FedAvg over clients, across devices and across silos."""
+    chosen = shots or federated_.SHOTS
+    _run(partial(federated_.federated, shots=chosen, seeds=seeds, iterations=iterations), **outputs)
 
 
 @reproduce.command()

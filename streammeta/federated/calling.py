@@ -120,10 +120,9 @@ class Caller:
     ) -> Called:
         content = call_of(params, number)
         replies, whole = self._call(kind, dict.fromkeys(nodes.values(), content), seconds)
-        answers, dropped = [], []
-        for name in sorted(nodes):
-            found = _read(name, replies.get(nodes[name]), like)
-            (answers if isinstance(found, Answer) else dropped).append(found)  # type: ignore[arg-type]  # of its kind
+        found = [_read(name, replies.get(nodes[name]), like) for name in sorted(nodes)]
+        answers = [one for one in found if isinstance(one, Answer)]
+        dropped = [one for one in found if isinstance(one, Drop)]
         return Called(answers, dropped, len(nodes) * bytes_of(content), whole)
 
     def _call(

@@ -152,13 +152,11 @@ class Alphabets:
         Raises:
             ConfigError: there are not, or a client has too few drawings for a round.
         """
-        for split, wanted, option in (
-            ("background", self.training, "--clients"),
-            ("evaluation", testing, "--unseen"),
-        ):
-            there = len(_alphabets(self.data, split, self.ways)) if wanted else 0  # type: ignore[arg-type]  # one of both
+        wanted_of: dict[Split, int] = {"background": self.training, "evaluation": testing}
+        for split, wanted in wanted_of.items():
+            there = len(_alphabets(self.data, split, self.ways)) if wanted else 0
             if wanted > there:
-                raise ConfigError(f"{option} {wanted}: the {split} split has {there} alphabets; take fewer")
+                raise ConfigError(f"{wanted} clients: the {split} split has {there} alphabets; take fewer")
         drawings = _alphabets(self.data, "background", self.ways)[0][1].shape[1] - TEST_DRAWINGS
         if max(2 * self.cuts.shots, self.cuts.initial) > drawings:
             raise ConfigError(
@@ -182,7 +180,8 @@ def _some(images: Array, random: np.random.Generator, count: int) -> Array:
     """So many drawings of each character, without replacement: (ways, count, 28, 28)."""
     order = np.tile(np.arange(images.shape[1]), (len(images), 1))
     drawn = random.permuted(order, axis=1)[:, :count]
-    return images[np.arange(len(images))[:, None], drawn]
+    chosen: Array = images[np.arange(len(images))[:, None], drawn]
+    return chosen
 
 
 def _side(images: Array, part: int, count: int) -> Batch[Array]:

@@ -52,7 +52,7 @@ class Plan:
     seed: int = 0
     rounds: int | None = None
     seconds: float | None = None
-    round_seconds: float = 60.0
+    round_seconds: float = 600.0
     evaluate_every: int = 0
     port: int = 0
     overrides: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from torch import Tensor
 from streammeta.errors import BadEvent, Reason
 
 if TYPE_CHECKING:
-    from flwr.app import Message, RecordDict
+    from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
 
 PARAMS: Final = "params"
 ROUND: Final = "round"
@@ -53,14 +53,14 @@ def answer_of(params: Tensor, measured: Mapping[str, float]) -> "RecordDict":
     """What a client returns: w_i (d,), and what it measured."""
     from flwr.app import RecordDict
 
-    return RecordDict({PARAMS: _arrays(params), MEASURED: measures_of(measured)})
+    return RecordDict({PARAMS: _arrays(params), MEASURED: _measures(measured)})
 
 
 def measured_of(measured: Mapping[str, float]) -> "RecordDict":
     """What a client returns that was tested: measurements alone."""
     from flwr.app import RecordDict
 
-    return RecordDict({MEASURED: measures_of(measured)})
+    return RecordDict({MEASURED: _measures(measured)})
 
 
 def name_of(name: Name) -> "RecordDict":
@@ -121,14 +121,13 @@ def bytes_of(content: "RecordDict") -> int:
     return sum(len(array.data) for record in content.array_records.values() for array in record.values())
 
 
-def measures_of(measured: Mapping[str, float]) -> "RecordDict":
-    """Measurements as Flower's metrics."""
+def _measures(measured: Mapping[str, float]) -> "MetricRecord":
     from flwr.app import MetricRecord
 
     return MetricRecord({name: float(measured.get(name, math.nan)) for name in MEASURES})
 
 
-def _arrays(params: Tensor) -> "RecordDict":
+def _arrays(params: Tensor) -> "ArrayRecord":
     from flwr.app import Array, ArrayRecord
 
     return ArrayRecord({PARAMS: Array(np.ascontiguousarray(params.detach().cpu().numpy()))})

@@ -32,9 +32,9 @@ _QUIET: Final = {
 
 
 class Nodes(NamedTuple):
-    """Who is simulated: how many nodes, how many processes compute for them, and their clients."""
+    """Who is simulated: the number of nodes, of processes that compute for them, and their clients."""
 
-    count: int
+    number: int
     processes: int
     client_of: ClientOf
 
@@ -85,7 +85,7 @@ def simulate(
         # Ray's own handlers were set when it started: ours come after.
         with signals_to(controls), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            run_simulation(server, client, nodes.count, backend_config=_backend())
+            run_simulation(server, client, nodes.number, backend_config=_backend())
     finally:
         ray.shutdown()
     if not reports:

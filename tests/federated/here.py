@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("flwr", reason="flwr is not installed: pip install 'streammeta[federated]'")
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
@@ -23,7 +23,7 @@ Fault = Callable[[Message], Message | None]
 
 def context_of(place: int, nodes: int) -> Context:
     """A node's context, with an empty client state."""
-    config = {"partition-id": place, "num-partitions": nodes}
+    config: UserConfig = {"partition-id": place, "num-partitions": nodes}
     return Context(1, FIRST_NODE + place, config, RecordDict(), {})
 
 

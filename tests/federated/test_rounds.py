@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -144,11 +145,11 @@ def test_a_round_under_way_is_made_again(tmp_path: Path) -> None:
     plan = plan_of(broken, silo=True, rounds=3)
     run(plan_of(broken, silo=True, rounds=1))
 
-    def dies(_: object) -> None:
+    def dies(_: object) -> NoReturn:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):  # client 3 is the last one asked: the others have learned
-        run(plan, faults={(3, 1): dies})  # type: ignore[dict-item]  # a fault of another kind
+        run(plan, faults={(3, 1): dies})
     assert state_in(broken).positions == {0: 1}
     run(plan)
     assert torch.equal(state_in(whole).state.params, state_in(broken).state.params)
