@@ -15,7 +15,7 @@ from streammeta.algorithms.base import State
 from streammeta.config import Config
 from streammeta.errors import StreammetaError
 from streammeta.models.constants import constants_of
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.export import Exported, write
 from streammeta.state.progress import Progress
@@ -35,10 +35,12 @@ def own(_: State, memory: torch.Tensor) -> torch.Tensor:
 
 def exported(path: Path, config: Config) -> Path:
     """The file of a first state, and of a task at zero."""
-    brain = build_brain(config)
-    checkpoint = Checkpoint(brain.origin, brain.learner.init(brain.network.initial), Progress(), {}, {})
-    zeros = torch.zeros_like(brain.network.initial).numpy().tobytes()
-    write(path, Exported(checkpoint, constants_of(brain.network.module), ["a/1"], lambda _: zeros, own))
+    blueprint = build_blueprint(config)
+    checkpoint = Checkpoint(
+        blueprint.origin, blueprint.learner.init(blueprint.network.initial), Progress(), {}, {}
+    )
+    zeros = torch.zeros_like(blueprint.network.initial).numpy().tobytes()
+    write(path, Exported(checkpoint, constants_of(blueprint.network.module), ["a/1"], lambda _: zeros, own))
     return path
 
 

@@ -21,7 +21,7 @@ from streammeta.errors import Reason
 from streammeta.events import Batch, Examples, HalfExamples, Record
 from streammeta.models.constants import constants_of
 from streammeta.observe.catalogue import CATALOGUE
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.export import Exported, write
 from streammeta.state.progress import Progress
@@ -101,7 +101,7 @@ def test_examples_by_example_decode() -> None:
     assert isinstance(y, HalfExamples)
     assert (x.id, x.part, y.part) == (y.id, "x", "y")
     settings_of_it = next(block for block in blocks("toml") if 'kind = "examples"' in block)
-    network = build_brain(Config.model_validate(tomllib.loads(settings_of_it))).network
+    network = build_blueprint(Config.model_validate(tomllib.loads(settings_of_it))).network
     assert network.module(torch.from_numpy(two.examples.x).float()).shape == two.examples.y.shape
 
 
@@ -133,8 +133,8 @@ def test_the_model_by_example_can_be_learned(monkeypatch: pytest.MonkeyPatch) ->
     module = ModuleType("my_model")
     exec(code, vars(module))  # noqa: S102 - our own README
     monkeypatch.setitem(sys.modules, "my_model", module)
-    brain = build_brain(Config.model_validate(tomllib.loads(settings_of_it)))
-    assert brain.network.dimension == 3 * 40 + 40 + 40 + 1
+    blueprint = build_blueprint(Config.model_validate(tomllib.loads(settings_of_it)))
+    assert blueprint.network.dimension == 3 * 40 + 40 + 40 + 1
 
 
 def test_an_export_is_used_as_the_text_says(
@@ -142,15 +142,15 @@ def test_an_export_is_used_as_the_text_says(
 ) -> None:
     """The file of a state of the default model: loaded, adapted by one inner step, asked."""
     (code,) = [block for block in blocks("python") if "export.safetensors" in block]
-    brain = build_brain(Config())
-    state = brain.learner.init(brain.network.initial)
-    checkpoint = Checkpoint(brain.origin, state, Progress(), {}, {})
+    blueprint = build_blueprint(Config())
+    state = blueprint.learner.init(blueprint.network.initial)
+    checkpoint = Checkpoint(blueprint.origin, state, Progress(), {}, {})
     monkeypatch.chdir(tmp_path)
-    write(Path("export.safetensors"), Exported(checkpoint, constants_of(brain.network.module)))
+    write(Path("export.safetensors"), Exported(checkpoint, constants_of(blueprint.network.module)))
     found: dict[str, torch.Tensor] = {}
     exec(code, found)  # noqa: S102 - our own README
-    adapted = brain.learner.adapt(state, Batch(found["x"], found["y"]))
-    wanted = brain.network.predict(adapted, torch.tensor([[1.2]]))
+    adapted = blueprint.learner.adapt(state, Batch(found["x"], found["y"]))
+    wanted = blueprint.network.predict(adapted, torch.tensor([[1.2]]))
     assert capsys.readouterr().out.startswith(f"tensor([[{wanted.item():.4f}]]")
 
 

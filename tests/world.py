@@ -23,7 +23,8 @@ from streammeta.recording.flight import FlightRecorder
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import ALL, Selection
 from streammeta.recording.source import ReplaySource
-from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -52,9 +53,9 @@ LINGER_SECONDS = CONFIG.events.batch_linger_seconds
 
 
 @cache
-def brain() -> Brain:
+def blueprint() -> Blueprint:
     """Traced once for all tests: a trace costs half a second."""
-    return build_brain(CONFIG)
+    return build_blueprint(CONFIG)
 
 
 def batches_of(size: int) -> Config:
@@ -62,9 +63,11 @@ def batches_of(size: int) -> Config:
     return CONFIG.model_copy(update={"events": CONFIG.events.model_copy(update={"batch": size})})
 
 
-def brain_for(config: Config) -> Brain:
+def blueprint_for(config: Config) -> Blueprint:
     """The same traces under another configuration of what is an iteration."""
-    return replace(brain(), origin=replace(brain().origin, fit=fit(config), config_hash=config_hash(config)))
+    return replace(
+        blueprint(), origin=replace(blueprint().origin, fit=fit(config), config_hash=config_hash(config))
+    )
 
 
 @dataclass
@@ -82,7 +85,7 @@ class World:
     slow: bool = False
     part_bytes: int | None = None
     compiled_from: Path | None = None
-    learner: Brain | None = None
+    learner: Blueprint | None = None
     """Of another algorithm than the world's own."""
     recording: Path = field(init=False)
     folder: Path = field(init=False)
@@ -115,13 +118,13 @@ class World:
         self.source = ScriptedSource(
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
-        own_brain = self.learner or brain_for(self.config)
-        begun = restore(own_brain, store)
+        own_blueprint = self.learner or blueprint_for(self.config)
+        begun = restore(own_blueprint, store)
         try:
             with self._tape(begun) as tape:
                 assemble(
                     self.config,
-                    own_brain,
+                    own_blueprint,
                     begun,
                     source=self.source,
                     dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
@@ -171,15 +174,15 @@ class World:
         world = into or World([], self.base, self.config)
         fuse = fuse or Fuse()
         source = ReplaySource(Recording(self.recording), selection)
-        own_brain = brain_for(self.config)
+        own_blueprint = blueprint_for(self.config)
         store, log = FusedStore(fuse, world.store), FusedOrderLog(world.folder / "order.log")
         log.fuse = fuse
-        begun = restore(own_brain, store)
+        begun = restore(own_blueprint, store)
         source.resume(begun)
         try:
             assemble(
                 untimed(self.config),
-                own_brain,
+                own_blueprint,
                 begun,
                 source=source,
                 dead_letters=CollectedDeadLetters(world.dead, fuse),
@@ -214,8 +217,8 @@ def _compiled(directory: Path | None) -> CompiledSteps | None:
 
 def compile_world(directory: Path, size: int) -> Path:
     """Have the step of the world's learner for iterations of so many events there, compiled."""
-    state, sets = brain().learner.init(brain().network.initial), ((3, 2), (3, 1))
-    compiled_once(directory, brain().steps, state, zeros(size, sets, sets))
+    state, sets = blueprint().learner.init(blueprint().network.initial), ((3, 2), (3, 1))
+    compiled_once(directory, blueprint().steps, state, zeros(size, sets, sets))
     return directory
 
 

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from streammeta.config import Config
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -19,10 +19,10 @@ def fill(config: Config, known: int, *, offset: int = 0, history: bytes = b"") -
 
     Takes 0.1 ms a task; a task of the sinusoid network is 8 kB on the disk.
     """
-    brain = build_brain(config)
-    memory = brain.network.initial.numpy().tobytes()
+    blueprint = build_blueprint(config)
+    memory = blueprint.network.initial.numpy().tobytes()
     first = Checkpoint(
-        brain.origin, brain.learner.init(brain.network.initial), Progress(known), {0: offset}, {}
+        blueprint.origin, blueprint.learner.init(blueprint.network.initial), Progress(known), {0: offset}, {}
     )
     packed = pack(first)
     meta = Meta(packed.tensors, packed.document, history)

@@ -17,7 +17,7 @@ from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.flat import state_tensors
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.runtime.compiling import compiled_steps_cache
 from streammeta.state.memories import Memories
 from streammeta.state.memory_store import MemoryStore
@@ -46,10 +46,13 @@ class Learner:
 
     def __init__(self, made: Problem, compiled: CompiledSteps | None, config: Config) -> None:
         """Where there are compiled steps, the first iteration serves to compare and to switch to them."""
-        brain, store = build_brain(config), MemoryStore()
-        begun, empty = restore(brain, store), brain.network.initial.new_zeros(brain.learner.memory_size)
-        executors = Executors(brain.steps, compiled, required=compiled is not None)
-        first = torch.from_numpy(made.initial.copy()) if made.initial.size else brain.network.initial
+        blueprint, store = build_blueprint(config), MemoryStore()
+        begun, empty = (
+            restore(blueprint, store),
+            blueprint.network.initial.new_zeros(blueprint.learner.memory_size),
+        )
+        executors = Executors(blueprint.steps, compiled, required=compiled is not None)
+        first = torch.from_numpy(made.initial.copy()) if made.initial.size else blueprint.network.initial
         self._given = [
             TaskEvent(f"task-{task}", episode, 0)
             for task, episode in zip(made.tasks, made.episodes, strict=True)
@@ -58,8 +61,10 @@ class Learner:
 
         def engine() -> Engine:
             memories = Memories(store.get_many, empty, CACHE_TASKS)
-            state = brain.learner.init(first)
-            return Engine(brain.network, brain.steps, state, begun.progress, memories, executors=executors)
+            state = blueprint.learner.init(first)
+            return Engine(
+                blueprint.network, blueprint.steps, state, begun.progress, memories, executors=executors
+            )
 
         self.engine = engine()
         if compiled is not None:
@@ -84,16 +89,16 @@ class CompiledStep:
 
     def __init__(self, made: Problem, compiled: CompiledSteps, batch: int = 1) -> None:
         """`batch`: events of an iteration; those from a multiple of it on."""
-        brain = build_brain(load_config(None, [f"events.batch={batch}"], {}))
-        state = brain.learner.init(torch.from_numpy(made.initial.copy()))
+        blueprint = build_blueprint(load_config(None, [f"events.batch={batch}"], {}))
+        state = blueprint.learner.init(torch.from_numpy(made.initial.copy()))
         count, events = len(state_tensors(state)), len(made.tasks)
         episodes = [Episode(*(Batch(*map(torch.from_numpy, sets)) for sets in e)) for e in made.episodes]
         first = Episode(*(_stacked(sets) for sets in zip(*episodes[:batch], strict=True)))
-        traced = brain.steps.traced(state, first)
+        traced = blueprint.steps.traced(state, first)
         if traced is None:
             raise ConfigError("the step is not traced, so it cannot be compiled")
-        self._run = compiled.require(TracedStep(*traced, count, brain.steps.predicts)).run
-        rows = brain.network.initial.new_zeros(events, brain.learner.memory_size)
+        self._run = compiled.require(TracedStep(*traced, count, blueprint.steps.predicts)).run
+        rows = blueprint.network.initial.new_zeros(events, blueprint.learner.memory_size)
         columns = [array for sets in zip(*episodes, strict=True) for array in _stacked(sets)]
         inputs = [*state_tensors(state), rows, rows.new_zeros(events), *columns]
         *self._tables, _ = example_chunk(inputs, count, None)

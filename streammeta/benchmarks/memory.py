@@ -17,7 +17,7 @@ from streammeta.benchmarks.daemons import Marks, configured, daemon, generated
 from streammeta.benchmarks.rows import Plan, Row, Size
 from streammeta.benchmarks.tasks import peak_bytes
 from streammeta.config.algorithms import NAMES
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 
 TASKS: Final = 1000
 TENTHS: Final = 10
@@ -85,7 +85,7 @@ def algorithm(settings: Sequence[str], events: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         own = [*settings, "state.checkpoint_events=20"]
         marks = daemon(folder, "off", own, generated(events, _task))
-        kept = build_brain(configured(folder, "off", own)).learner.memory_size
+        kept = build_blueprint(configured(folder, "off", own)).learner.memory_size
     return {"seconds": marks.event_seconds(events // 4), "numbers": kept, "peak_bytes": peak_bytes()}
 
 

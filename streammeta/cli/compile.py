@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import torch
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import BadEvent, ConfigError
@@ -16,7 +17,7 @@ from streammeta.learner.executors.compiled import Compiled, CompiledSteps
 from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import state_tensors
 from streammeta.observe.logs import configure_logging
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.runtime.compiling import compiled_steps_cache
 
 Shape = tuple[int, ...]
@@ -43,7 +44,7 @@ class ShapeOption(click.ParamType[Shape]):
 @click.option("--y", type=ShapeOption(), help="Shape of one label; default: none for classes, else 1.")
 @click.option("--support", type=click.IntRange(1), help="Examples in a support set; default: events.support.")
 @click.option("--query", type=click.IntRange(1), help="Examples in a query set; default: events.query.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@FORMAT
 def compile(  # noqa: A001 (the verb)
     path: Path | None,
     overrides: tuple[str, ...],
@@ -51,28 +52,30 @@ def compile(  # noqa: A001 (the verb)
     y: Shape | None,
     support: int | None,
     query: int | None,
-    output: str,
+    form: str,
 ) -> None:
     """Compile the step for episodes of one shape, and keep it in engine.cache_dir.
 
     Takes 30 to 120 s; nothing where it is kept already. The daemon finds it on every machine with the same
     processor, the same torch and the same model.threads, and needs no compiler there.
+
+    Example: streammeta compile --config learner.toml --x 1
     """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
-    brain = build_brain(config)
-    labels = (() if brain.network.takes_classes else (1,)) if y is None else y
+    blueprint = build_blueprint(config)
+    labels = (() if blueprint.network.takes_classes else (1,)) if y is None else y
     counts = (support or config.events.support, query or config.events.query)
-    step = _step(brain, config.events.batch, counts, x, labels)
+    step = _step(blueprint, config.events.batch, counts, x, labels)
     steps = CompiledSteps(compiled_steps_cache(config))
     try:
-        _tell(steps.require(step), output)
+        _tell(steps.require(step), form)
     finally:
         steps.close()
 
 
-def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
-    network = brain.network
+def _step(blueprint: Blueprint, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
+    network = blueprint.network
     numbers = torch.int64 if network.keeps_integers else network.dtype
     classes = torch.int64 if network.takes_classes else network.dtype
     episode = Episode(
@@ -81,20 +84,20 @@ def _step(brain: Brain, batch: int, counts: tuple[int, int], x: Shape, y: Shape)
             for count in counts
         )
     )
-    state = brain.learner.init(network.initial)
+    state = blueprint.learner.init(network.initial)
     try:
-        traced = brain.steps.traced(state, episode)
+        traced = blueprint.steps.traced(state, episode)
     except BadEvent as error:
         raise ConfigError(f"--x, --y: {error}") from error
     if traced is None:
         raise ConfigError("the step of these shapes is not traced, so it cannot be compiled")
-    return TracedStep(*traced, len(state_tensors(state)), brain.steps.predicts)
+    return TracedStep(*traced, len(state_tensors(state)), blueprint.steps.predicts)
 
 
-def _tell(compiled: Compiled, output: str) -> None:
+def _tell(compiled: Compiled, form: str) -> None:
     library = compiled.library
     cost = library.microseconds[library.form]
-    if output == "json":
+    if form == "json":
         about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
         del about["conditions"]
         say(json.dumps(about))

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import click
 
+from streammeta.cli.state_options import named_file
 from streammeta.config import Config, load_config
 from streammeta.config.values import LOSSES
 from streammeta.models.networks import BUILT_IN
-from streammeta.runtime.assembly import Brain, brain_on, config_of
+from streammeta.runtime.blueprint import Blueprint, blueprint_on, config_of
 from streammeta.state.checkpoint import Checkpoint
 
 CONFIG = click.option(
@@ -16,6 +17,8 @@ CONFIG = click.option(
     "path",
     metavar="F",
     type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=named_file,
     help="The model of the state, as this says.",
 )
 TRUST = click.option(
@@ -52,11 +55,11 @@ def config_for(asked: Asked, checkpoint: Checkpoint) -> Config:
     return config_of(checkpoint)
 
 
-def brain_for(asked: Asked, checkpoint: Checkpoint, constants: bytes) -> Brain:
+def blueprint_for(asked: Asked, checkpoint: Checkpoint, constants: bytes) -> Blueprint:
     """What the state was learned with.
 
     Raises:
         click.UsageError: as `config_for`.
         ConfigError, StateError: the model cannot be built, or does not fit.
     """
-    return brain_on(config_for(asked, checkpoint), checkpoint, constants)
+    return blueprint_on(config_for(asked, checkpoint), checkpoint, constants)

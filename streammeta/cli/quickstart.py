@@ -22,7 +22,7 @@ from streammeta.config import Config, load_config
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import StreammetaError
 from streammeta.events import Record
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.daemon import Connect, KeepGoing, connect_kafka, run_daemon
 from streammeta.sending.messages import messages
 from streammeta.stream.base import DeadLetters, Source
@@ -57,7 +57,10 @@ SETTINGS = (
     help="Where the state goes; default: a new directory.",
 )
 def quickstart(duration: float | None, port: int, no_broker: bool, directory: Path | None) -> None:
-    """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C."""
+    """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C.
+
+    Example: streammeta quickstart --duration 60
+    """
     made = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     with ExitStack() as stack:

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
 from streammeta.programs.daemon import Taping, no_tape, run_daemon
 
 
 @click.command()
-@config_sources
+@state_sources
 @click.option("--until-end", is_flag=True, help="Stop at the end offsets seen at the start; exit 0.")
 @click.option(
     "--record",
@@ -25,6 +25,8 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recordin
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
+
+    Example: streammeta run --config learner.toml --record flight
     """
 
     def read() -> Config:

@@ -13,9 +13,11 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch, refuse_sizes
+from streammeta.config.events import EventsSection
+from streammeta.config.kafka import KafkaSection
 from streammeta.config.outer import OuterOptimiser, SgdSection
-from streammeta.config.section import Free, FreeWhenReady, Section
-from streammeta.config.values import ClientSettings, Directory, ImportPath, LossName, ServerList, TopicName
+from streammeta.config.section import Free, Section
+from streammeta.config.values import Directory, ImportPath, LossName
 
 DEFAULT_FACTORY = "streammeta.models:mlp"
 
@@ -27,78 +29,6 @@ def _named(default: str) -> Callable[[Any], Any]:
 
 def _args(known: dict[str, Any]) -> dict[str, JsonValue]:
     return {"sizes": [1, 40, 40, 1]} if known.get("factory") == DEFAULT_FACTORY else {}
-
-
-class KafkaSection(Section):
-    """Where events come from, and where those that cannot be used go."""
-
-    bootstrap_servers: Free[ServerList] = Field(
-        "localhost:9092", description="Brokers to ask first: host:port, several separated by commas."
-    )
-    topic: TopicName = Field("tasks", description="The topic to learn from; partitioned by task.")
-    group_id: Free[str] = Field(
-        "streammeta",
-        min_length=1,
-        description="Offsets are also committed to this group, for lag tools; recovery uses the state's own.",
-    )
-    start: Free[Literal["earliest", "latest"]] = Field(
-        "earliest", description="Where a new state begins to read."
-    )
-    on_lost_offsets: Free[Literal["fail", "earliest", "latest"]] = Field(
-        "fail", description="What to do when the log no longer holds the next offset."
-    )
-    dead_letter_topic: Free[TopicName] = Field(
-        default_factory=lambda known: known.get("topic", "tasks") + ".dlq",
-        validate_default=True,
-        description="Where records that cannot be used are put; when absent, the topic's name with .dlq.",
-    )
-    max_event_bytes: Free[int] = Field(
-        8_388_608,
-        ge=1,
-        le=2**31 - 1,
-        description="Bytes of the largest value that is used; larger ones are dead letters.",
-    )
-    max_batch_bytes: Free[int] = Field(
-        67_108_864,
-        ge=1,
-        le=2**31 - 1,
-        description=("Bytes that a compressed batch may expand to; the records beyond are dead letters."),
-    )
-    on_corrupt: Free[Literal["fail", "skip"]] = Field(
-        "fail",
-        description=(
-            "What to do when a batch in the log is damaged: fail, or skip it with a dead letter that says so."
-        ),
-    )
-    connect_timeout_seconds: Free[float] = Field(
-        30.0, gt=0, description="Seconds that the first connection may take before the daemon gives up."
-    )
-    refused_grace_seconds: Free[float] = Field(
-        60.0,
-        ge=0,
-        description=(
-            "Seconds that a refused login or certificate is borne, for a rotation's sake; then exit 77."
-        ),
-    )
-    client: Free[ClientSettings] = Field(
-        {},
-        description="Passed to kafka-python as they are: security_protocol, ssl_*, sasl_*, *_ms, *_bytes.",
-        examples=[
-            {
-                "security_protocol": "SASL_SSL",
-                "ssl_cafile": "/etc/streammeta/ca.pem",
-                "sasl_mechanism": "SCRAM-SHA-512",
-                "sasl_plain_username": "streammeta",
-            }
-        ],
-    )
-
-    @field_validator("dead_letter_topic")
-    @classmethod
-    def _elsewhere(cls, name: str, info: ValidationInfo) -> str:
-        if name == info.data.get("topic"):
-            raise ValueError("must differ from kafka.topic, or dead letters would be read as events")
-        return name
 
 
 class ModelSection(Section):
@@ -127,93 +57,6 @@ class ModelSection(Section):
     threads: Free[int] = Field(
         1, ge=1, description="Threads of one torch operation; the same bits need the same number."
     )
-
-
-class EventsSection(Section):
-    """How records become episodes."""
-
-    kind: Literal["episode", "examples"] = Field(
-        "episode",
-        description="What a record's value holds: a ready episode, or examples that are cut into episodes.",
-    )
-    support: FreeWhenReady[int] = Field(
-        10, ge=1, description="Examples in the support set of an episode that is cut."
-    )
-    query: FreeWhenReady[int] = Field(
-        10, ge=1, description="Examples in its query set, newer than those of the support."
-    )
-    stride: FreeWhenReady[int] = Field(
-        default_factory=lambda known: known.get("query", 10),
-        validate_default=True,
-        ge=1,
-        description=(
-            "New examples that make a task's next episode, query to support + query; when absent, query."
-        ),
-    )
-    expire_after_events: Free[int] = Field(
-        0,
-        ge=0,
-        description=(
-            "Records after which the examples of a task that never had enough are dropped, counted; 0: never."
-        ),
-    )
-    label_wait_events: Free[int] = Field(
-        10_000,
-        ge=0,
-        description=(
-            "Records that x waits for the y of the same id, or y for x; then it is dropped, counted. "
-            "0: such records are dead letters."
-        ),
-    )
-    dedupe_window_events: Free[int] = Field(
-        0,
-        ge=0,
-        le=10_000_000,
-        description=(
-            "Records during which an event is known by its ce_id: one sent again is passed over, counted as "
-            "duplicate. 200 bytes of memory each. 0: never."
-        ),
-    )
-    batch: int = Field(
-        1,
-        ge=1,
-        description="Events of different tasks per meta-update, an iteration; 1: each alone, in order.",
-    )
-    batch_linger_seconds: Free[float] = Field(
-        0.5,
-        gt=0,
-        description="Seconds that an iteration waits for more events since its first. Only with batch > 1.",
-    )
-    forgetting_sets: Free[int] = Field(
-        0,
-        ge=0,
-        description=(
-            "Earlier query sets kept per task; one is judged again at each visit: forgetting. 0: none."
-        ),
-    )
-    max_examples: Free[int] = Field(
-        10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
-    )
-
-    memory_norm_limit: Free[float] = Field(
-        0.0,
-        ge=0,
-        description=(
-            "Norm of a task's own parameters (memory_norm in `tasks list`) that no visit may take them "
-            "beyond: such an event is a dead letter, as all of its task are until its release. 0: none."
-        ),
-    )
-
-    @field_validator("stride")
-    @classmethod
-    def _between(cls, stride: int, info: ValidationInfo) -> int:
-        support, query = info.data.get("support"), info.data.get("query")
-        if support is not None and query is not None and not query <= stride <= support + query:
-            raise ValueError(
-                f"must be events.query = {query} (else an example is in two query sets) to events.support + "
-                f"events.query = {support + query} (else examples are passed over)"
-            )
-        return stride
 
 
 class StateSection(Section):

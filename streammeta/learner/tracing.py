@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.func import functionalize
 from torch.fx import GraphModule
 
-from streammeta.algorithms.base import Info, MetaLearner, State, one_by_one, per_task
+from streammeta.algorithms.base import Info, MetaLearner, State, per_task
 from streammeta.events import Array, Batch, Episode
 from streammeta.learner import growth
 from streammeta.learner.flat import Signature, in_words, outputs_of, read_state, signature_of, state_tensors
-from streammeta.learner.graphs import FlatStep, attempt, refuse_machine_fault, trace
+from streammeta.learner.graphs import FlatStep, trace
+from streammeta.learner.mapping import Maps, alone
 from streammeta.learner.shapes import Verdicts, check_classes, remember
 from streammeta.learner.verification import verify
 from streammeta.models.network import Network
@@ -27,8 +28,8 @@ from streammeta.models.network import Network
 MAX_TRACES: Final = 64
 """Traces kept; each costs about half a second once."""
 
-MAX_MAPPED: Final = 4096
-"""Shapes of which it is remembered whether the tasks of an iteration are computed at once."""
+MAX_EAGER: Final = 4096
+"""Shapes without a trace that are remembered."""
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class Steps:
         self._network = network
         self._prepared: dict[Signature, Prepared] = {}
         self._verdicts = Verdicts(network)
-        self._mapped: dict[Signature, bool] = {}
+        self._maps = Maps()
         self._eager: dict[Signature, bool] = {}
         self.making: Callable[[str], None] = _untold
         """Told of a step that is about to be traced, in words: it may take long."""
@@ -145,7 +146,7 @@ class Steps:
 
     def plain(self, like: State) -> FlatStep:
         """What every other step is compared with: eager, its tasks computed one by one."""
-        return _alone(self._flat_step(like))
+        return alone(self._flat_step(like))
 
     def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
@@ -204,27 +205,14 @@ class Steps:
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
             step = self._flat_step(state)
-            if not self._maps(signature, step, blank):
-                step = _alone(step)
+            if not self._maps.at_once(signature, step, blank):
+                step = alone(step)
             if len(self._prepared) >= MAX_TRACES:
-                remember(self._eager, signature, True, MAX_MAPPED)
+                remember(self._eager, signature, True, MAX_EAGER)
                 return Prepared(functionalize(step), classes, trusted=True)
             prepared = Prepared(trace(step, blank), classes, trusted=False)
             self._prepared[signature] = prepared
         return prepared
-
-    def _maps(self, signature: Signature, step: FlatStep, blank: list[Tensor]) -> bool:
-        """Whether the tasks of an iteration can be computed at once; else they are, one by one.
-
-        Tried once for these shapes, after it was seen that they can be computed one by one: what fails then
-        is no fault of the model.
-        """
-        if signature[0][0][0] == 1:
-            return True
-        if signature not in self._mapped:
-            attempt(_alone(step), blank)
-            remember(self._mapped, signature, _maps(step, blank), MAX_MAPPED)
-        return self._mapped[signature]
 
     def _run(self, prepared: Prepared, state: State, inputs: list[Tensor]) -> list[Tensor]:
         """The step; compared with the plain one, task by task, on the first data that give finite numbers."""
@@ -282,26 +270,6 @@ class Steps:
 
 def _untold(_words: str) -> None:
     """Nobody is told."""
-
-
-def _alone(step: FlatStep) -> FlatStep:
-    """The same step, its tasks computed one by one."""
-
-    def alone(*flat: Tensor) -> list[Tensor]:
-        with one_by_one():
-            return step(*flat)
-
-    return alone
-
-
-def _maps(step: FlatStep, blank: list[Tensor]) -> bool:
-    """Whether a step that can be computed task by task can be computed for all tasks at once."""
-    try:
-        step(*blank)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the step can be computed without the map)
-        refuse_machine_fault(error)
-        return False
-    return True
 
 
 def _dtype(array: Array) -> torch.dtype:

@@ -77,7 +77,7 @@ class Hand:
         intake = self._intake
         self._content = content
         time_ms = 0 if isinstance(content, BadEvent) else content.time_ms
-        intake.take(Record(intake.topic, HANDED, number, time_ms, None, None))
+        intake.take(Record(intake.telling.topic, HANDED, number, time_ms, None, None))
         if intake.chunk_full:
             intake.settle()
 

@@ -15,7 +15,7 @@ from streammeta.config.load import config_of_tables
 from streammeta.config.values import LOSSES
 from streammeta.errors import ConfigError
 from streammeta.models.networks import BUILT_IN
-from streammeta.runtime.assembly import config_of
+from streammeta.runtime.blueprint import config_of
 from streammeta.runtime.compiling import traced
 from streammeta.state.checkpoint import unpack
 from streammeta.state.memory_store import MemoryStore

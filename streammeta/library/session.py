@@ -19,7 +19,8 @@ from streammeta.observe.history_file import pack as pack_history
 from streammeta.observe.history_file import unpack as unpack_history
 from streammeta.observe.machine import machine
 from streammeta.outcomes import LearnedRow
-from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.runtime.commit import at_once
 from streammeta.runtime.compiling import compiled_steps
 from streammeta.serving.asking import Answer, Ask
@@ -50,15 +51,15 @@ class Session:
         # All tasks stay in memory: no commit has to make room.
         held = config.state.model_copy(update={"cache_tasks": sys.maxsize})
         self.config = config.model_copy(update={"state": held})
-        brain = build_brain(config, build=build)
-        begun = restore(brain, store)
+        blueprint = build_blueprint(config, build=build)
+        begun = restore(blueprint, store)
         compiled = compiled_steps(config)
         if compiled is not None:
             weakref.finalize(self, compiled.close)
         self.history, self._told = self._resumed(store), Told()
         self._loop = assemble(
             self.config,
-            brain,
+            blueprint,
             begun,
             source=GeneratedSource(lambda _: iter(()), per_second=1.0),
             dead_letters=NoDeadLetters(),
@@ -75,8 +76,8 @@ class Session:
         if self.engine.executors.lost():
             self.engine.executors.switch("")
         self._predictor = Predictor(
-            brain.network,
-            brain.learner,
+            blueprint.network,
+            blueprint.learner,
             support=config.events.support,
             max_examples=config.events.max_examples,
         )

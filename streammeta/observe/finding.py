@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from streammeta.observe.history import View
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.observe.track import Numbers
 
 

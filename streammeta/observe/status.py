@@ -6,14 +6,14 @@ reader takes no lock and the loop never waits. Numbers that are not known, or no
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TypedDict
 
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.rates import as_configured
-from streammeta.observe.serving import Broker, Engine, Lag, broker_of, engine_of, lag_of
+from streammeta.observe.serving import broker_of, engine_of, lag_of
+from streammeta.observe.snapshot import Checkpoint, Snapshot
 from streammeta.outcomes import (
     Checkpointed,
     Duplicate,
@@ -30,77 +30,6 @@ FIRST_EVENTS = 50
 """Events whose mean is the first value of a loss, with which later ones are compared."""
 RATE_SECONDS = 10.0
 _MARK_SECONDS = 0.5
-
-
-class Loss(TypedDict):
-    """A prequential loss: fading mean now, windowed mean, and the mean over this process's first events."""
-
-    first: float | None
-    now: float | None
-    window: float | None
-
-
-class Accuracy(TypedDict):
-    """A prequential accuracy: fading mean now, and windowed mean."""
-
-    now: float | None
-    window: float | None
-
-
-class Forgetting(TypedDict):
-    """Loss on tasks' own earlier query sets, and its rise since they were learned from."""
-
-    loss_earlier: float | None
-    rise: float | None
-
-
-class Checkpoint(TypedDict):
-    """The last checkpoint tried. `timestamp_seconds` is Unix time."""
-
-    ok: bool
-    timestamp_seconds: float
-    age_seconds: float
-    duration_seconds: float
-    bytes: int
-
-
-class Snapshot(TypedDict):
-    """What `/api/v1/status` returns.
-
-    `state` is starting, restoring, disconnected, refused, learning or stopped. `events` counts the life of
-    the state; `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process.
-    `tasks` is None before the first checkpoint. `replayed` is the share applied of what is applied again,
-    after a crash or from a recording.
-    """
-
-    version: str
-    torch: str
-    algorithm: str
-    topic: str
-    started_at_seconds: float
-    uptime_seconds: float
-    state: str
-    connected: bool
-    restoring: bool
-    events: int
-    events_per_second: float
-    outcomes: dict[str, int]
-    dead_letters: dict[str, int]
-    examples_dropped: dict[str, int]
-    losses: dict[str, Loss]
-    accuracies: dict[str, Accuracy]
-    forgetting: Forgetting
-    adaptation_gain: float | None
-    gradient_norm: float | None
-    update_norm: float | None
-    tracking_error: float | None
-    learning_rates: dict[str, float | None]
-    lag: Lag
-    broker: Broker
-    engine: Engine
-    tasks: dict[str, int] | None
-    checkpoint: Checkpoint | None
-    replayed: float | None
 
 
 class Status:

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streammeta.observe.catalogue import PHASES
-from streammeta.observe.status import Checkpoint, Loss, Snapshot, Status
+from streammeta.observe.snapshot import Checkpoint, Loss, Snapshot
+from streammeta.observe.status import Status
 
 TITLES = {
     "meta": "at the meta-parameters",

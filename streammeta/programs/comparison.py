@@ -18,7 +18,8 @@ from streammeta.programs.replay import of_recording
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.recording.source import ReplaySource
-from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.runtime.controls import Controls
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
@@ -148,13 +149,13 @@ def learn(
         RecordingError: a part cannot be used.
         ConfigError: the model cannot be built.
     """
-    brain, store = build_brain(config, predicts=predicts), MemoryStore()
+    blueprint, store = build_blueprint(config, predicts=predicts), MemoryStore()
     source = ReplaySource(recording, selection, follows=False)
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
         assemble(
             config,
-            brain,
-            restore(brain, store),
+            blueprint,
+            restore(blueprint, store),
             source=source,
             dead_letters=NoDeadLetters(),
             store=store,

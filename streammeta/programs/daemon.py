@@ -25,14 +25,16 @@ from streammeta.observe.history_file import unpack as unpack_history
 from streammeta.observe.logs import LogLines, configure_logging, tell_cause
 from streammeta.observe.machine import machine
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.observe.status import Snapshot, Status
+from streammeta.observe.snapshot import Snapshot
+from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
 from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
-from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.compiling import compiled_steps
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
@@ -122,8 +124,8 @@ def run_daemon(
         order_log = stack.enter_context(
             closing(OrderLog(directory.order_log_path, expected=store.load() is not None))
         )
-        brain = _brain(config)
-        begun = restore(brain, store)
+        blueprint = _blueprint(config)
+        begun = restore(blueprint, store)
         if config.model.init and begun.positions:
             structlog.get_logger().info("model.init not read: the state goes on from its own parameters")
         compiled = compiled_steps(config)
@@ -135,7 +137,7 @@ def run_daemon(
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
-            Commits(store), predictor_for(config, brain.network), time.time, config.kafka.max_event_bytes
+            Commits(store), predictor_for(config, blueprint.network), time.time, config.kafka.max_event_bytes
         )
         address = _serve(config, stack, watchers, settings, store, desk)
         on_serving(address)
@@ -148,7 +150,7 @@ def run_daemon(
             stack.callback(dead_letters.close)
             loop = assemble(
                 config,
-                brain,
+                blueprint,
                 begun,
                 source=source,
                 dead_letters=dead_letters,
@@ -180,9 +182,9 @@ def run_daemon(
     return last
 
 
-def _brain(config: Config) -> Brain:
+def _blueprint(config: Config) -> Blueprint:
     try:
-        return build_brain(config)
+        return build_blueprint(config)
     except ConfigError as error:
         tell_cause(error)
         raise

@@ -14,7 +14,7 @@ from streammeta.errors import ConfigError, RecordingError, StateError
 from streammeta.events import Conditions
 from streammeta.learner.executors.identity import compiler_version, conditions_here
 from streammeta.observe.logs import configure_logging
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.daemon import run_daemon
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection

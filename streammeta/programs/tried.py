@@ -12,7 +12,7 @@ from streammeta.models.network import Network
 from streammeta.models.trial import try_at_start
 from streammeta.observe.logs import tell_cause
 from streammeta.programs.exposure import exposures
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 
 Trial = Callable[[], Iterator[str]]
 
@@ -59,7 +59,7 @@ def file_lines(config: Config) -> Iterator[str]:
 
 
 def _try_model(config: Config) -> Iterator[str]:
-    network = build_brain(config).network
+    network = build_blueprint(config).network
     shape = try_at_start(network)
     yield from model_lines(config, network, shape)
     if shape is None:

@@ -99,7 +99,7 @@ class Commits:
         self.end()
         self.began_seconds = self.clock.monotonic()
         intake, ledger = self.intake, self.intake.ledger
-        intake.dead_letters.flush(self.waiting)
+        intake.telling.dead_letters.flush(self.waiting)
         mark = intake.tape.sync(ledger.positions, ledger.topic_id)
         engine, positions = intake.engine, dict(ledger.positions)
         self.positions = positions
@@ -158,7 +158,7 @@ class Commits:
             self._under_way.written.exception()
 
     def _tell(self, *, ok: bool, began_seconds: float, written: int) -> None:
-        self.intake.tell(
+        self.intake.telling.tell(
             Checkpointed(
                 ok=ok,
                 seconds=self.clock.monotonic() - began_seconds,

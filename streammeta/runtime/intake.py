@@ -9,7 +9,6 @@ What waits, in the open iteration or in the chunk, is in none of them, only in t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from streammeta.clock import Clock
 from streammeta.codec import event_id, release_of
@@ -19,26 +18,18 @@ from streammeta.errors import BadEvent, OutOfMemory
 from streammeta.events import Examples, HalfExamples, Passed, Positions, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.learner.folded import Folded
-from streammeta.outcomes import Duplicate, Expired, Observer, Outcome
+from streammeta.outcomes import Duplicate, Learned
 from streammeta.runtime.iteration import Result, place
 from streammeta.runtime.ledger import Ledger
+from streammeta.runtime.pace import Pace
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import NoTape, Tape
-from streammeta.runtime.told import learned, outcome_of
+from streammeta.runtime.telling import Telling
+from streammeta.runtime.told import learned
 from streammeta.runtime.trials import NoTrials, Trials
 from streammeta.runtime.trying import keep, learn
 from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
-from streammeta.stream.base import DeadLetters
-
-CHUNK_RECORDS: Final = 512
-"""Most records of a chunk: beyond, nothing gets cheaper."""
-FIRST_RECORDS: Final = 16
-"""Those of the first chunk of a life, when nobody knows yet what a record takes."""
-CHUNK_BYTES: Final = 64 << 20
-"""Most bytes of a chunk's events, but for its last one."""
-CHUNK_SECONDS: Final = 0.5
-"""What a chunk may take at most, as the last one took; signals are looked at between chunks."""
 
 
 @dataclass
@@ -46,11 +37,10 @@ class Intake:
     """Gathers records into iterations and applies each when it is closed.
 
     Attributes:
-        topic: The name that outcomes carry.
         decode: Reads a record, or raises BadEvent.
         cutter: Cuts episodes, where records hold examples.
         gathering: The iteration that is being gathered.
-        observers: Told what happened.
+        telling: Told what came of records.
         tape: Keeps what the state contains, in its order.
         trials: Told of what is tried next.
         log_passed: Writes down which records were passed for want of memory.
@@ -58,14 +48,12 @@ class Intake:
         ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
-    topic: str
     decode: Callable[[Record], TaskEvent | Examples | HalfExamples]
     cutter: Cutter
     gathering: Gathering
     engine: Engine
-    dead_letters: DeadLetters
+    telling: Telling
     ledger: Ledger
-    observers: Sequence[Observer]
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
     trials: Trials = field(default_factory=NoTrials)
@@ -82,7 +70,7 @@ class Intake:
     """The chunk."""
     _open_ids: set[bytes] = field(init=False, default_factory=set)
     """Events that wait in the open iteration."""
-    _most_records: int = field(init=False, default=FIRST_RECORDS)
+    _pace: Pace = field(init=False, default_factory=Pace)
 
     @property
     def open(self) -> bool:
@@ -102,10 +90,8 @@ class Intake:
     @property
     def chunk_full(self) -> bool:
         """Whether the chunk shall be settled before more is taken."""
-        return (
-            self._pending.records >= self._most_records
-            or self._pending.fresh >= self.engine.memories.room
-            or self.engine.chunk_bytes >= CHUNK_BYTES
+        return self._pending.fresh >= self.engine.memories.room or self._pace.full(
+            self._pending.records, self.engine.chunk_bytes
         )
 
     def left_seconds(self) -> float:
@@ -142,7 +128,7 @@ class Intake:
                 positions[record.partition] = record.offset + 1
                 yield record
             else:
-                self.tell(Duplicate(self.topic, record.partition, record.offset))
+                self.telling.tell(Duplicate(self.telling.topic, record.partition, record.offset))
 
     def take(self, record: Record) -> None:
         """Read the record and let it join; closes at most one iteration before it, and one with it."""
@@ -152,7 +138,7 @@ class Intake:
         if self.cutter.due(number):
             self.close()
             self.settle()
-            self._count(0, self.cutter.sweep(number))
+            self.telling.count(0, self.cutter.sweep(number))
         event = event_id(record) if self.ids.window else b""
         read = Repeated() if event and self._contains(event, number) else self._read(record, number)
         now = self.clock.monotonic()
@@ -210,10 +196,10 @@ class Intake:
         self._know(taken, results)
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
-        self._pace(pending.records, times[-1] - times[0])
+        self._pace.took(pending.records, times[-1] - times[0])
         self._begin_chunk()
-        self._count(pending.records, pending.dropped)
-        self._tell(taken, results, folded, times)
+        self.telling.count(pending.records, pending.dropped)
+        self.telling.settled(self._columns(taken, results, folded, times), taken, results)
 
     def _marked(self, record: Record) -> Record:
         """The record, which is decoded next; with its flaw, where it is to be passed."""
@@ -221,28 +207,20 @@ class Intake:
         passed = self.passed.get((record.partition, record.offset)) if self.passed else None
         return record if passed is None else record._replace(flaw=passed.flaw)
 
-    def _tell(
+    def _columns(
         self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
-    ) -> None:
-        if folded is not None:
-            columns = learned(
-                self.topic,
-                taken,
-                results,
-                folded,
-                times_seconds=times,
-                now_seconds=self.clock.now(),
-                inner_lr=self.engine.inner_lr,
-            )
-            self.tell(columns)
-        for one, result in zip(taken, results, strict=True):
-            self._settled(one.record, result)
-            self.ledger.learned += result if isinstance(result, int) else 0
-
-    def tell(self, outcome: Outcome) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer(outcome)
+    ) -> Learned | None:
+        if folded is None:
+            return None
+        return learned(
+            self.telling.topic,
+            taken,
+            results,
+            folded,
+            times_seconds=times,
+            now_seconds=self.clock.now(),
+            inner_lr=self.engine.inner_lr,
+        )
 
     def _join(self, taken: Taken, now_seconds: float) -> None:
         """Add what the open iteration admits; closes it when it is complete."""
@@ -285,17 +263,6 @@ class Intake:
             if one.event and isinstance(result, int):
                 self.ids.add(one.event, number)
 
-    def _pace(self, records: int, seconds: float) -> None:
-        """Let the next chunk take no longer than it may."""
-        if seconds > 0:
-            self._most_records = max(1, min(CHUNK_RECORDS, int(CHUNK_SECONDS * records / seconds)))
-
-    def _count(self, records: int, more: Tally) -> None:
-        """Count records, and what expired with them."""
-        self.ledger.tally = self.ledger.tally.plus(more, records)
-        if more.expired or more.unmatched:
-            self.tell(Expired(self.topic, more.expired, more.unmatched))
-
     def _pass(self) -> None:
         """The state passes what was taken where nothing waits."""
         if not self.open:
@@ -317,12 +284,3 @@ class Intake:
             return refusal
         except MemoryError as error:
             return OutOfMemory(f"reading it took more memory than there is: {error}", stage="decode")
-
-    def _settled(self, record: Record, result: Result) -> None:
-        """Tell what came of a record, but for what was learned; it is set aside when it was refused."""
-        if isinstance(result, BadEvent):
-            self.dead_letters.send(record, result)
-            self.ledger.refused[result.reason] = self.ledger.refused.get(result.reason, 0) + 1
-        outcome = outcome_of(self.topic, record, result)
-        if outcome is not None:
-            self.tell(outcome)

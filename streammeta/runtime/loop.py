@@ -285,9 +285,9 @@ class Loop:
         replayed = self.source.replayed()
         share = self._replayed if replayed is None else replayed
         due = condition.readable or (unacknowledged and condition.serving)
-        topic, restoring = self.intake.topic, self._restoring
+        topic, restoring = self.intake.telling.topic, self._restoring
         self.switching.tell()
-        self.intake.tell(Turned(topic, condition.serving, restoring, lag, share, condition, due))
+        self.intake.telling.tell(Turned(topic, condition.serving, restoring, lag, share, condition, due))
 
     def _tell_unacknowledged(self) -> None:
         """The loop waits for letters that the broker does not acknowledge."""

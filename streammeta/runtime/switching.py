@@ -76,7 +76,7 @@ class Switching:
         executing = Executing(*self.intake.engine.executors.counts, making)
         if executing != self._executing:
             self._executing = executing
-            self.intake.tell(executing)
+            self.intake.telling.tell(executing)
 
     def _wait(self, words: str) -> None:
         """A step is being made, and the chunk waits for it."""

@@ -9,7 +9,7 @@ import pytest
 
 from streammeta.programs.doctor.check import Check, exit_code
 from streammeta.programs.doctor.examination import examine
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from streammeta.stream.kafka.held import Held, held
 from streammeta.stream.kafka.newest import newest
 from tests.brokers.broker import ApacheKafka, Broker, fresh
@@ -67,7 +67,7 @@ def test_all_fits_and_nothing_changes(broker: Broker, tmp_path: Path) -> None:
     broker.write(topic, [VALUE] * 3, partition=0)
     broker.write(topic, [VALUE] * 3, partition=1)
     config = config_of(tmp_path, f"kafka.topic={topic}")
-    state = make_state(config, build_brain(config), positions={0: 3, 1: 1})
+    state = make_state(config, build_blueprint(config), positions={0: 3, 1: 1})
     before = bytes_of(state)
     cache = tmp_path / "cache"
     checks = examined(tmp_path, broker.bootstrap_servers, topic, f"engine.cache_dir={cache}")
@@ -120,7 +120,7 @@ def test_offsets_that_the_log_has_lost(broker: Broker, tmp_path: Path) -> None:
     topic = broker.create(fresh("lost"))
     broker.write(topic, [VALUE])
     config = config_of(tmp_path, f"kafka.topic={topic}")
-    make_state(config, build_brain(config), positions={0: 7})
+    make_state(config, build_blueprint(config), positions={0: 7})
     checks = examined(tmp_path, broker.bootstrap_servers, topic)
     assert (checks["offsets"].verdict, exit_code(checks.values())) == ("fault", 65)
     checks = examined(tmp_path, broker.bootstrap_servers, topic, "kafka.on_lost_offsets=latest")

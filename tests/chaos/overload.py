@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import psutil
 
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from tests.brokers.broker import Broker, eventually, fresh
 from tests.chaos import stream
 from tests.chaos.plan import Size

@@ -9,7 +9,7 @@ from streammeta.config import Config
 from streammeta.errors import BadEvent
 from streammeta.events import Array, Batch, Episode, TaskEvent
 from streammeta.learner.engine import Engine
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored
@@ -49,15 +49,15 @@ def spoilt(episode: Episode[Array], draws: np.random.Generator) -> Episode[Array
     return Episode(Batch(sx, np.full_like(sy, scale)), Batch(x, np.full_like(y, -scale)))
 
 
-def held_out_losses(brain: Brain, *, share: float, events: int = EVENTS) -> tuple[float, float]:
+def held_out_losses(blueprint: Blueprint, *, share: float, events: int = EVENTS) -> tuple[float, float]:
     """On tasks never seen, after one adaptation: before and after events of which so many were spoilt."""
-    network, learner = brain.network, brain.learner
+    network, learner = blueprint.network, blueprint.learner
     memories = Memories(nothing_stored, network.initial.new_zeros(learner.memory_size), TASKS)
-    engine = Engine(network, brain.steps, learner.init(network.initial), Progress(), memories)
+    engine = Engine(network, blueprint.steps, learner.init(network.initial), Progress(), memories)
     centre = np.array([2.0, -1.0, 1.5, 0.5])
     draws, spoils = np.random.default_rng(3), np.random.default_rng(4)
     unseen = [drawn(centre, np.random.default_rng([7, number])) for number in range(HELD_OUT)]
-    before = _mean_loss(brain, engine, unseen)
+    before = _mean_loss(blueprint, engine, unseen)
     for number in range(events):
         episode, bad = drawn(centre, draws), spoils.random() < share
         event = TaskEvent(f"task-{number % TASKS}", spoilt(episode, spoils) if bad else episode, 0)
@@ -65,27 +65,27 @@ def held_out_losses(brain: Brain, *, share: float, events: int = EVENTS) -> tupl
             learn(engine, event)
         except BadEvent:
             assert bad
-    return before, _mean_loss(brain, engine, unseen)
+    return before, _mean_loss(blueprint, engine, unseen)
 
 
-def _mean_loss(brain: Brain, engine: Engine, episodes: list[Episode[Array]]) -> float:
+def _mean_loss(blueprint: Blueprint, engine: Engine, episodes: list[Episode[Array]]) -> float:
     losses = []
     for support, query in episodes:
         given, asked = (
             Batch(*(torch.from_numpy(one).float() for one in batch)) for batch in (support, query)
         )
-        losses.append(brain.network.loss(brain.learner.adapt(engine.state, given), *asked).item())
+        losses.append(blueprint.network.loss(blueprint.learner.adapt(engine.state, given), *asked).item())
     return float(np.mean(losses))
 
 
 def test_clipping_bounds_what_they_cost() -> None:
     """Within 10 % of the clean run's loss, which has learned; without clipping they ruin it."""
-    brain = build_brain(CLIPPED)
-    (before, clean), (_, spoiled) = (held_out_losses(brain, share=share) for share in (0.0, SHARE))
+    blueprint = build_blueprint(CLIPPED)
+    (before, clean), (_, spoiled) = (held_out_losses(blueprint, share=share) for share in (0.0, SHARE))
     assert clean < before / 5
     assert spoiled <= 1.1 * clean
     outer = CLIPPED.outer.model_copy(update={"clip_norm": None})
     algorithm = CLIPPED.algorithm.model_copy(update={"inner_clip_norm": None})
-    unclipped = build_brain(CLIPPED.model_copy(update={"outer": outer, "algorithm": algorithm}))
+    unclipped = build_blueprint(CLIPPED.model_copy(update={"outer": outer, "algorithm": algorithm}))
     _, ruined = held_out_losses(unclipped, share=10 * SHARE, events=EVENTS // 5)
     assert ruined > 10 * clean

@@ -15,7 +15,8 @@ from streammeta.config import Config
 from streammeta.errors import BadEvent
 from streammeta.events import Array, Batch, Examples, Record
 from streammeta.library.states import Homes
-from streammeta.runtime.assembly import assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.checkpoint import unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
@@ -55,12 +56,12 @@ def daemon(
     script: Sequence[Record], folder: Path, store: MemoryStore | None = None, config: Config = CONFIG
 ) -> MemoryStore:
     """What the daemon made of the records, going on from `store`."""
-    store, brain = store or MemoryStore(), build_brain(config)
+    store, blueprint = store or MemoryStore(), build_blueprint(config)
     with closing(OrderLog(folder / f"{len(script)}.log")) as log:
         assemble(
             config,
-            brain,
-            restore(brain, store),
+            blueprint,
+            restore(blueprint, store),
             source=ScriptedSource(script, lambda: 50),
             dead_letters=CollectedDeadLetters([]),
             store=store,

@@ -16,7 +16,8 @@ from streammeta.cli import main
 from streammeta.config import Config, load_config
 from streammeta.errors import ConfigError, StateError
 from streammeta.models.constants import Constants, constants_of, pack_constants, unpack_constants
-from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.export import LEARNED_ALONE, Exported, write
@@ -67,15 +68,15 @@ class CountingStore(MemoryStore):
         return super().commit(meta, tasks, constants)
 
 
-def live(config: Config, store: Store, folder: Path) -> tuple[Brain, Checkpoint]:
+def live(config: Config, store: Store, folder: Path) -> tuple[Blueprint, Checkpoint]:
     """One life of the daemon without an event: it begins and ends with a checkpoint."""
-    brain = build_brain(config)
-    begun = restore(brain, store)
+    blueprint = build_blueprint(config)
+    begun = restore(blueprint, store)
     log = FusedOrderLog(folder / "order.log")
     source = ScriptedSource([], lambda: 1, lambda: 0, Fuse(), frozenset(), lambda: None)
     assemble(
         config,
-        brain,
+        blueprint,
         begun,
         source=source,
         dead_letters=CollectedDeadLetters([], Fuse()),
@@ -83,13 +84,13 @@ def live(config: Config, store: Store, folder: Path) -> tuple[Brain, Checkpoint]
         order_log=log,
     ).run(until_end=True)
     log.close()
-    return brain, begun
+    return blueprint, begun
 
 
 def test_the_state_holds_them_once(tmp_path: Path) -> None:
     """The first checkpoint brings them, no later one does, in this life or the next."""
     store = CountingStore()
-    brain, _ = live(config_of(), store, tmp_path)
+    blueprint, _ = live(config_of(), store, tmp_path)
     live(config_of(), store, tmp_path)
     assert store.brought[0]
     assert len(store.brought) >= 4
@@ -100,14 +101,14 @@ def test_the_state_holds_them_once(tmp_path: Path) -> None:
     assert kept.values.keys() == {"body.weight", "body.bias", "scale"}
     assert kept.aliases == {"out.weight": "head.weight"}
     assert kept.passing().keys() == {"shift"}
-    assert torch.equal(kept.values["body.weight"], brain.network.module.get_parameter("body.weight"))
+    assert torch.equal(kept.values["body.weight"], blueprint.network.module.get_parameter("body.weight"))
 
 
 def test_the_command_line_exports_all(tmp_path: Path) -> None:
     """From the state alone: no code of the model is at hand."""
     state = tmp_path / "state"
     with StateDirectory(state) as directory, closing(LmdbStore(directory.lmdb_path)) as store:
-        brain, _ = live(config_of(), store, tmp_path)
+        blueprint, _ = live(config_of(), store, tmp_path)
     asked = ["export", "--state", str(state), "--output", str(tmp_path / "f")]
     DRAWS[0], before = 5.0, DRAWS[0]
     try:
@@ -116,7 +117,7 @@ def test_the_command_line_exports_all(tmp_path: Path) -> None:
         DRAWS[0] = before
     assert done.exit_code == 0
     assert done.stderr == f"{tmp_path / 'f'}: 7 tensors of the model, 0 tasks\n"
-    found, whole = load_file(tmp_path / "f"), brain.network.module.state_dict()
+    found, whole = load_file(tmp_path / "f"), blueprint.network.module.state_dict()
     assert found.keys() == {f"meta/{name}" for name in whole}
     assert all(torch.equal(found[f"meta/{name}"], value) for name, value in whole.items())
 
@@ -157,7 +158,7 @@ def test_other_values_are_refused_by_name(
     with pytest.raises(
         StateError, match=rf"\n  {named} has other values\n.*seed what torch does not"
     ) as told:
-        restore(build_brain(config_of(what)), store)
+        restore(build_blueprint(config_of(what)), store)
     assert told.value.exit_code == 65
     assert len(str(told.value).splitlines()) == 3
 
@@ -218,7 +219,7 @@ class Twin(nn.Module):
 def test_shared_memory_that_is_no_tie_is_refused(how: str) -> None:
     """Plain PyTorch moves both in place; a function of named parameters would not."""
     with pytest.raises(ConfigError, match="share memory without being one tensor; assign the parameter"):
-        build_brain(load_config(None, [f"model.factory={__name__}:Twin", f"model.args.how={how}"], {}))
+        build_blueprint(load_config(None, [f"model.factory={__name__}:Twin", f"model.args.how={how}"], {}))
 
 
 class Extra(nn.Linear):
@@ -243,10 +244,10 @@ def test_a_state_dict_that_no_file_holds_is_refused() -> None:
             constants_of(module)
 
 
-def begun_at(path: Path, **model: Any) -> tuple[Brain, Checkpoint]:
+def begun_at(path: Path, **model: Any) -> tuple[Blueprint, Checkpoint]:
     """A new state that begins at the file."""
-    brain = build_brain(config_of(init=str(path), **model))
-    return brain, restore(brain, MemoryStore())
+    blueprint = build_blueprint(config_of(init=str(path), **model))
+    return blueprint, restore(blueprint, MemoryStore())
 
 
 def other_module() -> nn.Module:
@@ -266,24 +267,24 @@ def test_a_new_state_begins_at_a_file(form: str, tmp_path: Path) -> None:
     else:
         save_file({name: value.clone() for name, value in module.state_dict().items()}, path)
     if form == "export":
-        brain, begun = begun_at(path)
+        blueprint, begun = begun_at(path)
         path = tmp_path / "exported"
-        write(path, Exported(begun, constants_of(brain.network.module)))
-    brain, begun = begun_at(path)
-    assert torch.allclose(brain.network.predict(begun.state.params, x), module.double()(x))
+        write(path, Exported(begun, constants_of(blueprint.network.module)))
+    blueprint, begun = begun_at(path)
+    assert torch.allclose(blueprint.network.predict(begun.state.params, x), module.double()(x))
 
 
 def test_a_state_goes_on_without_the_file(tmp_path: Path) -> None:
     """Its frozen values are the state's: the file may go, change, or be set later, and nothing moves."""
     path, store = tmp_path / "f", MemoryStore()
     save_model(other_module(), str(path))
-    brain, begun = live(config_of(init=str(path)), store, tmp_path)
+    blueprint, begun = live(config_of(init=str(path)), store, tmp_path)
     path.unlink()
     for init in (str(path), ""):
         again, back = live(config_of(init=init), store, tmp_path)
         assert torch.equal(back.state.params, begun.state.params)
         assert torch.equal(again.network.module.get_buffer("scale"), torch.full((3,), 3.0).double())
-    assert constants_of(again.network.module).hash == constants_of(brain.network.module).hash
+    assert constants_of(again.network.module).hash == constants_of(blueprint.network.module).hash
 
 
 @pytest.mark.parametrize(

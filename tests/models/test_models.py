@@ -10,7 +10,7 @@ from streammeta.config import load_config
 from streammeta.events import Array, TaskEvent, episode_of
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.chunk import NUMBERS
-from streammeta.runtime.assembly import Brain, build_brain, restore
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.state.memories import Memories
 from streammeta.state.memory_store import MemoryStore
 from tests.learning import learn
@@ -51,15 +51,15 @@ WAYS = [
 ]
 
 
-def engine_of(name: str, loss: str, order: str, dtype: str = "float64") -> tuple[Brain, Engine]:
+def engine_of(name: str, loss: str, order: str, dtype: str = "float64") -> tuple[Blueprint, Engine]:
     """The engine that the daemon would run."""
     settings = [f"model.factory={FACTORY}", f"model.args.name={name}", f"model.loss={loss}"]
     settings += [f"model.dtype={dtype}", f"model.seed={SEED}", f"algorithm.order={order}", *SETTINGS]
-    brain, store = build_brain(load_config(None, settings, {})), MemoryStore()
-    begun = restore(brain, store)
-    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    blueprint, store = build_blueprint(load_config(None, settings, {})), MemoryStore()
+    begun = restore(blueprint, store)
+    empty = blueprint.network.initial.new_zeros(blueprint.learner.memory_size)
     memories = Memories(store.get_many, empty, 100)
-    return brain, Engine(brain.network, brain.steps, begun.state, begun.progress, memories)
+    return blueprint, Engine(blueprint.network, blueprint.steps, begun.state, begun.progress, memories)
 
 
 def plain_of(name: str, order: str) -> Plain:
@@ -99,7 +99,7 @@ def test_the_engine_learns_what_plain_pytorch_learns(
 ) -> None:
     """Weights, memories, and all that is told of returning tasks, under momentum; and what is exported."""
     case = case_of(name)
-    (brain, engine), plain = engine_of(name, case.loss, order), plain_of(name, order)
+    (blueprint, engine), plain = engine_of(name, case.loss, order), plain_of(name, order)
     first, draws = engine.state.params, np.random.default_rng(3)
     torch.testing.assert_close(plain.w, first, rtol=0, atol=0)
     for visit in VISITS[tasks]:
@@ -118,8 +118,8 @@ def test_the_engine_learns_what_plain_pytorch_learns(
         torch.testing.assert_close(engine.memories.get(task).memory, memory, rtol=0, atol=1e-9)
     if (tasks, order) == (1, EXPORTED.get(name, "second")):
         x = torch.from_numpy(draw(case, draws, 3)[0])
-        path = exported(brain, engine, tmp_path)
-        assert_predicts_as(brain.network, engine, path, FACTORY, {"name": name}, x)
+        path = exported(blueprint, engine, tmp_path)
+        assert_predicts_as(blueprint.network, engine, path, FACTORY, {"name": name}, x)
 
 
 def test_a_recurrent_layer_is_learned_in_float32() -> None:

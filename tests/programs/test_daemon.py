@@ -20,7 +20,7 @@ from streammeta.errors import BrokerUnavailable, DeadLetterFailed, StateLocked
 from streammeta.events import Positions, Record
 from streammeta.observe.logs import LogLines, configure_logging
 from streammeta.programs.daemon import Connect, _watchers, run_daemon
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
@@ -60,7 +60,7 @@ def test_watchers_all_hear_of_each_outcome(config: Config, capsys: pytest.Captur
     clock = Clock(monotonic=lambda: 50.0, now=lambda: 1000.0)
     lines = LogLines(structlog.get_logger(), clock.monotonic)
     store = MemoryStore()
-    watchers = _watchers(config, restore(build_brain(config), store), store, lines, clock)
+    watchers = _watchers(config, restore(build_blueprint(config), store), store, lines, clock)
     assert watchers.status.snapshot()["learning_rates"] == {"inner": 0.01, "meta": 0.001}
     for outcome in (turned(), learned(), refused(), checkpointed()):
         for observer in watchers.observers:

@@ -14,7 +14,7 @@ import structlog
 from streammeta.config import Config, load_config
 from streammeta.observe.logs import configure_logging
 from streammeta.programs.reloading import reloaded
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.runtime.controls import Rates
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
@@ -47,9 +47,9 @@ def told(capsys: pytest.CaptureFixture[str]) -> Told:
 
 def begin(config: Config) -> None:
     """A first checkpoint in the directory that the configuration names."""
-    brain = build_brain(config)
+    blueprint = build_blueprint(config)
     with StateDirectory(config.state.dir) as directory, closing(LmdbStore(directory.lmdb_path)) as store:
-        store.commit(pack(restore(brain, MemoryStore())), {})
+        store.commit(pack(restore(blueprint, MemoryStore())), {})
 
 
 def test_rates_and_log_level_are_taken(config: Config, tmp_path: Path, told: Told) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from streammeta.config import Config, load_config
 from streammeta.errors import ConfigError, StateError
 from streammeta.evaluation.prequential import Prequential
-from streammeta.runtime.assembly import Brain, build_brain, restore
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.progress import Progress
@@ -37,16 +37,16 @@ def config_of(*settings: str) -> Config:
 
 
 @cache
-def brain_of(*settings: str) -> Brain:
+def blueprint_of(*settings: str) -> Blueprint:
     """What it computes with."""
-    return build_brain(config_of(*settings))
+    return build_blueprint(config_of(*settings))
 
 
-def stored(brain: Brain) -> tuple[MemoryStore, Checkpoint]:
+def stored(blueprint: Blueprint) -> tuple[MemoryStore, Checkpoint]:
     """A store with a checkpoint somewhere on the way."""
-    state = brain.learner.init(brain.network.initial)
+    state = blueprint.learner.init(blueprint.network.initial)
     checkpoint = Checkpoint(
-        origin=brain.origin,
+        origin=blueprint.origin,
         state=state._replace(
             params=state.params + 1 / 3, outer={name: t + 1 / 7 for name, t in state.outer.items()}
         ),
@@ -61,9 +61,9 @@ def stored(brain: Brain) -> tuple[MemoryStore, Checkpoint]:
 
 def test_a_new_state_begins_with_the_model() -> None:
     """The seed's parameters, the configured rates, no events, no positions."""
-    brain = brain_of()
-    begun = restore(brain, MemoryStore())
-    assert torch.equal(begun.state.params, brain.network.initial)
+    blueprint = blueprint_of()
+    begun = restore(blueprint, MemoryStore())
+    assert torch.equal(begun.state.params, blueprint.network.initial)
     assert (begun.state.inner_lr.item(), begun.state.meta_lr.item()) == pytest.approx((0.1, 0.2))
     assert (begun.progress, begun.positions, begun.refused) == (Progress(), {}, {})
     assert not begun.state.outer["momentum"].any()
@@ -71,8 +71,8 @@ def test_a_new_state_begins_with_the_model() -> None:
 
 def test_a_state_comes_back_with_its_bits() -> None:
     """Parameters, momentum, counters and positions, to the last bit."""
-    store, checkpoint = stored(brain_of())
-    back = restore(brain_of(), store)
+    store, checkpoint = stored(blueprint_of())
+    back = restore(blueprint_of(), store)
     assert torch.equal(back.state.params, checkpoint.state.params)
     assert torch.equal(back.state.outer["momentum"], checkpoint.state.outer["momentum"])
     assert (back.progress, back.positions, back.refused) == (
@@ -87,8 +87,8 @@ def test_a_state_comes_back_with_its_bits() -> None:
 )
 def test_learning_rates_are_the_configurations(setting: str, rates: tuple[float, float]) -> None:
     """A rate changed between two runs takes effect; nothing else moves."""
-    store, checkpoint = stored(brain_of())
-    back = restore(brain_of(setting), store)
+    store, checkpoint = stored(blueprint_of())
+    back = restore(blueprint_of(setting), store)
     assert (back.state.inner_lr.item(), back.state.meta_lr.item()) == pytest.approx(rates)
     assert torch.equal(back.state.params, checkpoint.state.params)
     assert torch.equal(back.state.outer["momentum"], checkpoint.state.outer["momentum"])
@@ -109,8 +109,8 @@ def test_learning_rates_are_the_configurations(setting: str, rates: tuple[float,
 )
 def test_what_a_state_does_not_depend_on_may_change(setting: str) -> None:
     """Addresses, caches, logs: the state goes on."""
-    store, checkpoint = stored(brain_of())
-    assert torch.equal(restore(brain_of(setting), store).state.params, checkpoint.state.params)
+    store, checkpoint = stored(blueprint_of())
+    assert torch.equal(restore(blueprint_of(setting), store).state.params, checkpoint.state.params)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +131,10 @@ def test_what_a_state_does_not_depend_on_may_change(setting: str) -> None:
 )
 def test_everything_else_is_refused_by_name(setting: str, said: str) -> None:
     """Both values and the remedy; the state is untouched by the refusal."""
-    store, _ = stored(brain_of())
+    store, _ = stored(blueprint_of())
     before = store.load()
     with pytest.raises(StateError, match="does not fit the configuration") as refused:
-        restore(brain_of(setting), store)
+        restore(blueprint_of(setting), store)
     assert said in str(refused.value)
     assert "state.dir" in str(refused.value)
     assert store.load() == before
@@ -144,19 +144,19 @@ def test_a_factory_whose_code_changed_is_refused(monkeypatch: pytest.MonkeyPatch
     """The same settings, other parameters: both layouts are shown."""
     settings = [f"model.factory={__name__}:wide", "model.args={}"]
     config = load_config(None, settings, {})
-    store, _ = stored(build_brain(config))
+    store, _ = stored(build_blueprint(config))
     monkeypatch.setitem(globals(), "WIDTHS", [3])
     with pytest.raises(StateError, match=r"were weight \[1, 2\], bias \[1\], now they are weight \[1, 3\]"):
-        restore(build_brain(config), store)
+        restore(build_blueprint(config), store)
 
 
-def test_a_brain_computes_with_the_configured_threads() -> None:
+def test_a_blueprint_computes_with_the_configured_threads() -> None:
     """The bits of a sum depend on their number."""
     before = torch.get_num_threads()
     try:
-        build_brain(config_of("model.threads=2"))
+        build_blueprint(config_of("model.threads=2"))
         assert torch.get_num_threads() == 2
-        build_brain(config_of())
+        build_blueprint(config_of())
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
@@ -173,4 +173,4 @@ def test_a_brain_computes_with_the_configured_threads() -> None:
 def test_a_model_that_cannot_be_built_is_a_configuration_error(settings: Any, said: str) -> None:
     """Named by its setting."""
     with pytest.raises(ConfigError, match=said):
-        build_brain(config_of(*settings))
+        build_blueprint(config_of(*settings))

@@ -10,7 +10,7 @@ from streammeta.algorithms.base import State
 from streammeta.config import Config
 from streammeta.config.algorithms import NAMES
 from streammeta.learner.flat import state_tensors
-from streammeta.runtime.assembly import build_brain
+from streammeta.runtime.blueprint import build_blueprint
 from tests.scripted import make_script
 from tests.world import CONFIG, World
 
@@ -56,9 +56,9 @@ def config_of(name: str) -> Config:
 def test_kills_change_no_bit(name: str, tmp_path: Path) -> None:
     """Meta-parameters, what optimiser and algorithm keep, rows with memories: all of them, and all counts."""
     config = config_of(name)
-    brain = build_brain(config)
+    blueprint = build_blueprint(config)
     script = make_script(9, partitions=2, tasks=TASKS, events=EVENTS, examples=4, poison=0.05)
-    calm, killed = (World(script, tmp_path, config, learner=brain) for _ in range(2))
+    calm, killed = (World(script, tmp_path, config, learner=blueprint) for _ in range(2))
     assert calm.live()
     draws = random.Random(4)
     assert killed.live_killed((draws.randint(20, 90) for _ in range(4)), draws)
@@ -67,7 +67,7 @@ def test_kills_change_no_bit(name: str, tmp_path: Path) -> None:
     assert repr((one.progress, one.refused, one.tally)) == repr((two.progress, two.refused, two.tally))
     assert repr(calm.rows()) == repr(killed.rows())
     assert one.progress.events > EVENTS / 2
-    assert torch.equal(one.state.params, brain.network.initial) == (name == "independent")
+    assert torch.equal(one.state.params, blueprint.network.initial) == (name == "independent")
     assert {bool(row.memory) for row in calm.rows().values()} == {name in KEEPS_TASKS}
 
 

@@ -10,7 +10,7 @@ from streammeta.codec import MSGPACK, encode_msgpack
 from streammeta.config import Config, load_config
 from streammeta.errors import ConfigError, Reason
 from streammeta.events import Record, episode_of
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.daemon import run_daemon
 from streammeta.runtime.first_refusals import FIRST_REFUSALS
 from tests.scripted import CollectedDeadLetters, ScriptedSource

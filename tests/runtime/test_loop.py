@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streammeta.errors import Reason, StateError
 from streammeta.events import Record, Run
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.checkpoint import unpack
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta
@@ -168,7 +168,7 @@ def test_a_state_of_another_configuration_is_refused_with_the_difference(folder:
     reference = uncut(0, folder)
     changed = CONFIG.model_copy(update={"algorithm": CONFIG.algorithm.model_copy(update={"beta": 0.5})})
     with pytest.raises(StateError, match=r"algorithm\.beta.*0\.3.*0\.5(.|\n)*state\.dir"):
-        restore(build_brain(changed), reference.store)
+        restore(build_blueprint(changed), reference.store)
 
 
 def learned(told: list[Outcome]) -> int:

@@ -18,14 +18,14 @@ from streammeta.errors import BadEvent, StateError
 from streammeta.events import Array, Cut, OrderEntry, Record, Run, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.outcomes import Checkpointed, Learned, Outcome, Refused, Turned
-from streammeta.runtime.assembly import build_brain, restore
+from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.runtime.controls import Controls
 from streammeta.state.memories import Memories
 from streammeta.state.order_log import OrderLog
 from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored
 from tests.scripted import Fuse, make_script
-from tests.world import World, batches_of, brain, rows_of, same, stop_after
+from tests.world import World, batches_of, blueprint, rows_of, same, stop_after
 
 TASKS = 7
 
@@ -96,7 +96,7 @@ def test_the_daemon_learns_the_iterations_of_the_rules(size: int, folder: Path) 
     """The state is that of the engine fed by plain loops, bit for bit; all kinds of cuts occur."""
     script = script_of(1)
     world = uncut(1, size, folder)
-    learner, made = brain(), brain().network
+    learner, made = blueprint(), blueprint().network
     memories = Memories(nothing_stored, made.initial.new_zeros(learner.learner.memory_size), 100)
     engine = Engine(made, learner.steps, learner.learner.init(made.initial), Progress(), memories)
     groups = list(iterations(script, size, pauses_of(1)))
@@ -344,4 +344,4 @@ def test_another_batch_does_not_continue_a_state(folder: Path) -> None:
     with pytest.raises(
         StateError, match=r"events\.batch: the state was made with 3, the configuration says 4"
     ):
-        restore(build_brain(batches_of(4)), uncut(1, 3, folder).store)
+        restore(build_blueprint(batches_of(4)), uncut(1, 3, folder).store)

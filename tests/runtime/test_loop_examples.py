@@ -19,7 +19,7 @@ from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress, Tally
 from tests.example_streams import Answer, make_examples, queries
 from tests.learning import learn, nothing_stored
-from tests.world import CONFIG, World, brain, rows_of, same, stop_after
+from tests.world import CONFIG, World, blueprint, rows_of, same, stop_after
 
 TASKS = 7
 RECORDS = 120
@@ -63,7 +63,7 @@ def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, fo
     """Bit for bit those of the engine fed by plain loops; no example is twice in a query set."""
     world = uncut(seed, sizes, 1, folder)
     answer = Answer(sizes, TASK_BOUND, HALF_BOUND).read(world.script)
-    learner, made = brain(), brain().network
+    learner, made = blueprint(), blueprint().network
     memories = Memories(nothing_stored, made.initial.new_zeros(learner.learner.memory_size), 100)
     engine = Engine(made, learner.steps, learner.learner.init(made.initial), Progress(), memories)
     for event in answer.events:

@@ -14,7 +14,7 @@ from streammeta.codec import CONTROL, MSGPACK, RELEASE, encode_msgpack
 from streammeta.config import Config
 from streammeta.errors import ConfigError, Reason
 from streammeta.events import Record, episode_of
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from tests.scripted import make_script
 from tests.world import CONFIG, World, batches_of, same
 
@@ -35,15 +35,15 @@ def limited(batch: int = 1) -> Config:
 
 
 @pytest.fixture(autouse=True)
-def brains(monkeypatch: pytest.MonkeyPatch) -> None:
+def blueprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worlds compute with the limit."""
-    brain = _brain()
-    monkeypatch.setattr("tests.world.brain", lambda: brain)
+    blueprint = _blueprint()
+    monkeypatch.setattr("tests.world.blueprint", lambda: blueprint)
 
 
 @cache
-def _brain() -> Brain:
-    return build_brain(limited())
+def _blueprint() -> Blueprint:
+    return build_blueprint(limited())
 
 
 @cache
@@ -133,5 +133,5 @@ def test_a_limit_for_a_learner_without_memory_is_refused() -> None:
     with pytest.raises(
         ConfigError, match=r"events\.memory_norm_limit = 30: this algorithm keeps no parameters"
     ):
-        build_brain(Config.model_validate(table))
+        build_blueprint(Config.model_validate(table))
     assert CONFIG.events.memory_norm_limit == 0.0

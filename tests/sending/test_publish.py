@@ -10,7 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.future import Future
 
 from streammeta.codec import decode
-from streammeta.config.schema import KafkaSection
+from streammeta.config.kafka import KafkaSection
 from streammeta.datasets.sinusoid import Sinusoids, sinusoid
 from streammeta.errors import BrokerUnavailable, ConfigError
 from streammeta.events import Array, Episode, Record

@@ -14,7 +14,7 @@ from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.stream.kafka.letter import HEADER_PREFIX
 from tests.simulator.disk import DiskStore
 from tests.simulator.journal import Violation
-from tests.simulator.learner import Expected, brain_for
+from tests.simulator.learner import Expected, blueprint_for
 from tests.simulator.stream import lethal
 from tests.simulator.undisturbed import undisturbed
 from tests.simulator.world import WINDOW, World, config_of
@@ -126,7 +126,7 @@ def _check_real(world: World, store: DiskStore, found: Checkpoint) -> list[Recor
     """The bits of the real engine undisturbed; the records that it refused."""
     config = config_of(world.plan, "earliest")
     rows = [row.records for row in world.journal.rows]
-    engine, refused = undisturbed(config, brain_for(config, real=True), rows)
+    engine, refused = undisturbed(config, blueprint_for(config, real=True), rows)
     _require(torch.equal(found.state.params, engine.state.params), "other meta-parameters")
     _require(torch.equal(found.state.outer["momentum"], engine.state.outer["momentum"]), "another momentum")
     _require(repr(found.progress) == repr(engine.progress), "other prequential losses")

@@ -26,7 +26,7 @@ from streammeta.events import Batch, Episode, Record
 from streammeta.learner.tracing import Steps
 from streammeta.models.loading import load_network
 from streammeta.models.network import Network
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.state.checkpoint import Origin
 
 P = 1_000_003.0
@@ -89,17 +89,19 @@ def exact_steps() -> Steps:
 
 
 @cache
-def _moml() -> Brain:
-    return build_brain(Config.model_validate(SETTINGS))
+def _moml() -> Blueprint:
+    return build_blueprint(Config.model_validate(SETTINGS))
 
 
-def brain_for(config: Config, *, real: bool = False) -> Brain:
+def blueprint_for(config: Config, *, real: bool = False) -> Blueprint:
     """What computes with these numbers, or MOML; traced once for all worlds."""
     if real:
         origin = replace(_moml().origin, fit=fit(config), config_hash=config_hash(config))
         return replace(_moml(), origin=origin)
     network, steps = _network()
-    return Brain(network, LEARNER, steps, Origin(fit(config), config_hash(config), network.layout, "float64"))
+    return Blueprint(
+        network, LEARNER, steps, Origin(fit(config), config_hash(config), network.layout, "float64")
+    )
 
 
 @dataclass

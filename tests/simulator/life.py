@@ -16,7 +16,8 @@ from streammeta.errors import (
 )
 from streammeta.events import Record
 from streammeta.recording.flight import FlightRecorder
-from streammeta.runtime.assembly import assemble, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import restore
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.tape import Tape
@@ -30,7 +31,7 @@ from tests.simulator.broker import TOPIC
 from tests.simulator.compiler import SimulatedSteps
 from tests.simulator.disk import DiskStore
 from tests.simulator.journal import Both, Violation
-from tests.simulator.learner import brain_for
+from tests.simulator.learner import blueprint_for
 from tests.simulator.stream import lethal
 from tests.simulator.watcher import Watcher
 from tests.simulator.world import World, config_of
@@ -66,9 +67,9 @@ def live(world: World) -> Ending:
 
 def _live(world: World, watcher: Watcher) -> None:
     config = config_of(world.plan, world.on_lost)
-    brain, store = brain_for(config, real=world.plan.real), DiskStore(world.disk)
+    blueprint, store = blueprint_for(config, real=world.plan.real), DiskStore(world.disk)
     log = OrderLog(ORDER_LOG, expected=store.load() is not None, files=world.disk)
-    begun = restore(brain, store)
+    begun = restore(blueprint, store)
     world.journal.begin(begun.recording, witness=not (world.disk.reordered or world.plan.lossy))
     world.disk.reordered = False
     clock, controls = world.clock, world.controls
@@ -79,7 +80,7 @@ def _live(world: World, watcher: Watcher) -> None:
     with _tape(world, begun) as tape, _tried(world) as trials:
         loop = assemble(
             config,
-            brain,
+            blueprint,
             begun,
             source=KafkaSource(config.kafka, keep_going=keep_going, clock=clock.monotonic),
             dead_letters=KafkaDeadLetters(config.kafka, keep_going=keep_going),
@@ -139,7 +140,7 @@ def _run(world: World, watcher: Watcher, loop: Loop) -> None:
     world.journal.serving = lambda: (ledger.topic_id, bool(executors.names))
     loop.run()
     loop.source.close()
-    loop.intake.dead_letters.close()
+    loop.intake.telling.dead_letters.close()
 
 
 def _judge(world: World, error: StreammetaError) -> None:

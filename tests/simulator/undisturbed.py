@@ -9,7 +9,7 @@ from streammeta.episodes.gathering import Read
 from streammeta.errors import BadEvent
 from streammeta.events import Record, TaskEvent
 from streammeta.learner.engine import Engine
-from streammeta.runtime.assembly import Brain
+from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.iteration import iterate, place
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
@@ -22,12 +22,12 @@ class Undisturbed(NamedTuple):
     refused: list[tuple[Record, BadEvent]]
 
 
-def undisturbed(config: Config, brain: Brain, iterations: Sequence[Sequence[Record]]) -> Undisturbed:
+def undisturbed(config: Config, blueprint: Blueprint, iterations: Sequence[Sequence[Record]]) -> Undisturbed:
     """Learn from these."""
-    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    empty = blueprint.network.initial.new_zeros(blueprint.learner.memory_size)
     memories = Memories(lambda tasks: [None] * len(tasks), empty, 1_000)
-    state = brain.learner.init(brain.network.initial)
-    engine = Engine(brain.network, brain.steps, state, Progress(), memories)
+    state = blueprint.learner.init(blueprint.network.initial)
+    engine = Engine(blueprint.network, blueprint.steps, state, Progress(), memories)
     refused: list[tuple[Record, BadEvent]] = []
     for records in iterations:
         items = [place(engine, _read(config, record)) for record in records]

@@ -24,7 +24,7 @@ from streammeta.learner.engine import Engine
 from streammeta.models.constants import Constants, constants_of, pack_constants
 from streammeta.models.network import unflatten
 from streammeta.models.tensor_file import form_of, pieces
-from streammeta.runtime.assembly import Brain, build_brain, learner_of
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, learner_of
 from streammeta.state import export
 from streammeta.state.checkpoint import Checkpoint, Origin, pack
 from streammeta.state.directory import StateDirectory
@@ -52,14 +52,14 @@ def chosen(name: str) -> Config:
     return load_config(None, [*overrides, "algorithm.inner_lr=0.2"], {})
 
 
-def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskRow]]:
+def a_state(folder: Path, config: Config) -> tuple[Blueprint, State, dict[str, TaskRow]]:
     """A state directory after the events of `TASKS`, and what is in it."""
-    brain = build_brain(config)
-    empty = brain.network.initial.new_zeros(brain.learner.memory_size)
+    blueprint = build_blueprint(config)
+    empty = blueprint.network.initial.new_zeros(blueprint.learner.memory_size)
     engine = Engine(
-        brain.network,
-        brain.steps,
-        brain.learner.init(brain.network.initial),
+        blueprint.network,
+        blueprint.steps,
+        blueprint.learner.init(blueprint.network.initial),
         Progress(),
         Memories(nothing_stored, empty, 100),
     )
@@ -67,12 +67,12 @@ def a_state(folder: Path, config: Config) -> tuple[Brain, State, dict[str, TaskR
         learn(engine, event(task, index))
     store = LmdbStore(StateDirectory(folder).lmdb_path)
     rows = engine.memories.dirty().rows(engine.params_of)
-    constants = constants_of(brain.network.module)
-    origin = replace(brain.origin, constants=constants.hash)
+    constants = constants_of(blueprint.network.module)
+    origin = replace(blueprint.origin, constants=constants.hash)
     checkpoint = Checkpoint(origin, engine.state, engine.progress, positions={0: 7}, refused={})
     store.commit(pack(checkpoint), rows, pack_constants(constants))
     store.close()
-    return brain, engine.state, {task: row for task, row in rows.items() if row is not None}
+    return blueprint, engine.state, {task: row for task, row in rows.items() if row is not None}
 
 
 def exported(folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
@@ -87,41 +87,41 @@ def exported(folder: Path, *arguments: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ["moml", "moml_v2", "nasa", "independent"])
 def test_a_task_is_exported_as_its_parameters(name: str, tmp_path: Path) -> None:
     """Whatever a row of memory holds, d parameters by name come out, and `memory_norm` is their norm."""
-    brain, state, rows = a_state(tmp_path, chosen(name))
+    blueprint, state, rows = a_state(tmp_path, chosen(name))
     found = exported(tmp_path, "--all-tasks")
     assert {key.split("/")[1] for key in found if key.startswith("task/")} == set(TASKS)
-    assert brain.learner.task_params
+    assert blueprint.learner.task_params
     for task, row in rows.items():
         memory = torch.frombuffer(bytearray(row.memory), dtype=torch.float32)
-        own = brain.learner.task_params(state, memory)
+        own = blueprint.learner.task_params(state, memory)
         assert not torch.equal(own, state.params)
         assert row.stats.memory_norm == pytest.approx(own.norm().item())
-        for parameter, value in unflatten(brain.network.layout, own).items():
+        for parameter, value in unflatten(blueprint.network.layout, own).items():
             assert torch.equal(found[f"task/{task}/{parameter}"], value)
-    for parameter, value in unflatten(brain.network.layout, state.params).items():
+    for parameter, value in unflatten(blueprint.network.layout, state.params).items():
         assert torch.equal(found[f"meta/{parameter}"], value)
 
 
 def test_the_parameters_of_v2_are_not_its_memory(tmp_path: Path) -> None:
     """A task that was absent has moved with the average; a residual and a time are no parameters."""
-    brain, state, rows = a_state(tmp_path, chosen("moml_v2"))
+    blueprint, state, rows = a_state(tmp_path, chosen("moml_v2"))
     found = torch.cat([t.reshape(-1) for t in (exported(tmp_path, "--task", "b")).values()])
-    assert found.numel() == 2 * brain.network.dimension
+    assert found.numel() == 2 * blueprint.network.dimension
     memory = torch.frombuffer(bytearray(rows["b"].memory), dtype=torch.float32)
-    average, residual = state.slots["average"], memory[: brain.network.dimension]
+    average, residual = state.slots["average"], memory[: blueprint.network.dimension]
     absent = len(TASKS) - 1 - max(i for i, task in enumerate(TASKS) if task == "b")
     expected = average + 0.9**absent * residual
-    own = brain.learner.task_params(state, memory) if brain.learner.task_params else average
+    own = blueprint.learner.task_params(state, memory) if blueprint.learner.task_params else average
     torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
     assert absent == 2
 
 
 def test_no_model_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of a state whose model code is not at hand can be exported; none that it names is run."""
-    brain, _, _ = a_state(tmp_path, chosen("moml"))
+    blueprint, _, _ = a_state(tmp_path, chosen("moml"))
     monkeypatch.setattr("streammeta.models.loading.load_callable", lambda *_: pytest.fail("code was run"))
     found = exported(tmp_path, "--all-tasks")
-    assert len(found) == 4 * len(brain.network.layout)
+    assert len(found) == 4 * len(blueprint.network.layout)
 
 
 @pytest.mark.parametrize("name", ["maml", "local_moml"])
@@ -137,11 +137,11 @@ def test_a_learner_without_memory_has_no_tasks_to_export(name: str, tmp_path: Pa
 @pytest.mark.parametrize("name", ["moml_v2", "anil", "memory_reduced", "bspiderboost", "per_fedavg"])
 def test_the_learner_is_rebuilt_without_the_model(name: str, tmp_path: Path) -> None:
     """The settings in the checkpoint make the learner that wrote it, with its inner learning rate."""
-    brain, state, _ = a_state(tmp_path, chosen(name))
-    again = learner_of(Checkpoint(brain.origin, state, Progress(), positions={}, refused={}))
-    assert again.memory_size == brain.learner.memory_size
-    assert (again.task_params is None) == (brain.learner.task_params is None)
-    assert again.init(brain.network.initial).inner_lr == state.inner_lr
+    blueprint, state, _ = a_state(tmp_path, chosen(name))
+    again = learner_of(Checkpoint(blueprint.origin, state, Progress(), positions={}, refused={}))
+    assert again.memory_size == blueprint.learner.memory_size
+    assert (again.task_params is None) == (blueprint.learner.task_params is None)
+    assert again.init(blueprint.network.initial).inner_lr == state.inner_lr
 
 
 def test_heads_of_tasks_are_found_without_the_model(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from streammeta.models.constants import constants_of, pack_constants, unpack_con
 from streammeta.models.loading import load_callable
 from streammeta.models.network import Network
 from streammeta.models.placement import moved
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.state import export
 from streammeta.state.checkpoint import Checkpoint, pack, unpack
 from streammeta.state.lmdb_store import LmdbStore
@@ -182,7 +182,7 @@ def labels(case: Case, draws: np.random.Generator) -> Array:
     return draws.integers(0, 11, size=5) if case.loss == "cross_entropy" else draws.normal(size=(5, 1))
 
 
-def learned(case: Case, dtype: str) -> tuple[Brain, Engine]:
+def learned(case: Case, dtype: str) -> tuple[Blueprint, Engine]:
     """The real engine after four events of two tasks."""
     config = Config.model_validate(
         {
@@ -191,21 +191,24 @@ def learned(case: Case, dtype: str) -> tuple[Brain, Engine]:
             "outer": {"lr": 0.05},
         }
     )
-    brain = build_brain(config)
-    memories = Memories(nothing_stored, brain.network.initial.new_zeros(brain.learner.memory_size), 9)
-    first = brain.learner.init(brain.network.initial)
-    engine, draws = Engine(brain.network, brain.steps, first, Progress(), memories), np.random.default_rng(1)
+    blueprint = build_blueprint(config)
+    memories = Memories(nothing_stored, blueprint.network.initial.new_zeros(blueprint.learner.memory_size), 9)
+    first = blueprint.learner.init(blueprint.network.initial)
+    engine, draws = (
+        Engine(blueprint.network, blueprint.steps, first, Progress(), memories),
+        np.random.default_rng(1),
+    )
     for task in ("a", "b", "a", "b"):
         sets = (case.x(draws), labels(case, draws), case.x(draws), labels(case, draws))
         learn(engine, TaskEvent(task, episode_of(*sets), 0))
     assert engine.progress.events == 4
-    return brain, engine
+    return blueprint, engine
 
 
-def exported(brain: Brain, engine: Engine, folder: Path) -> Path:
+def exported(blueprint: Blueprint, engine: Engine, folder: Path) -> Path:
     """The file that is exported of tasks a and b; written twice, it holds the same bytes."""
-    constants = constants_of(brain.network.module)
-    checkpoint = Checkpoint(brain.origin, engine.state, engine.progress, {0: 4}, {})
+    constants = constants_of(blueprint.network.module)
+    checkpoint = Checkpoint(blueprint.origin, engine.state, engine.progress, {0: 4}, {})
     rows = engine.memories.dirty().rows(engine.params_of)
     with closing(LmdbStore(folder / "lmdb")) as store:
         store.commit(pack(checkpoint), rows, pack_constants(constants))
@@ -213,7 +216,7 @@ def exported(brain: Brain, engine: Engine, folder: Path) -> Path:
         meta = store.load()
         assert meta is not None
         memory = {task: row.memory for task, row in rows.items() if row is not None}
-        params_of = brain.learner.task_params
+        params_of = blueprint.learner.task_params
         content = export.Exported(unpack(meta), kept, ["a", "b"], memory.__getitem__, params_of)
         for name in ("one.safetensors", "two.safetensors"):
             export.write(folder / name, content)
@@ -254,6 +257,8 @@ def assert_predicts_as(
 def test_an_export_is_the_model(name: str, dtype: str, tmp_path: Path) -> None:
     """Loaded strictly, by plain PyTorch and by `load_export`: the predictions of the state."""
     case = CASES[name]
-    brain, engine = learned(case, dtype)
-    x = torch.from_numpy(brain.network.x_numbers(case.x(np.random.default_rng(2))))
-    assert_predicts_as(brain.network, engine, exported(brain, engine, tmp_path), case.factory, case.args, x)
+    blueprint, engine = learned(case, dtype)
+    x = torch.from_numpy(blueprint.network.x_numbers(case.x(np.random.default_rng(2))))
+    assert_predicts_as(
+        blueprint.network, engine, exported(blueprint, engine, tmp_path), case.factory, case.args, x
+    )

@@ -12,7 +12,7 @@ import pytest
 from streammeta.config import Config
 from streammeta.config.secret import MASK
 from streammeta.config.show import document
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.state.store import TaskStats
 from streammeta.web import feed
 from tests.observe.outcomes import learned, refused, turned

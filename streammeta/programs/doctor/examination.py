@@ -12,7 +12,7 @@ from streammeta.programs.doctor.lesson import of_learning
 from streammeta.programs.doctor.local import copied, of_machine
 from streammeta.programs.doctor.stream import of_positions, of_stream
 from streammeta.programs.tried import model_lines
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.memory_store import MemoryStore
 
@@ -28,15 +28,15 @@ def examine(config: Config, count: int) -> Iterator[Check]:
         count: How many of the newest records are looked at.
     """
     config = _uncompiled(config)
-    brain = yield from of_model(config)
-    begun = yield from of_machine(config, brain)
+    blueprint = yield from of_model(config)
+    begun = yield from of_machine(config, blueprint)
     seen = yield from of_stream(config.kafka, count)
     if seen is None:
         return
     if begun is not None and begun.positions:
         yield of_positions(config.kafka, begun, seen)
     if seen.records:
-        yield from of_records(config, brain, begun, seen.records)
+        yield from of_records(config, blueprint, begun, seen.records)
 
 
 def _uncompiled(config: Config) -> Config:
@@ -44,34 +44,36 @@ def _uncompiled(config: Config) -> Config:
     return config.model_copy(update={"engine": config.engine.model_copy(update={"compile": "off"})})
 
 
-def of_model(config: Config) -> Generator[Check, None, Brain | None]:
+def of_model(config: Config) -> Generator[Check, None, Blueprint | None]:
     """The model, its loss and its device, built and called."""
     try:
-        brain = build_brain(config)
-        lines = list(model_lines(config, brain.network, try_at_start(brain.network)))
+        blueprint = build_blueprint(config)
+        lines = list(model_lines(config, blueprint.network, try_at_start(blueprint.network)))
     except ConfigError as error:
         yield fault("model", error)
         return None
     yield ok(
-        "model", "\n".join(line.removeprefix("model: ") for line in lines), parameters=brain.network.dimension
+        "model",
+        "\n".join(line.removeprefix("model: ") for line in lines),
+        parameters=blueprint.network.dimension,
     )
-    return brain
+    return blueprint
 
 
 def of_records(
-    config: Config, brain: Brain | None, begun: Checkpoint | None, records: Sequence[Record]
+    config: Config, blueprint: Blueprint | None, begun: Checkpoint | None, records: Sequence[Record]
 ) -> Iterator[Check]:
     """What the records hold, and what is learned from those that can be read."""
     content, readable = of_content(config, records)
     yield content
-    if brain is None or not readable:
+    if blueprint is None or not readable:
         return
     try:
         copy = MemoryStore() if begun is None else copied(config.state.dir, _tasks(readable))
     except StateError as error:
         yield fault("learning", error)
         return
-    yield of_learning(config, brain, copy, readable)
+    yield of_learning(config, blueprint, copy, readable)
 
 
 def _tasks(records: Sequence[Record]) -> set[str]:

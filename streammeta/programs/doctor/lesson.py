@@ -17,7 +17,8 @@ from streammeta.programs.doctor.check import Check, fault, ok, warning
 from streammeta.programs.doctor.content import MOST, Refusals, counted
 from streammeta.programs.doctor.sample import Sample
 from streammeta.programs.replay import untimed
-from streammeta.runtime.assembly import Brain, assemble, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters
@@ -49,7 +50,7 @@ class Heard:
                 self.waiting += 1
 
 
-def of_learning(config: Config, brain: Brain, copy: MemoryStore, records: Sequence[Record]) -> Check:
+def of_learning(config: Config, blueprint: Blueprint, copy: MemoryStore, records: Sequence[Record]) -> Check:
     """Learn from the records, as the configuration says, from what the copy of the state holds.
 
     They are learned from also where the state contains them already. `copy` is written to; an empty one is a
@@ -57,19 +58,21 @@ def of_learning(config: Config, brain: Brain, copy: MemoryStore, records: Sequen
     """
     heard = Heard(new=copy.load() is None)
     try:
-        _learn(config, brain, copy, records, heard)
+        _learn(config, blueprint, copy, records, heard)
     except StreammetaError as error:
         if heard.losses or not heard.refusals.counts:
             return fault("learning", error, **_facts(heard, len(records)))
     return _judged(config, heard, len(records))
 
 
-def _learn(config: Config, brain: Brain, copy: MemoryStore, records: Sequence[Record], heard: Heard) -> None:
-    begun = replace(restore(brain, copy), positions={}, topic_id="", recording=None, ids=(0, 0))
+def _learn(
+    config: Config, blueprint: Blueprint, copy: MemoryStore, records: Sequence[Record], heard: Heard
+) -> None:
+    begun = replace(restore(blueprint, copy), positions={}, topic_id="", recording=None, ids=(0, 0))
     with tempfile.TemporaryDirectory() as folder, closing(OrderLog(Path(folder) / "order.log")) as log:
         assemble(
             untimed(config),
-            brain,
+            blueprint,
             begun,
             source=Sample(records),
             dead_letters=NoDeadLetters(),

@@ -14,7 +14,7 @@ from streammeta.errors import ConfigError, StateError
 from streammeta.programs.doctor.check import Check, fault, ok, warning
 from streammeta.programs.exposure import exposures
 from streammeta.programs.tried import file_lines
-from streammeta.runtime.assembly import Brain, restore
+from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -74,7 +74,7 @@ def _is_ours(config: Config) -> bool:
         return False
 
 
-def of_state(config: Config, brain: Brain | None) -> Generator[Check, None, Checkpoint | None]:
+def of_state(config: Config, blueprint: Blueprint | None) -> Generator[Check, None, Checkpoint | None]:
     """Whether the state directory may be written to, and whether what it holds fits; the checkpoint if so."""
     path = config.state.dir
     directory, writer = StateDirectory(path), StateDirectory(path).writer()
@@ -85,7 +85,7 @@ def of_state(config: Config, brain: Brain | None) -> Generator[Check, None, Chec
         if not directory.lmdb_path.exists():
             yield ok("state", f"{path} holds no state yet: the daemon begins one{by_whom}")
             return None
-        begun = _read(directory, brain)
+        begun = _read(directory, blueprint)
     except StateError as error:
         yield fault("state", error)
         return None
@@ -98,7 +98,7 @@ def of_state(config: Config, brain: Brain | None) -> Generator[Check, None, Chec
     if begun is None:
         yield ok("state", f"{path} holds no checkpoint yet{by_whom}")
         return None
-    fits = "fits the configuration" if brain is not None else "is not compared, for want of a model"
+    fits = "fits the configuration" if blueprint is not None else "is not compared, for want of a model"
     events = begun.progress.events
     yield ok("state", f"{path} holds a state of {events:,} events, which {fits}{by_whom}", events=events)
     return begun
@@ -120,10 +120,10 @@ def _refuse_unwritable(path: Path) -> None:
         )
 
 
-def _read(directory: StateDirectory, brain: Brain | None) -> Checkpoint | None:
+def _read(directory: StateDirectory, blueprint: Blueprint | None) -> Checkpoint | None:
     copy = copied(directory.path, ())
-    if brain is not None:
-        begun = restore(brain, copy)
+    if blueprint is not None:
+        begun = restore(blueprint, copy)
         return begun if copy.load() is not None else None
     meta = copy.load()
     return None if meta is None else unpack(meta)
@@ -175,13 +175,13 @@ def _size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB"
 
 
-def of_machine(config: Config, brain: Brain | None) -> Generator[Check, None, Checkpoint | None]:
+def of_machine(config: Config, blueprint: Blueprint | None) -> Generator[Check, None, Checkpoint | None]:
     """All of them; the checkpoint of a state that fits."""
     yield from _present(of_files(config))
     yield of_port(config, StateDirectory(config.state.dir).writer())
     for setting, risk, remedy in exposures(config):
         yield warning("network", f"{setting}: {risk}", remedy)
-    begun = yield from of_state(config, brain)
+    begun = yield from of_state(config, blueprint)
     yield of_disk(config)
     return begun
 

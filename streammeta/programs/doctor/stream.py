@@ -6,7 +6,7 @@ Nothing is created, joined or committed.
 from collections.abc import Generator
 from typing import NamedTuple
 
-from streammeta.config.schema import KafkaSection
+from streammeta.config.kafka import KafkaSection
 from streammeta.errors import LostOffsets, StreammetaError
 from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, fault, ok, warning

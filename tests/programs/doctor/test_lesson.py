@@ -14,7 +14,8 @@ from streammeta.programs.doctor.check import Check
 from streammeta.programs.doctor.examination import of_records
 from streammeta.programs.doctor.lesson import of_learning
 from streammeta.programs.doctor.local import copied
-from streammeta.runtime.assembly import Brain, assemble, build_brain, restore
+from streammeta.runtime.assembly import assemble
+from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters
@@ -35,31 +36,31 @@ def stream(count: int, x_size: int = 2, scale: float = 1.0) -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def brain(tmp_path_factory: pytest.TempPathFactory) -> Brain:
+def blueprint(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
     """Traced once."""
-    return build_brain(config_of(tmp_path_factory.mktemp("brain")))
+    return build_blueprint(config_of(tmp_path_factory.mktemp("blueprint")))
 
 
-def learned(config: Config, brain: Brain, given: Sequence[Record]) -> Check:
+def learned(config: Config, blueprint: Blueprint, given: Sequence[Record]) -> Check:
     """The check, from a new state."""
-    return of_learning(config, brain, MemoryStore(), given)
+    return of_learning(config, blueprint, MemoryStore(), given)
 
 
-def test_losses_are_those_of_the_daemon(brain: Brain, tmp_path: Path) -> None:
+def test_losses_are_those_of_the_daemon(blueprint: Blueprint, tmp_path: Path) -> None:
     """First and last are means over ten events of what the loop tells for the same records."""
     config, given, told = config_of(tmp_path), stream(30), list[float]()
     store = MemoryStore()
     assemble(
         config,
-        brain,
-        restore(brain, store),
+        blueprint,
+        restore(blueprint, store),
         source=ScriptedSource(given, lambda: 7),
         dead_letters=NoDeadLetters(),
         store=store,
         order_log=OrderLog(tmp_path / "order.log"),
         observers=(lambda one: told.extend(one.losses[:, 0].tolist()) if isinstance(one, Learned) else None,),
     ).run(until_end=True)
-    check = learned(config, brain, given)
+    check = learned(config, blueprint, given)
     assert check.verdict == "ok"
     assert check.facts["losses"]["at w"] == pytest.approx(
         {"first": sum(told[:10]) / 10, "last": sum(told[-10:]) / 10}, rel=1e-12
@@ -67,15 +68,15 @@ def test_losses_are_those_of_the_daemon(brain: Brain, tmp_path: Path) -> None:
     assert check.facts["learned"] == 30
 
 
-def test_it_begins_at_a_copy_of_the_state(brain: Brain, tmp_path: Path) -> None:
+def test_it_begins_at_a_copy_of_the_state(blueprint: Blueprint, tmp_path: Path) -> None:
     """Other parameters, other losses; what the state holds already is learned again, and its bytes stay."""
     config, given = config_of(tmp_path), stream(10)
-    begun = restore(brain, MemoryStore())
+    begun = restore(blueprint, MemoryStore())
     moved = begun.state._replace(params=begun.state.params + 3.0)
-    state = make_state(config, brain, state=moved, positions={0: 100})
+    state = make_state(config, blueprint, state=moved, positions={0: 100})
     before = bytes_of(state)
-    (_, check) = of_records(config, brain, begun, given)
-    fresh = learned(config, brain, given)
+    (_, check) = of_records(config, blueprint, begun, given)
+    fresh = learned(config, blueprint, given)
     assert "on a copy of the state" in check.words
     assert check.facts["learned"] == 10
     assert check.facts["losses"]["at w"]["first"] > 2 * fresh.facts["losses"]["at w"]["first"]
@@ -83,26 +84,26 @@ def test_it_begins_at_a_copy_of_the_state(brain: Brain, tmp_path: Path) -> None:
     assert copied(state, ["task-0"]).count() == 0
 
 
-def test_a_model_that_takes_nothing(brain: Brain, tmp_path: Path) -> None:
+def test_a_model_that_takes_nothing(blueprint: Blueprint, tmp_path: Path) -> None:
     """A fault, with the reason and a record that shows it."""
-    check = learned(config_of(tmp_path), brain, stream(20, x_size=3))
+    check = learned(config_of(tmp_path), blueprint, stream(20, x_size=3))
     assert (check.verdict, check.exit_code) == ("fault", 78)
     assert "0 events of 20 records learned from" in check.words
     assert "shape_mismatch 9, as partition 0 offset 0: " in check.words
     assert "dead letters" not in check.remedy  # the daemon would stop, and set none aside
 
 
-def test_some_records_that_the_model_refuses(brain: Brain, tmp_path: Path) -> None:
+def test_some_records_that_the_model_refuses(blueprint: Blueprint, tmp_path: Path) -> None:
     """A warning; most of them: a fault, for it would learn from next to nothing."""
     good, bad = stream(12), stream(12, x_size=3)
     few, most = (good[:at] + bad[at:] for at in (8, 4))
-    assert learned(config_of(tmp_path), brain, few).verdict == "warning"
-    assert learned(config_of(tmp_path), brain, most).verdict == "fault"
+    assert learned(config_of(tmp_path), blueprint, few).verdict == "warning"
+    assert learned(config_of(tmp_path), blueprint, most).verdict == "fault"
 
 
-def test_updates_that_overflow(brain: Brain, tmp_path: Path) -> None:
+def test_updates_that_overflow(blueprint: Blueprint, tmp_path: Path) -> None:
     """The settings that help are named, the algorithm's own alone."""
-    check = learned(config_of(tmp_path), brain, stream(6) + wild(6))
+    check = learned(config_of(tmp_path), blueprint, stream(6) + wild(6))
     assert "non_finite_update" in check.words
     assert "algorithm.inner_clip_norm and outer.clip_norm" in check.remedy
 
@@ -116,7 +117,7 @@ def test_examples_that_make_no_episode_yet(tmp_path: Path) -> None:
     """Nothing was learned, and more records would show more: a warning."""
     config = config_of(tmp_path, "events.kind=examples", "events.support=3", "events.query=3")
     given = [record({"x": [[0.1, n]], "y": [[n]]}, n) for n in range(5)]
-    check = learned(config, build_brain(config), given)
+    check = learned(config, build_blueprint(config), given)
     assert check.verdict == "warning"
     assert "examples of 5 records wait for an episode" in check.words
     assert "no task has 6 examples yet" in check.remedy

@@ -15,85 +15,85 @@ from streammeta.config import Config
 from streammeta.programs.doctor import local
 from streammeta.programs.doctor.check import Check
 from streammeta.programs.doctor.local import of_disk, of_files, of_port, of_state
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 from streammeta.state.directory import StateDirectory
 from streammeta.web.server import HttpServer
 from tests.programs.doctor.worlds import bytes_of, config_of, make_state
 
 
 @pytest.fixture(scope="module")
-def brain(tmp_path_factory: pytest.TempPathFactory) -> Brain:
+def blueprint(tmp_path_factory: pytest.TempPathFactory) -> Blueprint:
     """Built once."""
-    return build_brain(config_of(tmp_path_factory.mktemp("brain")))
+    return build_blueprint(config_of(tmp_path_factory.mktemp("blueprint")))
 
 
-def state_of(config: Config, brain: Brain) -> Check:
+def state_of(config: Config, blueprint: Blueprint) -> Check:
     """The one check of the state."""
-    (check,) = of_state(config, brain)
+    (check,) = of_state(config, blueprint)
     return check
 
 
-def test_no_state_yet(brain: Brain, tmp_path: Path) -> None:
+def test_no_state_yet(blueprint: Blueprint, tmp_path: Path) -> None:
     """Said, and nothing is made."""
-    check = state_of(config_of(tmp_path / "new"), brain)
+    check = state_of(config_of(tmp_path / "new"), blueprint)
     assert check.verdict == "ok"
     assert "holds no state yet" in check.words
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_state_that_fits(brain: Brain, tmp_path: Path) -> None:
+def test_a_state_that_fits(blueprint: Blueprint, tmp_path: Path) -> None:
     """Said with its events; its bytes stay."""
     config = config_of(tmp_path)
-    before = bytes_of(make_state(config, brain))
-    check = state_of(config, brain)
+    before = bytes_of(make_state(config, blueprint))
+    check = state_of(config, blueprint)
     assert check.verdict == "ok"
     assert "a state of 0 events, which fits the configuration" in check.words
     assert "writes to it" not in check.words
     assert bytes_of(config.state.dir) == before
 
 
-def test_a_state_in_use(brain: Brain, tmp_path: Path) -> None:
+def test_a_state_in_use(blueprint: Blueprint, tmp_path: Path) -> None:
     """A daemon at work is fine, and named; a name that a killed one left is not believed."""
     config = config_of(tmp_path)
-    make_state(config, brain)
+    make_state(config, blueprint)
     with StateDirectory(config.state.dir):
-        check = state_of(config, brain)
+        check = state_of(config, blueprint)
         assert check.verdict == "ok"
         assert f"process {os.getpid()} writes to it" in check.words
     (config.state.dir / "lock").write_text("12345\n")
-    assert "writes to it" not in state_of(config, brain).words
+    assert "writes to it" not in state_of(config, blueprint).words
     with StateDirectory(config.state.dir):  # what was asked for is given back
         pass
 
 
-def test_a_state_of_other_settings(brain: Brain, tmp_path: Path) -> None:
+def test_a_state_of_other_settings(blueprint: Blueprint, tmp_path: Path) -> None:
     """Exit 65, with the difference."""
     config = config_of(tmp_path)
-    make_state(config, brain)
+    make_state(config, blueprint)
     other = config_of(tmp_path, "algorithm.beta=0.7")
-    check = state_of(other, build_brain(other))
+    check = state_of(other, build_blueprint(other))
     assert (check.verdict, check.exit_code) == ("fault", 65)
     assert "algorithm.beta: the state was made with 0.3" in check.words
 
 
 def test_a_directory_that_cannot_be_written_to(
-    brain: Brain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    blueprint: Blueprint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file in its place, or no right to write, is a fault before any daemon starts."""
     (tmp_path / "state").write_text("")
-    assert "is a file" in state_of(config_of(tmp_path), brain).words
+    assert "is a file" in state_of(config_of(tmp_path), blueprint).words
     monkeypatch.setattr(os, "access", lambda *_: False)
-    check = state_of(config_of(tmp_path / "elsewhere"), brain)
+    check = state_of(config_of(tmp_path / "elsewhere"), blueprint)
     assert (check.verdict, check.exit_code) == ("fault", 65)
     assert f"may not write to {tmp_path}" in check.words
 
 
-def test_a_state_whose_store_is_gone(brain: Brain, tmp_path: Path) -> None:
+def test_a_state_whose_store_is_gone(blueprint: Blueprint, tmp_path: Path) -> None:
     """The remains that the daemon refuses are refused here."""
     config = config_of(tmp_path)
     config.state.dir.mkdir()
     (config.state.dir / "order.log").write_bytes(b"")
-    assert "gone or empty" in state_of(config, brain).words
+    assert "gone or empty" in state_of(config, blueprint).words
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(1 << 20, "fault"), (1 << 28, "warning"), (1 << 40, "ok")])

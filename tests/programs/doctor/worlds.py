@@ -8,7 +8,7 @@ from typing import Any
 
 from streammeta.config import Config, load_config
 from streammeta.events import Record
-from streammeta.runtime.assembly import Brain, restore
+from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -42,9 +42,9 @@ def records(*values: Any) -> list[Record]:
     return [record(value, offset) for offset, value in enumerate(values)]
 
 
-def make_state(config: Config, brain: Brain, **changes: Any) -> Path:
+def make_state(config: Config, blueprint: Blueprint, **changes: Any) -> Path:
     """A state with one commit in the configuration's directory."""
-    checkpoint = replace(restore(brain, MemoryStore()), **changes)
+    checkpoint = replace(restore(blueprint, MemoryStore()), **changes)
     with StateDirectory(config.state.dir) as directory:
         store = LmdbStore(directory.lmdb_path)
         store.commit(pack(checkpoint), {})
