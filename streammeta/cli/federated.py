@@ -3,19 +3,27 @@
 import json
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.federated.metrics import Figures
 from streammeta.federated.plan import Plan
 from streammeta.federated.rounds import Report
 from streammeta.federated.simulation import Nodes, require_flower, simulate
 from streammeta.observe.machine import machine
+
+Command = Callable[..., None]
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+def _count(name: str, default: int, text: str, least: int = 1) -> Callable[[Command], Command]:
+    return click.option(name, type=click.IntRange(min=least), default=default, show_default=True, help=text)
 
 
 @click.group()
@@ -33,12 +41,14 @@ def federated() -> None:
     help="What clients have: a sine wave each, or an alphabet each.",
 )
 @click.option(
-    "--omniglot", "drawings", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot."
+    "--omniglot",
+    "drawings",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    help="As for produce omniglot --data.",
 )
-@click.option("--clients", type=click.IntRange(min=1), default=25, show_default=True)
-@click.option(
-    "--unseen", type=click.IntRange(min=0), default=20, show_default=True, help="Clients tested alone."
-)
+@_count("--clients", 25, "That take part in rounds.")
+@_count("--unseen", 20, "Clients beside them that are tested alone.", least=0)
 @click.option(
     "--fraction",
     type=click.FloatRange(0, 1, min_open=True),
@@ -46,20 +56,12 @@ def federated() -> None:
 )
 @click.option("--silo", is_flag=True, help="Cross-silo: clients keep their memory from round to round.")
 @click.option("--rounds", type=click.IntRange(min=0), help="Stop after so many in the life of the state.")
+@click.option("--duration", "seconds", type=_POSITIVE, help="Stop after S seconds.")
 @click.option(
-    "--duration", "seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after S seconds."
+    "--round-seconds", type=_POSITIVE, default=600.0, show_default=True, help="Wait no longer for a client."
 )
-@click.option(
-    "--round-seconds",
-    type=click.FloatRange(min=0, min_open=True),
-    default=600.0,
-    show_default=True,
-    help="Wait no longer for a client.",
-)
-@click.option("--local-steps", type=click.IntRange(min=1), default=5, show_default=True, help="H.")
-@click.option(
-    "--shots", type=click.IntRange(min=1), default=3, show_default=True, help="K, examples of a step."
-)
+@_count("--local-steps", 5, "H.")
+@_count("--shots", 3, "K, examples of a step; with classes, of each class.")
 @click.option(
     "--beta",
     type=click.FloatRange(0, 1, min_open=True),
@@ -67,23 +69,11 @@ def federated() -> None:
     show_default=True,
     help="1 is Per-FedAvg.",
 )
-@click.option("--inner-lr", type=click.FloatRange(min=0), help="α.")
-@click.option("--lr", type=click.FloatRange(min=0), help="η, of the clients.")
-@click.option(
-    "--evaluate-every",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Rounds between two tests; 0: at the end.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option(
-    "--processes",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="That compute for the clients.",
-)
+@click.option("--inner-lr", type=click.FloatRange(min=0), help="α.  [default: what suits the data]")
+@click.option("--lr", type=_POSITIVE, help="η, of the clients.  [default: what suits the data]")
+@_count("--evaluate-every", 0, "Rounds between two tests; 0: at the end alone.", least=0)
+@_count("--seed", 0, "Of clients, draws and first parameters.", least=0)
+@_count("--processes", 1, "That compute for the clients.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=9464, show_default=True, help="HTTP; 0: any free one."
 )
@@ -97,18 +87,20 @@ def federated() -> None:
 @click.option(
     "--set", "overrides", metavar="SECTION.KEY=VALUE", multiple=True, help="Any setting; may be repeated."
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def simulate_(*, directory: Path | None, processes: int, output: str, **choices: Any) -> None:
+@FORMAT
+def simulate_(*, directory: Path | None, processes: int, form: str, **choices: Any) -> None:
     """Rounds of LocalMOML on this machine, until there are enough or Ctrl-C.
 
     Killed and started again with the same --state it goes on with the same rounds.
+
+    Example: streammeta federated simulate --clients 25 --silo --rounds 100
     """
     require_flower()
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     plan = Plan(directory=directory, **choices)
     nodes = Nodes(plan.clients + plan.unseen, processes, plan.client_of())
     report = simulate(plan.config(), plan.federation(), nodes, on_serving=_greet)
-    if output == "json":
+    if form == "json":
         say(json.dumps(_as_data(report, directory)))
     else:
         _print(report, directory)
@@ -149,14 +141,17 @@ def _print(report: Report, directory: Path) -> None:
     say(f"bytes of parameters: {report.sent_bytes:,} sent, {report.received_bytes:,} received")
     if not report.tested:
         return
-    table = Table(
-        "rounds", "clients", "loss at w", "personalised", "at memory", "accuracy", box=None, pad_edge=False
-    )
-    for tested in report.tested:
-        for group, found in tested.figures.items():
-            losses = (found.meta, found.adapted, found.memory, found.accuracy_adapted)
-            table.add_row(f"{tested.rounds:,}", f"{found.clients} {group}", *map(_figure, losses))
-    Console(markup=False, highlight=False).print(table)
+    headings = ("rounds", "clients", "loss at w", "personalised", "at memory", "accuracy")
+    rows = [
+        (
+            f"{tested.rounds:,}",
+            f"{found.clients} {group}",
+            *map(_figure, (found.meta, found.adapted, found.memory, found.accuracy_adapted)),
+        )
+        for tested in report.tested
+        for group, found in tested.figures.items()
+    ]
+    print_table(headings, rows, right=range(2, len(headings)))
 
 
 def _figure(value: float) -> str:

@@ -19,7 +19,7 @@ from streammeta.errors import StateError
 from streammeta.federated.calling import Answer
 from streammeta.learner.folding import Means, Numbers, fold_stream, visited
 from streammeta.outcomes import Learned, Stages
-from streammeta.runtime.assembly import Brain, restore
+from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.progress import Progress
 from streammeta.state.store import Store, TaskRow, TaskStats
@@ -57,13 +57,13 @@ class Book:
     rows: dict[str, TaskRow]
 
     @classmethod
-    def open(cls, brain: Brain, store: Store, identity: str) -> "Book":
+    def open(cls, blueprint: Blueprint, store: Store, identity: str) -> "Book":
         """Where the state in the store stands, or the first one.
 
         Raises:
             StateError: it was made with other settings, or by another federation.
         """
-        begun = restore(brain, store)
+        begun = restore(blueprint, store)
         if begun.positions and begun.topic_id != identity:
             raise StateError(
                 f"the state was made by another federation:\n  then: {begun.topic_id or 'a Kafka topic'}\n  "

@@ -18,7 +18,7 @@ from streammeta.federated.records import Name, answer_of, measured_of, name_of, 
 from streammeta.federated.settings import (
     Client,
     ClientOf,
-    brain_of,
+    blueprint_of,
     check_algorithm,
     document_of,
     keeps_memory,
@@ -98,13 +98,13 @@ class _Office:
 
         began = time.perf_counter()
         params, number = read_call(message)
-        brain, client = brain_of(self.document), self.client_of(context)
+        blueprint, client = blueprint_of(self.document), self.client_of(context)
         kept = self._recalled(client, context, number)
-        memory = brain.network.initial.new_zeros(brain.learner.memory_size) if kept is None else kept
-        seen = brain.network.initial.new_full((1,), kept is not None)
-        state = _at(params, brain.learner.init(brain.network.initial))
-        episode = _alone(brain.network.tensors(client.learn(number)))
-        step = brain.steps.step(state, memory[None], seen, episode)
+        memory = blueprint.network.initial.new_zeros(blueprint.learner.memory_size) if kept is None else kept
+        seen = blueprint.network.initial.new_full((1,), kept is not None)
+        state = _at(params, blueprint.learner.init(blueprint.network.initial))
+        episode = _alone(blueprint.network.tensors(client.learn(number)))
+        step = blueprint.steps.step(state, memory[None], seen, episode)
         if not step.finite:
             raise StreammetaError(
                 f"client {client.name}: round {number} is not finite; lower outer.lr or algorithm.inner_lr"
@@ -125,10 +125,10 @@ class _Office:
 
         began = time.perf_counter()
         params, number = read_call(message)
-        brain, client = brain_of(self.document), self.client_of(context)
-        network = brain.network
+        blueprint, client = blueprint_of(self.document), self.client_of(context)
+        network = blueprint.network
         support, query = network.tensors(client.test())
-        state = _at(params, brain.learner.init(network.initial))
+        state = _at(params, blueprint.learner.init(network.initial))
         adapted = adapt(network.loss, self.test_steps)(state, support)
         places = dict(zip(_PHASES, (params, adapted, self._recalled(client, context, number)), strict=True))
         measured = {"seconds": time.perf_counter() - began}

@@ -19,7 +19,7 @@ from streammeta.federated.records import Name
 from streammeta.federated.settings import Federation
 from streammeta.federated.watching import Watchers
 from streammeta.models.constants import Constants, pack_constants
-from streammeta.observe.status import Snapshot
+from streammeta.observe.snapshot import Snapshot
 from streammeta.outcomes import Checkpointed, Stages
 from streammeta.state.checkpoint import pack
 from streammeta.state.store import Store

@@ -14,7 +14,7 @@ from streammeta.config import Config
 from streammeta.federated.book import Book
 from streammeta.federated.calling import Caller
 from streammeta.federated.rounds import Report, Rounds
-from streammeta.federated.settings import Federation, brain_of, check_algorithm, document_of, of_server
+from streammeta.federated.settings import Federation, blueprint_of, check_algorithm, document_of, of_server
 from streammeta.federated.watching import Watchers, serve
 from streammeta.models.constants import constants_of
 from streammeta.runtime.controls import Controls
@@ -82,10 +82,10 @@ def _opened(
     mine = of_server(config)
     directory = stack.enter_context(StateDirectory(config.state.dir))
     store = stack.enter_context(closing(LmdbStore(directory.lmdb_path)))
-    brain = brain_of(document_of(mine))
-    constants = constants_of(brain.network.module)
-    book = Book.open(brain, store, identity(config, federation))
-    book.begun = replace(book.begun, origin=replace(brain.origin, constants=constants.hash))
+    blueprint = blueprint_of(document_of(mine))
+    constants = constants_of(blueprint.network.module)
+    book = Book.open(blueprint, store, identity(config, federation))
+    book.begun = replace(book.begun, origin=replace(blueprint.origin, constants=constants.hash))
     watchers = Watchers.of(mine, book, store, clock)
     stack.callback(watchers.status.stop)
     stack.callback(watchers.lines.end)

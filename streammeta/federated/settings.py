@@ -10,7 +10,7 @@ from streammeta.config import Config
 from streammeta.config.outer import SgdSection
 from streammeta.errors import ConfigError
 from streammeta.events import Array, Episode
-from streammeta.runtime.assembly import Brain, build_brain
+from streammeta.runtime.blueprint import Blueprint, build_blueprint
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -117,6 +117,6 @@ def document_of(config: Config) -> str:
 
 
 @lru_cache(maxsize=8)
-def brain_of(document: str) -> Brain:
+def blueprint_of(document: str) -> Blueprint:
     """What a client computes with, made once in a process."""
-    return build_brain(Config.model_validate_json(document))
+    return build_blueprint(Config.model_validate_json(document))

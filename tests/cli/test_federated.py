@@ -44,7 +44,7 @@ def test_killed_and_started_again_it_makes_the_same_rounds(tmp_path: Path) -> No
     options = ["--clients=3", "--unseen=0", "--fraction=0.67", "--silo", "--beta=0.5", "--local-steps=2"]
     options += ["--shots=3", "--lr=0.02", "--inner-lr=0.02", "--port=0", f"--state={engine}"]
     options += [f"--set={setting}" for setting in plan_of(here).overrides]
-    command = ["federated", "simulate", *options, "--output=json"]
+    command = ["federated", "simulate", *options, "--format=json"]
 
     def rounds() -> int:
         time.sleep(0.1)  # between two looks

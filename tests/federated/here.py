@@ -4,10 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
-
-pytest.importorskip("flwr", reason="flwr is not installed: pip install 'streammeta[federated]'")
-
 from flwr.app import Context, Error, Message, RecordDict, UserConfig
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid

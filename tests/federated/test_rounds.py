@@ -13,19 +13,23 @@ from streammeta.algorithms.local_moml import ClientData, client_round, simulate
 from streammeta.algorithms.maml import maml
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
+from streammeta.federated.clients import Waves
 from streammeta.federated.draws import drawn
 from streammeta.federated.memory import file_of, recalled
 from streammeta.federated.plan import Plan
 from streammeta.federated.server import state_of
-from streammeta.federated.settings import brain_of, document_of
+from streammeta.federated.settings import blueprint_of, document_of
+
+pytest.importorskip("flwr", reason="flwr is not installed: pip install 'streammeta[federated]'")
+
 from tests.federated.here import raised, vanished
 from tests.federated.runs import plan_of, run, state_in
 
 
 def episode_of(plan: Plan, place: int, number: int) -> Episode[Tensor]:
     """What the client at this place learns from, as tensors."""
-    network = brain_of(document_of(plan.config())).network
-    return network.tensors(plan.client_of().client(place).learn(number))  # type: ignore[attr-defined]  # Waves
+    network = blueprint_of(document_of(plan.config())).network
+    return network.tensors(Waves(plan.clients, plan.cuts, plan.seed).client(place).learn(number))
 
 
 def data_of(plan: Plan, place: int, number: int) -> ClientData:
@@ -35,7 +39,7 @@ def data_of(plan: Plan, place: int, number: int) -> ClientData:
 
 def by_hand(plan: Plan, rounds: list[list[int]]) -> tuple[Tensor, dict[str, Tensor]]:
     """The algorithm's own loop over these places, round by round: the last w, and every kept memory."""
-    network = brain_of(document_of(plan.config())).network
+    network = blueprint_of(document_of(plan.config())).network
     config = plan.config()
     client = partial(
         client_round,
@@ -74,7 +78,7 @@ def test_one_local_step_at_beta_one_is_one_step_of_maml(tmp_path: Path) -> None:
     """H = 1, β = 1: Per-FedAvg's round is w − η · mean of (I − α∇²l) ∇l(w − α∇l), by the MAML learner."""
     plan = plan_of(tmp_path, beta=1.0, local_steps=1, rounds=1)
     run(plan)
-    network, config = brain_of(document_of(plan.config())).network, plan.config()
+    network, config = blueprint_of(document_of(plan.config())).network, plan.config()
     reference = maml(network.loss, sgd(), inner_lr=config.algorithm.inner_lr, meta_lr=config.outer.lr)
     episodes = [episode_of(plan, place, 0) for place in range(4)]
     together = Episode(
@@ -120,7 +124,7 @@ def test_a_round_that_nobody_answers_leaves_the_parameters(tmp_path: Path) -> No
     plan = plan_of(tmp_path, rounds=1)
     report, _ = run(plan, faults={(place, 0): vanished for place in range(4)})
     assert (report.rounds, report.answered, report.dropped) == (1, 0, {"vanished": 4})
-    network = brain_of(document_of(plan.config())).network
+    network = blueprint_of(document_of(plan.config())).network
     assert torch.equal(state_in(tmp_path).state.params, network.initial)
 
 
