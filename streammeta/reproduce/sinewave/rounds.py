@@ -21,7 +21,7 @@ from streammeta.reproduce.sinewave.methods import INNER_LR, LOCAL_STEPS, TASKS_A
 Where = Literal["devices", "silos"]
 WHERE: Final[tuple[Where, ...]] = ("devices", "silos")
 METHODS: Final = ("local_moml", "per_fedavg")
-ITERATIONS: Final = 6000
+ITERATIONS: Final = 1500
 SEEDS: Final = 3
 SHOTS: Final = (1, 3)
 RATES: Final = (0.005, 0.015)
