@@ -87,15 +87,15 @@ def sinewave(
 @reproduce.command()
 @_shots("1 and 3")
 @_positive("--seeds", federated_.SEEDS, "Runs of each method.")
-@_positive("--iterations", federated_.ITERATIONS, "As many examples as MOML sees in so many.")
+@_positive("--rounds", federated_.ROUNDS, "Of each.")
 @_outputs
-def federated(shots: tuple[int, ...], seeds: int, iterations: int, **outputs: Any) -> None:
+def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -> None:
     """LocalMOML against Per-FedAvg over clients, across devices and across silos.
 
     Example: streammeta reproduce federated --shots 1 --seeds 1
     """
     chosen = shots or federated_.SHOTS
-    run_experiment(partial(federated_.federated, shots=chosen, seeds=seeds, iterations=iterations), **outputs)
+    run_experiment(partial(federated_.federated, shots=chosen, seeds=seeds, rounds=rounds), **outputs)
 
 
 @reproduce.command()
