@@ -2,8 +2,8 @@
 
 The rounds of `streammeta federated simulate`, computed in this process for all seeds at once: first order,
 without the authors' factor β, H = 5 local steps of K examples; across devices 3 of 25 clients a round, across
-silos all. All make as many rounds, and so send as many bytes; LocalMOML takes K0 = 2K examples more in a round
-where a memory begins. Every rate is in the table, so that no method is compared at a rate that suits the other.
+silos all. All make as many rounds, and so send as many bytes; where a memory begins LocalMOML takes K0 = 2K
+more examples. Every rate is in the table: no method is compared at one that suits the other.
 """
 
 from collections.abc import Sequence
