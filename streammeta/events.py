@@ -226,9 +226,27 @@ class HalfExamples:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A record that asks to learn from a task again that is held back (`learner.quarantine`)."""
+    """A record that asks to learn from a task again that is held back (`state.quarantine`)."""
 
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A record that asks to begin the task's memory anew: its next visit counts as a first one."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A tombstone: a record without a value, which asks to forget all that is kept of the task."""
+
+    task: str
+
+
+Change = Release | Reset | Forget
+"""A record that changes what is kept of its task, and teaches nothing."""
 
 
 def episode_of(support_x: Array, support_y: Array, query_x: Array, query_y: Array) -> Episode[Array]:

@@ -230,6 +230,15 @@ def _examples() -> Sequence[Builder[Panel]]:
             span=12,
             least=0,
         ),
+        curves(
+            "Tasks changed by records",
+            "Tasks forgotten by a tombstone (forget), begun anew at the meta-parameters (reset), let out of "
+            "quarantine (release): what `streammeta tasks delete|reset|release` ask for.",
+            {"{{change}}": "rate(streammeta_task_changes_total{@}[$__rate_interval])"},
+            unit=PER_SECOND,
+            span=12,
+            least=0,
+        ),
     ]
 
 

@@ -22,7 +22,14 @@ TIME = "ce_time"
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+NO_VALUE = 'a tombstone: its task is forgotten where events.tombstones = "forget"'
+"""What a record without a value is, where it is refused."""
 MAX_TASK_BYTES = 256
+_FRAME_BYTES = 5
+_FRAMED = (
+    "the value begins as a schema registry frames Avro, Protobuf or JSON: name a function that reads it, "
+    'events.decoder = "package.module:callable"'
+)
 _MALFORMED = re.compile(r"malformed.*\(byte (\d+)\)")
 _CONSTANT = re.compile(rb"-?(NaN|Infinity)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -98,7 +105,7 @@ class Opener(Generic[Body]):
 
     def _value(self, value: bytes | None, max_bytes: int) -> bytes:
         if value is None:
-            raise BadEvent(Reason.UNDECODABLE, f"the record has no value; {self._expected}")
+            raise BadEvent(Reason.UNDECODABLE, f"the record has no value ({NO_VALUE}); {self._expected}")
         if len(value) > max_bytes:
             message = (
                 f"a value of {len(value)} bytes; kafka.max_event_bytes = {max_bytes}, raise it or send less"
@@ -109,7 +116,13 @@ class Opener(Generic[Body]):
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
         if content_type == JSON and met_constant(str(error), value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
-        return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
+        framed = f"; {_FRAMED}" if is_framed(value) else ""
+        return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}{framed}")
+
+
+def is_framed(value: bytes) -> bool:
+    """Whether it begins with byte 0 and a schema's number, as serialisers of a schema registry write."""
+    return len(value) > _FRAME_BYTES and value[0] == 0
 
 
 def refuse_flawed(record: Record) -> None:

@@ -1,8 +1,9 @@
 """Which records are one iteration: up to `size` events of different tasks and equal shapes, in their order.
 
 An iteration is closed when it is full, before a task repeats, before an event of other shapes (they could not
-be stacked), before a release, or `linger_seconds` after its first event. All but the last follow from the
-records alone; what the clock closed the loop logs as a `Cut`, so that a replay closes there too.
+be stacked), before a record that changes what is kept of a task, be it one of these or another, or
+`linger_seconds` after its first event. All but the last follow from the records alone; what the clock closed
+the loop logs as a `Cut`, so that a replay closes there too.
 
 Records that were refused when they were read, those that are repeated, and those whose examples make no
 episode yet, wait between the events: the state passes all of them or none. A record that makes several
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 from streammeta.episodes.cutter import Portion
 from streammeta.errors import BadEvent
-from streammeta.events import Record, Release, TaskEvent
+from streammeta.events import Change, Record, TaskEvent
 
 Shapes = Callable[[TaskEvent], Hashable]
 """What must be equal in two events that are stacked."""
@@ -26,8 +27,8 @@ class Repeated(NamedTuple):
     """A record whose event another one brought before it."""
 
 
-Read = TaskEvent | Portion | BadEvent | Release | Repeated
-"""What a record came to: an event, what examples came to, why it is refused, a release, or nothing new."""
+Read = TaskEvent | Portion | BadEvent | Change | Repeated
+"""What a record came to: an event, what examples came to, why it is refused, a change, or nothing new."""
 
 
 class Taken(NamedTuple):
@@ -79,7 +80,7 @@ class Gathering:
     def admits(self, read: Read) -> bool:
         """Whether it may join; else the iteration must be closed before it."""
         events = events_of(read)
-        if not self._tasks or (not events and not isinstance(read, Release)):
+        if not self._tasks or (not events and not isinstance(read, Change)):
             return True
         return (
             len(events) == 1

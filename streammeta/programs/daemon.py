@@ -213,7 +213,8 @@ def _resumed_history(store: Store, clock: Clock) -> History:
     if meta is not None and meta.history:
         try:
             kept = unpack_history(meta.history)
-            history.resume(kept.events, kept.time)
+            history.resume(kept.events, kept.time, kept.marks)
+            history.marks.add("restart", clock.now(), "started again")
         except ValueError as error:
             structlog.get_logger().warning("history not resumed: the curves begin anew", reason=str(error))
     return history

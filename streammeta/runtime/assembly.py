@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
+from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
+from streammeta.evaluation.drift import Settings
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -28,6 +29,7 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.reading import decoder_of
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
@@ -73,11 +75,7 @@ def assemble(
         learned=begun.progress.events,
     )
     intake = Intake(
-        decode=partial(
-            decode if config.events.kind == "episode" else decode_examples,
-            max_bytes=config.kafka.max_event_bytes,
-            max_examples=config.events.max_examples,
-        ),
+        decode=decoder_of(config),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
@@ -125,7 +123,15 @@ def _engine(
             blueprint.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
         quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
+        drift=_drift(config.drift),
     )
+
+
+def _drift(section: DriftSection) -> Settings | None:
+    if section.detector == "off":
+        return None
+    values = section.model_dump(exclude={"action"})
+    return Settings(restart=section.action == "restart_memory", **values)
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streammeta.clock import Clock
-from streammeta.codec import event_id, release_of
+from streammeta.codec import event_id
 from streammeta.episodes.cutter import Cutter, Portion
 from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent, OutOfMemory
-from streammeta.events import Examples, HalfExamples, Passed, Positions, Record, TaskEvent
+from streammeta.events import Change, Examples, HalfExamples, Passed, Positions, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.learner.folded import Folded
 from streammeta.outcomes import Duplicate, Learned
-from streammeta.runtime.iteration import Result, place
+from streammeta.runtime.iteration import Changed, Result, place
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pace import Pace
 from streammeta.runtime.pending import Pending
@@ -48,7 +48,7 @@ class Intake:
         ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
-    decode: Callable[[Record], TaskEvent | Examples | HalfExamples]
+    decode: Callable[[Record], TaskEvent | Examples | HalfExamples | Change]
     cutter: Cutter
     gathering: Gathering
     engine: Engine
@@ -144,7 +144,10 @@ class Intake:
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began, event), now)
+        if isinstance(read, Change):
+            self._change(Taken(record, read, now - began, event), now)
+        else:
+            self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -234,6 +237,12 @@ class Intake:
         if self.gathering.complete:
             self.close()
 
+    def _change(self, taken: Taken, now_seconds: float) -> None:
+        """Let it be a chunk of its own: statistics and gathered examples are those of all before it."""
+        self.settle()
+        self._join(taken, now_seconds)
+        self.settle()
+
     def _give_up(self) -> list[Taken]:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
@@ -260,7 +269,7 @@ class Intake:
         for number, (one, result) in enumerate(
             zip(taken, results, strict=True), start=self.ledger.tally.records + 1
         ):
-            if one.event and isinstance(result, int):
+            if one.event and isinstance(result, int | Changed):
                 self.ids.add(one.event, number)
 
     def _pass(self) -> None:
@@ -270,10 +279,8 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
-            if record.headers and (release := release_of(record)):
-                return release
             read = self.decode(record)
-            if isinstance(read, TaskEvent):
+            if isinstance(read, TaskEvent | Change):
                 return read
             if self.gathering.holds(read.task):
                 self.close()  # what its task holds is known when that event is learned, or refused

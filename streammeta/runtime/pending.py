@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streammeta.episodes.cutter import Portion
 from streammeta.episodes.gathering import Repeated, Taken
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Release
+from streammeta.events import Change, Positions, Release, TaskEvent
 from streammeta.runtime.iteration import Item
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
@@ -59,7 +58,8 @@ class Pending:
         read = taken.read
         if isinstance(read, BadEvent | Release | Repeated):
             return
-        task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
+        task = read.task
+        learns = isinstance(read, TaskEvent) or (not isinstance(read, Change) and bool(read.events))
         if task not in self.tasks:
             self.tasks[task] = learns
             self.fresh += not memories.is_dirty(task)

@@ -27,4 +27,5 @@ class LiveState:
         entry = self._engine.memories.get(task)
         if not entry.stats.events and entry.buffer.empty:
             return None
-        return Known(entry.stats.events, entry.memory.cpu().numpy(), entry.buffer.examples)
+        memory = entry.memory if entry.stats.remembered else entry.memory[:0]
+        return Known(entry.stats.events, memory.cpu().numpy(), entry.buffer.examples)

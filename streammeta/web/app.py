@@ -34,7 +34,7 @@ from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "staleness")
+SORTS: Final = ("loss", "events", "staleness", "drift")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
 _LIST_SECONDS: Final = 2.0

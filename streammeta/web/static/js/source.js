@@ -46,6 +46,7 @@ const SORTS = {
   loss: (task) => task.loss ?? -Infinity,
   events: (task) => task.events,
   staleness: (task) => task.staleness_events,
+  drift: (task) => task.drift_event,
 };
 
 /** A report: everything is in the page. */
@@ -57,7 +58,7 @@ export class ReportSource {
   async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
   async tasks({ sort, limit, search }) {
     const wanted = search.toLowerCase();
-    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted));
+    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts));
     found.sort((one, other) => SORTS[sort](other) - SORTS[sort](one));
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }
