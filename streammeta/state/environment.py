@@ -6,7 +6,7 @@ Layout 2, five sub-databases, so that listing tasks reads no memories:
               b"constants" (`pack_constants`), written once, which older states may lack;
               b"ids/" and 16 hexadecimal digits -> a block of event ids (`event_ids`);
               b"commit" (`checksums.Mark`)
-    stats     task id -> 192 or 200 bytes (`rows.pack_stats`), u8: which of those below hold the task
+    stats     task id -> 192 bytes or more (`rows.pack_stats`), u8: which of those below hold the task
     memories  task id -> the memory's raw numbers
     buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
     waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire

@@ -19,8 +19,8 @@ from streammeta.events import Record
 from streammeta.runtime import reading
 from streammeta.stream.kafka import (
     access,
-    dead_letters,
     held,
+    outbox,
     reader,
     runs,
     served,
@@ -38,7 +38,7 @@ from tests.simulator.stream import lethal
 
 T = TypeVar("T")
 
-TIMED = access, dead_letters, held, reader, runs, served, topics, watch
+TIMED = access, held, outbox, reader, runs, served, topics, watch
 """The modules that read the clock."""
 
 
