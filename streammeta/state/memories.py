@@ -127,13 +127,13 @@ class Memories:
     def reset(self, task: str) -> bool:
         """Let the next visit of the task, which `slots` has found, be a first one; whether it was not yet.
 
-        Its statistics and the examples that it has gathered stay; the earlier query sets are of visits that
-        the memory no longer holds.
+        Statistics and gathered examples stay; earlier query sets, and losses watched for drift, do not.
         """
         slot = self._find(task)
         if slot is None or not self.stats[slot].remembered:
             return False
         self.begin_anew(self.touch(task))
+        self.stats[slot] = self.stats[slot]._replace(drift=self.stats[slot].drift.begun_anew())
         return True
 
     def begin_anew(self, slot: int) -> None:
