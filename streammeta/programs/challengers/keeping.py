@@ -5,21 +5,18 @@ A thread of the champion does it, and holds nothing that the champion's loop wai
 
 import os
 import select
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import msgspec
 import structlog
 
-import streammeta
+from streammeta.programs.challengers.processes import begin, ended, kill
 from streammeta.programs.challengers.report import LINE_BYTES, Report, Request, line_of
 from streammeta.programs.challengers.signs import END, NEWS
 
@@ -182,22 +179,22 @@ class Keeper:
         try:
             last, why = self._listen(process, reports)
             if why:
-                _kill(process)
+                kill(process)
             words = why or last.failure
             code = self._wait_for(process)
-            return code == 0 and (self._end or self._stop.is_set()), code, words or _ended(code)
+            return code == 0 and (self._end or self._stop.is_set()), code, words or ended(code)
         finally:
             self._hang_up()
             os.close(reports)
             if process.poll() is None:
-                _kill(process)
+                kill(process)
             process.wait()
 
     def _begin(self) -> "tuple[subprocess.Popen[bytes], int]":
         signs, ours = os.pipe()
         reports, theirs = os.pipe()
         try:
-            process = _process(signs, theirs, self._errors)
+            process = begin(signs, theirs, self._errors)
         except OSError:
             os.close(ours)
             os.close(reports)
@@ -263,32 +260,5 @@ class Keeper:
         try:
             return process.wait(self._patience.ending_seconds)
         except subprocess.TimeoutExpired:
-            _kill(process)
+            kill(process)
             return process.wait()
-
-
-def _process(signs: int, reports: int, errors: int | None) -> "subprocess.Popen[bytes]":
-    package = str(Path(streammeta.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
-    # A session of its own: an interrupt at the terminal is for the champion, which tells its challengers.
-    return subprocess.Popen(  # noqa: S603 (our own module in this Python)
-        [sys.executable, "-P", "-m", "streammeta.programs.challengers.process", str(signs), str(reports)],
-        stdin=subprocess.DEVNULL,
-        stdout=2 if errors is None else errors,
-        stderr=errors,
-        env={**os.environ, "PYTHONPATH": path},
-        pass_fds=(signs, reports),
-        start_new_session=True,
-    )
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """With all that it has begun."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _ended(code: int) -> str:
-    if code == -9:
-        return "its process was killed (signal 9), perhaps for want of memory"
-    return f"its process ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"

@@ -44,7 +44,7 @@ class Begun:
             command = [sys.executable, "-S", "-c", BEGIN + script, str(signs), str(reports)]
             return subprocess.Popen(command, stderr=errors, pass_fds=(signs, reports), start_new_session=True)
 
-        self._patch.setattr(keeping, "_process", process)
+        self._patch.setattr(keeping, "begin", process)
         keeper = Keeper(REQUEST, told=self._hear, patience=patience, errors=subprocess.DEVNULL)
         self.keepers.append(keeper)
         keeper.start()
