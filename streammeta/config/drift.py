@@ -25,7 +25,7 @@ class DriftSection(Section):
         20, ge=2, description="Visits before the first look, and after each detection."
     )
     delta: Free[float] = Field(
-        1.0,
+        0.75,
         ge=0,
         description=(
             "page_hinkley: rise that is borne, in units of a task's own noise (of the cube root of its loss)."
@@ -35,7 +35,7 @@ class DriftSection(Section):
         12.0, gt=0, description="page_hinkley: sum of the rises beyond delta, in these units, that is drift."
     )
     confidence: Free[float] = Field(
-        0.002, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
+        0.005, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
     )
     check_visits: Free[int] = Field(
         4, ge=1, description="adwin: visits between two looks; each takes some 10 µs."

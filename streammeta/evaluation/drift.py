@@ -47,9 +47,9 @@ class Settings(NamedTuple):
     detector: Detector
     restart: bool = False
     min_visits: int = 20
-    delta: float = 1.0
+    delta: float = 0.75
     threshold: float = 12.0
-    confidence: float = 0.002
+    confidence: float = 0.005
     check_visits: int = 4
 
 

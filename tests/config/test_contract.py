@@ -237,9 +237,9 @@ DEFAULTS = {
         "detector": "off",
         "action": "none",
         "min_visits": 20,
-        "delta": 1.0,
+        "delta": 0.75,
         "threshold": 12.0,
-        "confidence": 0.002,
+        "confidence": 0.005,
         "check_visits": 4,
     },
     "http": {
