@@ -84,6 +84,7 @@ class Learned:
     def rows(self) -> "Iterator[LearnedRow]":
         """The events one by one, for those who do not mind some 3 µs each."""
         predictions: Sequence[Tensor | None] = self.predictions or [None] * len(self)
+        drifts = {one.event: one for one in self.drifts if one.task}
         columns = zip(
             self.partitions,
             self.tasks,
@@ -99,6 +100,7 @@ class Learned:
             self.meta_lrs.tolist(),
             self.ages_seconds.tolist(),
             predictions,
+            map(drifts.get, self.numbers),
             strict=True,
         )
         return map(LearnedRow._make, columns)
@@ -123,6 +125,7 @@ class LearnedRow(NamedTuple):
     meta_lr: float
     age_seconds: float
     predictions: Tensor | None = None
+    drift: Detection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ def folded(series: Series, loss: float, event: int, settings: Settings) -> Serie
     """
     if not math.isfinite(loss):
         return series
-    x = math.copysign(abs(loss) ** (1 / 3), loss)
+    x = math.cbrt(loss)
     if settings.detector == "adwin":
         return _by_adwin(series, x, event, settings)
     return _by_page_hinkley(series, x, event, settings)
@@ -136,20 +136,23 @@ def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Serie
 
 def _unit(series: Series, x: float, before: PageHinkley | Adwin) -> tuple[float, float, float]:
     """The noise in force, and its sums after one more difference; the first one is taken as it is."""
-    _, last, _, noise, weight, *_ = series
-    least = max(math.sqrt(before.variance), LEAST_NOISE * abs(before.mean)) or 1e-12
+    last, noise, weight = series.last, series.noise, series.weight
+    spread, level = math.sqrt(before.variance), LEAST_NOISE * abs(before.mean)
+    least = (spread if spread > level else level) or 1e-12
     if last != last:
         return least, noise, weight
     square = (x - last) ** 2 / 2
     if not weight:
         return max(math.sqrt(square), least), square, 1.0
-    unit = max(math.sqrt(noise / weight), least)
-    square = min(square, MOST * MOST * unit * unit / 2)
+    unit, most = math.sqrt(noise / weight), MOST * MOST / 2
+    unit = unit if unit > least else least
+    square = square if square < most * unit * unit else most * unit * unit
     return unit, square + NOISE_FADING * noise, 1.0 + NOISE_FADING * weight
 
 
 def _bounded(x: float, mean: float, unit: float, count: int) -> float:
-    return min(x, mean + MOST * unit) if count > 1 else x
+    most = mean + MOST * unit
+    return most if x > most and count > 1 else x
 
 
 def _recent(series: Series, x: float) -> float:

@@ -41,7 +41,9 @@ class PageHinkley(NamedTuple):
         squares = self.squares + (x - self.mean) * (x - mean)
         moved = (x - mean) / scale
         up, down = alpha * self.up + moved - delta, alpha * self.down + moved + delta
-        return PageHinkley(seen, mean, squares, up, min(up, self.lowest), down, max(down, self.highest))
+        lowest = up if up < self.lowest else self.lowest
+        highest = down if down > self.highest else self.highest
+        return PageHinkley(seen, mean, squares, up, lowest, down, highest)
 
     @property
     def variance(self) -> float:

@@ -36,7 +36,7 @@ from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
-from streammeta.runtime.compiling import compiled_steps
+from streammeta.runtime.compiling import compiled_steps, kept_traces
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
@@ -210,7 +210,7 @@ def _place(watchers: Watchers, controls: Controls) -> Place:
 
 def _blueprint(config: Config) -> Blueprint:
     try:
-        return build_blueprint(config)
+        return build_blueprint(config, kept=kept_traces(config))
     except ConfigError as error:
         tell_cause(error)
         raise

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
+
+from streammeta.errors import StateError
 from streammeta.state.environment import (
     DATA,
     IDS,
@@ -44,6 +47,7 @@ class LmdbStore:
         self._env, self._databases = open_environment(directory, readonly=readonly)
         self._data = directory / DATA
         self._mapped = MappedFile(self._data)
+        self._broken: StateError | None = None
 
     @staticmethod
     def copy(origin: Path, target: Path) -> None:
@@ -71,8 +75,18 @@ class LmdbStore:
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:
         """The last commit, for as long as the block runs: everything read in it belongs together."""
-        with explained(self._directory), self._env.begin() as txn:
+        with explained(self._directory), self._panic_explained(), self._env.begin() as txn:
             yield LmdbSnapshot(txn, self._databases)
+
+    @contextmanager
+    def _panic_explained(self) -> Iterator[None]:
+        """After a commit that failed half-way LMDB says no more than that: we say again what that one met."""
+        try:
+            yield
+        except lmdb.PanicError as error:
+            if self._broken is None:
+                raise
+            raise self._broken from error
 
     def written_at_seconds(self) -> float:
         """When the last commit was written, as Unix time."""
@@ -142,6 +156,9 @@ class LmdbStore:
             fit(self._data, self._env)
         except OSError as error:
             raise failed(self._directory, error) from error
+        except StateError as error:
+            self._broken = error
+            raise
         self._mapped.release()
         return written
 
@@ -149,7 +166,7 @@ class LmdbStore:
         self, whole: Mapping[bytes, bytes | None], entries: Mapping[bytes, tuple[bytes | None, ...]]
     ) -> None:
         """One transaction."""
-        with explained(self._directory):
+        with explained(self._directory), self._panic_explained():
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
             with self._env.begin(write=True, buffers=True) as txn:
                 writer = SealedWriter(txn, self._databases)

@@ -95,7 +95,7 @@ def test_tasks_are_sorted_and_searched(daemon: Daemon, http: httpx.Client) -> No
 
 
 def test_drift_is_listed_and_marked(daemon: Daemon, http: httpx.Client) -> None:
-    """Tasks that got worse, with their levels; marks in the history and in the stream's messages."""
+    """The tasks that got worse alone, with their levels; marks in the history and in messages."""
     second(daemon, 1)
     assert http.get("/api/v1/history").json()["marks"] == []
     daemon.tell(replace(learned(events=7, task="a"), drifts=[Detection("a", 7, 0.1, 0.5)]))
