@@ -18,18 +18,18 @@ from streammeta.events import Array
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.program import Daemon, same_bits, streammeta, succeed, wait_until
 
-EVENTS, MORE, TASKS = 900, 150, 20
+EVENTS, MORE, TASKS = 480, 100, 20
 SECONDS = 300.0
 """How long a challenger, which comes second in everything, may take on a busy machine."""
 CHAMPION = {
     "model.args": "{sizes = [1, 8, 1]}",
-    "state.checkpoint_events": 60,
+    "state.checkpoint_events": 40,
     "log.format": "json",
 }
 CHALLENGER: dict[str, dict[str, object]] = {
     "model": {"args": {"sizes": [1, 6, 1]}},
     "algorithm": {"name": "moml", "inner_lr": 0.02, "order": "first"},
-    "state": {"checkpoint_events": 40},
+    "state": {"checkpoint_events": 30},
     "engine": {"compile": "off"},
     "http": {"port": 0},
 }
