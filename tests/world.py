@@ -30,6 +30,7 @@ from streammeta.runtime.tape import NoTape, Tape
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import TaskRow
+from streammeta.stream.base import Source
 from tests.compiled_steps import AtHand, compiled_once, zeros
 from tests.scripted import (
     Aside,
@@ -124,6 +125,7 @@ class World:
         self.source = ScriptedSource(
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
+        source = self._reads_from(self.source)
         own_blueprint = self.learner or blueprint_for(self.config)
         begun = restore(own_blueprint, store)
         try:
@@ -132,7 +134,7 @@ class World:
                     self.config,
                     own_blueprint,
                     begun,
-                    source=self.source,
+                    source=source,
                     dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
                     answers=CollectedAnswers(self.answered, fuse, arrives, self.takes)
                     if self.config.predict.output_topic
@@ -166,6 +168,10 @@ class World:
             for fuse in lives
         ]
         return ended[-1]
+
+    def _reads_from(self, source: ScriptedSource) -> Source:
+        """What a life reads from."""
+        return source
 
     def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
         if self.part_bytes is None:

@@ -45,22 +45,34 @@ TensorReader = Callable[[Any, str, int], Array]
 ScalarReader = Callable[[Any], str | int]
 
 
-class Envelope(NamedTuple, Generic[Body]):
-    """A record that was taken apart.
+class Envelope(NamedTuple):
+    """A record that was looked at from outside.
 
     Attributes:
         task: The task id.
-        body: The value's structure; its tensors are still raw.
-        tensor: Reads one of them: (raw, name of the field, most examples) -> array.
-        scalar: Reads text or a whole number; a `msgspec.MsgspecError` for anything else, unbuilt.
+        value: Its bytes.
+        packed: Whether they are MessagePack; else JSON.
         time_ms: Event time in milliseconds since 1970: header `ce_time`, else the record's timestamp.
     """
 
     task: str
+    value: bytes
+    packed: bool
+    time_ms: int
+
+
+class Opened(NamedTuple, Generic[Body]):
+    """A value that was taken apart.
+
+    Attributes:
+        body: The value's structure; its tensors are still raw.
+        tensor: Reads one of them: (raw, name of the field, most examples) -> array.
+        scalar: Reads text or a whole number; a `msgspec.MsgspecError` for anything else, unbuilt.
+    """
+
     body: Body
     tensor: TensorReader
     scalar: ScalarReader
-    time_ms: int
 
 
 class Opener(Generic[Body]):
@@ -84,8 +96,8 @@ class Opener(Generic[Body]):
             ),
         }
 
-    def open(self, record: Record, max_bytes: int) -> Envelope[Body]:
-        """The record taken apart; checks run from cheap to dear: key, size, content type, structure.
+    def envelope(self, record: Record, max_bytes: int) -> Envelope:
+        """The record from outside; checks run from cheap to dear: key, size, headers, content type.
 
         Raises:
             BadEvent: one of them fails.
@@ -94,13 +106,22 @@ class Opener(Generic[Body]):
         task = task_of(record.key)
         value = self._value(record.value, max_bytes)
         headers = _headers(record)
-        content_type = _content_type(headers.get(CONTENT_TYPE))
+        packed = _content_type(headers.get(CONTENT_TYPE)) == MSGPACK
+        return Envelope(task, value, packed, _time_ms(headers, record.timestamp_ms))
+
+    def body(self, envelope: Envelope) -> Opened[Body]:
+        """The value taken apart.
+
+        Raises:
+            BadEvent: it has another structure.
+        """
+        value, content_type = envelope.value, MSGPACK if envelope.packed else JSON
         parse, tensor, scalar = self._formats[content_type]
         try:
-            body = self._msgpack(value) if content_type == MSGPACK else parse(value)
+            body = self._msgpack(value) if envelope.packed else parse(value)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise self._refusal_of(error, value, content_type) from error
-        return Envelope(task, body, tensor, scalar, _time_ms(headers, record.timestamp_ms))
+        return Opened(body, tensor, scalar)
 
     def _msgpack(self, value: bytes) -> Any:
         try:

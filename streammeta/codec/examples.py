@@ -61,7 +61,9 @@ def decode_examples(
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
-    task, body, tensor, scalar, time_ms = _RECORDS.open(record, max_bytes)
+    envelope = _RECORDS.envelope(record, max_bytes)
+    task, time_ms = envelope.task, envelope.time_ms
+    body, tensor, scalar = _RECORDS.body(envelope)
     x = None if body.x is UNSET else tensor(body.x, "x", max_examples)
     y = None if body.y is UNSET else tensor(body.y, "y", max_examples)
     for array in (x, y):

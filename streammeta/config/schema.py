@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch, refuse_sizes
+from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
 from streammeta.config.kafka import KafkaSection
 from streammeta.config.outer import OuterOptimiser, SgdSection
@@ -151,6 +152,7 @@ class Config(Section):
     state: StateSection = StateSection()
     engine: EngineSection = EngineSection()
     predict: PredictSection = PredictSection()
+    drift: DriftSection = DriftSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
 

@@ -16,6 +16,7 @@ PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
 CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")
+SCOPES = ("task", "global")
 EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
 AT = ("meta", "memory", "adapted")
@@ -156,6 +157,12 @@ CATALOGUE = (
         "Fading loss of the 20 worst of up to 10000 tasks seen last, and the mean of the others.",
     ),
     Spec(
+        "streammeta_drift_detections_total",
+        "counter",
+        ("scope",),
+        "Rises found in the losses before learning: of a task (task), of the stream (global); with [drift].",
+    ),
+    Spec(
         "streammeta_dead_letters_total",
         "counter",
         ("reason",),
@@ -265,6 +272,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_events_total": OUTCOMES,
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
+        "streammeta_drift_detections_total": SCOPES,
         "streammeta_dead_letters_total": tuple(Reason),
         "streammeta_predictions_total": AT,
         "streammeta_examples_dropped_total": DROPPED,

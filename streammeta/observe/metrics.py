@@ -92,6 +92,7 @@ class Metrics:
         self._changes = _counters(registry, "streammeta_task_changes_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
+        self._drifts = _counters(registry, "streammeta_drift_detections_total")
         self._learned_total = self._events["learned"]
         self._compile_seconds = _counter(registry, "streammeta_compile_seconds_total")
         self._compile_failures = _counter(registry, "streammeta_compile_failures_total")
@@ -134,6 +135,8 @@ class Metrics:
         for task, loss in zip(outcome.tasks, outcome.task_losses.tolist(), strict=True):
             self._latest.task_losses.fold(task, loss)
         self._learned_total.inc(len(outcome))
+        for drift in outcome.drifts:
+            self._drifts["task" if drift.task else "global"].inc()
         for stage, seconds in zip(STAGES, outcome.stages, strict=True):
             self._processing.observe_all(seconds, len(outcome), stage)
         # A producer's clock may run ahead of this one; a negative age would look like a counter reset.

@@ -30,12 +30,13 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
+from streammeta.programs.company import Alone, Company, Place
 from streammeta.programs.copying import CopyKeeper
 from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
-from streammeta.runtime.compiling import compiled_steps
+from streammeta.runtime.compiling import compiled_steps, kept_traces
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
@@ -105,6 +106,7 @@ def run_daemon(
     until_end: bool = False,
     console: Console | None = None,
     on_serving: Callable[[str], None] = lambda _: None,
+    company: Company | None = None,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
 
@@ -117,6 +119,7 @@ def run_daemon(
         until_end: Stop at the end offsets seen at the start.
         console: A terminal for the live view; None for log lines alone.
         on_serving: Told the HTTP address as soon as it is served.
+        company: Who goes along.
 
     Returns:
         The status at the end.
@@ -126,7 +129,7 @@ def run_daemon(
     """
     configure_logging(config.log.level, config.log.format)
     warn_of_exposures(config)
-    controls, clock, received = Controls(), Clock(), deque[str]()
+    controls, clock, received, company = Controls(), Clock(), deque[str](), company or Alone()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
         directory = stack.enter_context(StateDirectory(config.state.dir))
@@ -144,13 +147,16 @@ def run_daemon(
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
+        stack.callback(company.close)
+        listeners = company.join(_place(watchers, controls))
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
             Commits(store), predictor_for(config, blueprint.network), time.time, config.kafka.max_event_bytes
         )
-        address = _serve(config, stack, watchers, settings, store, desk)
+        address = _serve(config, stack, watchers, settings, store, desk, company)
         on_serving(address)
+        company.serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
         structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
@@ -171,7 +177,7 @@ def run_daemon(
                 store=store,
                 order_log=order_log,
                 trials=stack.enter_context(closing(Trials(directory.trials_path))),
-                observers=(*watchers.observers, keeper),
+                observers=(*watchers.observers, keeper, *listeners),
                 controls=controls,
                 reload=lambda: reloaded(config, read_config),
                 clock=clock,
@@ -181,6 +187,8 @@ def run_daemon(
             )
             with redirect_stdout(sys.stderr):  # what a model prints is no data
                 loop.run(until_end=until_end)
+            if until_end and not controls.stop:
+                company.wait()
         except ConfigError as error:
             tell_cause(error)
             raise
@@ -196,9 +204,13 @@ def run_daemon(
     return last
 
 
+def _place(watchers: Watchers, controls: Controls) -> Place:
+    return Place(watchers.registry, watchers.status, watchers.health, watchers.history, controls)
+
+
 def _blueprint(config: Config) -> Blueprint:
     try:
-        return build_blueprint(config)
+        return build_blueprint(config, kept=kept_traces(config))
     except ConfigError as error:
         tell_cause(error)
         raise
@@ -227,7 +239,8 @@ def _resumed_history(store: Store, clock: Clock) -> History:
     if meta is not None and meta.history:
         try:
             kept = unpack_history(meta.history)
-            history.resume(kept.events, kept.time)
+            history.resume(kept.events, kept.time, kept.marks)
+            history.marks.add("restart", clock.now(), "started again")
         except ValueError as error:
             structlog.get_logger().warning("history not resumed: the curves begin anew", reason=str(error))
     return history
@@ -247,7 +260,13 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
+    config: Config,
+    stack: ExitStack,
+    watchers: Watchers,
+    settings: dict[str, Any],
+    store: Store,
+    desk: Desk,
+    company: Company,
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -259,6 +278,8 @@ def _serve(
         settings=settings,
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
+        challengers=company.challengers,
+        learners=company.curves,
     )
     http = config.http
     app = make_app(

@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import with_changes
 from streammeta.config import Config
+from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
+from streammeta.evaluation.drift import Settings
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -83,7 +84,7 @@ def assemble(
         predictor = predictor_for(config, blueprint.network)
         answering = Answering(engine, predictor, answers, telling, order_log.sync)
     intake = Intake(
-        decode=with_changes(decoder_of(config), tombstones=config.events.tombstones == "forget"),
+        decode=decoder_of(config),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,
@@ -132,7 +133,15 @@ def _engine(
             blueprint.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
         quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
+        drift=_drift(config.drift),
     )
+
+
+def _drift(section: DriftSection) -> Settings | None:
+    if section.detector == "off":
+        return None
+    values = section.model_dump(exclude={"action"})
+    return Settings(restart=section.action == "restart_memory", **values)
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

@@ -57,6 +57,7 @@ def learned(
         ages_seconds=now_seconds - event_times_ms / 1000,
         stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
         predictions=folded.predictions,
+        drifts=folded.drifts,
     )
 
 
