@@ -162,10 +162,8 @@ class Memories:
 
     def slot_of(self, task: str) -> int | None:
         """Where the row of a task in RAM is; to look for it is no use of it."""
-        for tasks in (self._dirty, self._clean, self._leaving):
-            if task in tasks:
-                return tasks[task]
-        return None
+        held = (self._dirty, self._clean, self._leaving)
+        return next((slots[task] for slots in held if task in slots), None)
 
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""
