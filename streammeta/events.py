@@ -215,13 +215,31 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class HalfExamples:
-    """One decoded record of inputs without labels, or of labels alone; `id` joins the two."""
+    """One decoded record of inputs without labels, or of labels alone; `id` joins the two, sent as `name`."""
 
     task: str
     id: str
     part: Part
     array: Array
     time_ms: int
+    name: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A record that asks for a prediction and brings nothing to learn from.
+
+    Attributes:
+        task: The task id.
+        x: Inputs as they came.
+        support: Labelled examples to adapt on; None where the task's own serve.
+        name: The record's own id as it was sent; None where it has none.
+    """
+
+    task: str
+    x: Array
+    support: Batch[Array] | None = None
+    name: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)

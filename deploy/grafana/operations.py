@@ -222,6 +222,15 @@ def _examples() -> Sequence[Builder[Panel]]:
             least=0,
         ),
         curves(
+            "Predictions in the stream",
+            "Answers a second to records without labels (predict.output_topic), by the parameters they were "
+            "made at. What could not be answered is a dead letter.",
+            {"{{at}}": 'rate(streammeta_predictions_total{source="stream", @}[$__rate_interval])'},
+            unit=PER_SECOND,
+            span=12,
+            least=0,
+        ),
+        curves(
             "Examples dropped",
             "Tasks whose examples waited too long for an episode (expired, events.expire_after_events); "
             "inputs and labels whose other half did not come in time (unmatched, events.label_wait_events).",

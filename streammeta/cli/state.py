@@ -70,6 +70,8 @@ def row_of(task: str, stats: TaskStats, checkpoint: Checkpoint) -> Row:
         "staleness_events": events - stats.last_event if stats.events else None,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         "quarantined": task in checkpoint.quarantine,
+        "drifts": stats.drift.detections,
+        "drift_event": stats.drift.last_event or None,
     }
 
 
@@ -85,8 +87,9 @@ SORTS: Final = {
     "events": lambda row: -row["events"],
     "loss": lambda row: -math.inf if row["loss"] is None else -row["loss"],
     "staleness": lambda row: -math.inf if row["staleness_events"] is None else -row["staleness_events"],
+    "drift": lambda row: -(row["drift_event"] or 0),
 }
-"""Worst, most and stalest first."""
+"""Worst, most and stalest first; of drift the last."""
 
 
 @click.group()

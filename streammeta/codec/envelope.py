@@ -24,7 +24,12 @@ MSGPACK = "application/msgpack"
 
 NO_VALUE = 'a tombstone: its task is forgotten where events.tombstones = "forget"'
 """What a record without a value is, where it is refused."""
+UNANSWERED = (
+    "a record without labels asks for a prediction, which is answered where predict.output_topic is set"
+)
+"""Why it is refused, where that is not set."""
 MAX_TASK_BYTES = 256
+MAX_ID_BYTES = 256
 _FRAME_BYTES = 5
 _FRAMED = (
     "the value begins as a schema registry frames Avro, Protobuf or JSON: name a function that reads it, "
@@ -100,7 +105,7 @@ class Opener(Generic[Body]):
         refuse_flawed(record)
         task = task_of(record.key)
         value = self._value(record.value, max_bytes)
-        headers = {_header(name): content for name, content in record.headers}
+        headers = _headers(record)
         packed = _content_type(headers.get(CONTENT_TYPE)) == MSGPACK
         return Envelope(task, value, packed, _time_ms(headers, record.timestamp_ms))
 
@@ -163,6 +168,22 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
+def id_of(raw: Any, scalar: ScalarReader) -> str | int:
+    """A record's own id; a number beyond 64 bits as text.
+
+    Raises:
+        BadEvent: it is neither text nor a whole number, or too long.
+    """
+    try:
+        found = scalar(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number") from error
+    text = str(found)
+    if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
+        raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
+    return found if isinstance(found, str) or -(2**63) <= found < 2**64 else text
+
+
 def task_of(key: bytes | None) -> str:
     """The task id.
 
@@ -179,6 +200,19 @@ def task_of(key: bytes | None) -> str:
         return key.decode()
     except UnicodeDecodeError as error:
         raise BadEvent(Reason.BAD_TASK_ID, f"the key is not UTF-8 (byte {error.start})") from error
+
+
+def content_type_of(record: Record) -> str:
+    """The encoding of its value.
+
+    Raises:
+        BadEvent: another one than the two.
+    """
+    return _content_type(_headers(record).get(CONTENT_TYPE))
+
+
+def _headers(record: Record) -> dict[str, bytes | None]:
+    return {_header(name): content for name, content in record.headers}
 
 
 @lru_cache(maxsize=64)

@@ -99,6 +99,7 @@ def _visited(stats: TaskStats, event: int, time_ms: int, values: Sequence[float]
         faded(stats.loss_earlier, earlier, visits - 1),
         faded(stats.forgetting, forgetting, visits - 1),
         stats.reset_after,
+        stats.drift,
     )
 
 

@@ -25,6 +25,9 @@ class NoOrderLog:
     def append(self, entries: Sequence[OrderEntry]) -> None:
         """Nothing."""
 
+    def sync(self) -> None:
+        """Nothing."""
+
     def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
         """Nothing."""
 

@@ -45,6 +45,7 @@ class Learner:
         meta_lr: η; None for the table's, or the default.
         args: Arguments of the factory.
         events: Settings of `[events]`: support, query and stride say how `learn_one` cuts episodes.
+        drift: The detector's name, or the `[drift]` table; None: drift is not looked for.
         settings: Further tables of the configuration, section by section.
 
     Raises:
@@ -64,11 +65,14 @@ class Learner:
         seed: int = 0,
         dtype: str = "float32",
         events: Mapping[str, Any] | None = None,
+        drift: str | Mapping[str, Any] | None = None,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         named = given(model)
         rest = {"engine": {"compile": "off"}, **(settings or {})}
         rest["model"] = {"loss": loss, "seed": seed, "dtype": dtype, **rest.get("model", {})}
+        if drift is not None:
+            rest["drift"] = {"detector": drift} if isinstance(drift, str) else drift
         config = made_config(
             named,
             args=args,

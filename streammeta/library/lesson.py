@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from streammeta.errors import BadEvent
+from streammeta.evaluation.drift import Detection
 from streammeta.outcomes import LearnedRow
 
 
@@ -17,6 +18,7 @@ class Lesson(NamedTuple):
         loss_meta, loss_adapted, loss_memory: At w, after one adaptation, at the task's memory; NaN where
             there is none.
         gradient_norm, update_norm, tracking_error: ‖v‖, ‖w' − w‖, ‖u_i − (w − α∇l(w;S))‖.
+        drift: Told by this event, if the task's losses got worse; only where drift is looked for.
     """
 
     task: str
@@ -28,6 +30,7 @@ class Lesson(NamedTuple):
     gradient_norm: float
     update_norm: float
     tracking_error: float
+    drift: Detection | None = None
 
 
 class Taught(NamedTuple):

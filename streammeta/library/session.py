@@ -176,7 +176,7 @@ class Session:
         if meta is not None and meta.history:
             try:
                 kept = unpack_history(meta.history)
-                history.resume(kept.events, kept.time)
+                history.resume(kept.events, kept.time, kept.marks)
             except ValueError:  # curves alone: they begin anew
                 return History(self._clock.now)
         return history

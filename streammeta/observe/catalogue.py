@@ -16,8 +16,10 @@ PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
 CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")
+SCOPES = ("task", "global")
 EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
+AT = ("meta", "memory", "adapted")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
 
@@ -72,6 +74,13 @@ CATALOGUE = (
         ("topic", "outcome"),
         "What became of records since the start of the process: an episode learned from; examples that only "
         "wait for an episode, or a change of a task (skipped); known already; set aside.",
+    ),
+    Spec(
+        "streammeta_predictions_total",
+        "counter",
+        ("source", "at"),
+        "Predictions given since the start of the process to records without labels (source stream), by the "
+        "parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",
@@ -146,6 +155,12 @@ CATALOGUE = (
         "gauge",
         ("task",),
         "Fading loss of the 20 worst of up to 10000 tasks seen last, and the mean of the others.",
+    ),
+    Spec(
+        "streammeta_drift_detections_total",
+        "counter",
+        ("scope",),
+        "Rises found in the losses before learning: of a task (task), of the stream (global); with [drift].",
     ),
     Spec(
         "streammeta_dead_letters_total",
@@ -257,7 +272,9 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_events_total": OUTCOMES,
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
+        "streammeta_drift_detections_total": SCOPES,
         "streammeta_dead_letters_total": tuple(Reason),
+        "streammeta_predictions_total": AT,
         "streammeta_examples_dropped_total": DROPPED,
         "streammeta_task_changes_total": CHANGES,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,

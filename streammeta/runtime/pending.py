@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streammeta.episodes.gathering import Repeated, Taken
+from streammeta.episodes.gathering import Repeated, Taken, events_of
 from streammeta.errors import BadEvent
-from streammeta.events import Change, Positions, Release, TaskEvent
+from streammeta.events import Positions, Release
 from streammeta.runtime.iteration import Item
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
@@ -58,8 +58,7 @@ class Pending:
         read = taken.read
         if isinstance(read, BadEvent | Release | Repeated):
             return
-        task = read.task
-        learns = isinstance(read, TaskEvent) or (not isinstance(read, Change) and bool(read.events))
+        task, learns = read.task, bool(events_of(read))
         if task not in self.tasks:
             self.tasks[task] = learns
             self.fresh += not memories.is_dirty(task)

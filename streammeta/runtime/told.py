@@ -17,16 +17,18 @@ def learned(
     topic: str,
     taken: Sequence[Taken],
     results: Sequence[Result],
-    folded: Folded,
+    folded: Folded | None,
     *,
     times_seconds: Sequence[float],
     now_seconds: float,
     inner_lr: float,
-) -> Learned:
-    """The columns of the events that were learned from these records.
+) -> Learned | None:
+    """The columns of the events that were learned from these records; None where there were none.
 
     `times_seconds`: before the rows were loaded, before and after the steps, and after the fold.
     """
+    if folded is None:
+        return None
     count = len(folded.events)
     partitions = [
         one.record.partition
@@ -55,6 +57,7 @@ def learned(
         ages_seconds=now_seconds - event_times_ms / 1000,
         stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
         predictions=folded.predictions,
+        drifts=folded.drifts,
     )
 
 

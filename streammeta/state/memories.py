@@ -133,10 +133,17 @@ class Memories:
         slot = self._find(task)
         if slot is None or not self.stats[slot].remembered:
             return False
-        stats = self.stats[slot]
-        begun = stats._replace(reset_after=stats.events, memory_norm=0.0)
-        self._fill(self.touch(task), begun, self._empty, self.buffers.get(slot, _NO_BUFFER))
+        self.begin_anew(self.touch(task))
         return True
+
+    def begin_anew(self, slot: int) -> None:
+        """The same of a slot, also within a chunk, whose visits its statistics do not count yet."""
+        stats = self.stats[slot]
+        after = stats.reset_after + int(self.visits[slot])
+        self.stats[slot] = stats._replace(reset_after=after, memory_norm=0.0)
+        self.rows[slot] = self._empty
+        self.visits[slot] = 0
+        self.samples.pop(slot, None)
 
     def slots(self, tasks: Collection[str]) -> dict[str, int]:
         """Where the tasks' rows are; those of new tasks are empty. They stay there until `settle`."""
@@ -152,6 +159,13 @@ class Memories:
             found[task] = self._clean[task] = self._slot(row)
         self._shrink(found)
         return found
+
+    def slot_of(self, task: str) -> int | None:
+        """Where the row of a task in RAM is; to look for it is no use of it."""
+        for tasks in (self._dirty, self._clean, self._leaving):
+            if task in tasks:
+                return tasks[task]
+        return None
 
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from streammeta.errors import StateError
+from streammeta.evaluation.drift import Series
+from streammeta.state.series import pack_series, unpack_series
 from streammeta.state.store import Blocks, TaskStats, Waiting
 
 MAX_TASK_ID_BYTES = 256
@@ -49,7 +51,7 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """192 bytes, little-endian, 200 of a task that was reset; floats keep every bit, NaN too."""
+    """192 bytes, little-endian, more once reset or looked at for drift; floats keep every bit, NaN too."""
     blocks = [block for window in stats.windows for block in _two(window)]
     known = _STATS.pack(
         stats.events,
@@ -67,7 +69,8 @@ def pack_stats(stats: TaskStats) -> bytes:
         stats.forgetting,
         *(number for block in blocks for number in block),
     )
-    return known + _RESET.pack(stats.reset_after) if stats.reset_after else known
+    series = pack_series(stats.drift)
+    return known + _RESET.pack(stats.reset_after) + series if stats.reset_after or series else known
 
 
 def unpack_stats(packed: bytes) -> TaskStats:
@@ -76,7 +79,7 @@ def unpack_stats(packed: bytes) -> TaskStats:
     Raises:
         StateError: neither, so the state was damaged or written by something else.
     """
-    if len(packed) not in _SIZES:
+    if len(packed) not in _SIZES and len(packed) < _SIZES[2]:
         sizes = " or ".join(map(str, _SIZES))
         raise StateError(
             f"the state is damaged: statistics of {len(packed)} bytes where {sizes} belong; {RESTORE}"
@@ -93,8 +96,16 @@ def unpack_stats(packed: bytes) -> TaskStats:
         loss_earlier=earlier,
         forgetting=forgetting,
         windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
-        reset_after=_RESET.unpack(packed[_SIZES[1] :])[0] if len(packed) == _SIZES[2] else 0,
+        reset_after=_RESET.unpack(packed[_SIZES[1] : _SIZES[2]])[0] if len(packed) >= _SIZES[2] else 0,
+        drift=_series(packed[_SIZES[2] :]),
     )
+
+
+def _series(packed: bytes) -> Series:
+    try:
+        return unpack_series(packed)
+    except ValueError as error:
+        raise StateError(f"the state is damaged: drift of a task ({error}); {RESTORE}") from None
 
 
 def _two(window: Blocks) -> Blocks:

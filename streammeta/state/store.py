@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from streammeta.evaluation.drift import BEGUN, Series
+
 Blocks = tuple[tuple[float, int], ...]
 """Sum and count of each block of a windowed mean, older first."""
 
@@ -25,6 +27,7 @@ class TaskStats(NamedTuple):
         loss_earlier, forgetting: Loss on the task's own earlier query sets, and its rise since; fading means.
         windows: Sums and counts of the losses at w, adapted, at the memory: the last two blocks of visits.
         reset_after: How many of `events` came before the task's memory was last begun anew; 0: it never was.
+        drift: Whether its losses got worse, and what is known of them for that.
     """
 
     events: int = 0
@@ -41,6 +44,7 @@ class TaskStats(NamedTuple):
     loss_earlier: float = float("nan")
     forgetting: float = float("nan")
     reset_after: int = 0
+    drift: Series = BEGUN
 
     @property
     def remembered(self) -> int:

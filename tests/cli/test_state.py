@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from streammeta.cli.state import SORTS
+from streammeta.evaluation.drift import Series
 from streammeta.quoting import quoted_line
 from tests.cli.conftest import Invoke
 from tests.states import TASKS, make_state, row_of
@@ -42,6 +43,8 @@ def test_json_has_the_promised_keys(streammeta: Invoke, state: Path) -> None:
         "accuracy": None,
         "forgetting": None,
         "quarantined": False,
+        "drifts": 0,
+        "drift_event": None,
     }
     assert [rows["ünï"][key] for key in ("loss", "loss_meta", "loss_memory")] == [None, None, None]
 
@@ -249,3 +252,18 @@ def test_readers_see_whole_commits_while_a_daemon_writes(streammeta: Invoke, tmp
             assert writer.poll() is None
         finally:
             writer.kill()
+
+
+def test_drift_is_told_and_sorted_by(streammeta: Invoke, tmp_path: Path) -> None:
+    """How often, and at which event last; the last one first, those that never did at the end."""
+    rows = {
+        "calm": row_of(1),
+        "early": row_of(2, drift=Series(detections=2, last_event=10)),
+        "late": row_of(3, drift=Series(detections=1, last_event=20)),
+    }
+    found = listed(streammeta, make_state(tmp_path, rows), "--sort", "drift")
+    assert [(row["task"], row["drifts"], row["drift_event"]) for row in found] == [
+        ("late", 1, 20),
+        ("early", 2, 10),
+        ("calm", 0, None),
+    ]

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streammeta.errors import Reason
+from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential, Scores
-from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
+from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, SCOPES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
 from streammeta.outcomes import Duplicate, Executing, Outcome, Stages, TaskChanged, Turned
 from tests.observe.outcomes import checkpointed, learned, refused, turned
@@ -187,6 +189,15 @@ def test_counts_what_happened(metrics: Metrics, registry: CollectorRegistry) -> 
     assert registry.get_sample_value("streammeta_nonfinite_total", {"where": "update"}) == 1
     assert registry.get_sample_value("streammeta_checkpoints_total", {"outcome": "success"}) == 1
     assert registry.get_sample_value("streammeta_checkpoints_total", {"outcome": "failure"}) == 1
+
+
+def test_drift_is_counted_by_scope(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Of tasks and of the stream; 0 from the start."""
+    name = "streammeta_drift_detections_total"
+    assert [registry.get_sample_value(name, {"scope": scope}) for scope in SCOPES] == [0, 0]
+    found = [Detection("a", 5, 0.1, 0.5), Detection("", 5, 0.1, 0.5), Detection("b", 5, 0.1, 0.5)]
+    metrics(replace(learned(events=5), drifts=found))
+    assert [registry.get_sample_value(name, {"scope": scope}) for scope in SCOPES] == [2, 1]
 
 
 def test_gauges_show_the_last_event(metrics: Metrics, registry: CollectorRegistry) -> None:
