@@ -7,7 +7,7 @@ Invariant: ledger, state and memories always stand between two iterations, so a 
 What waits, in the open iteration or in the chunk, is in none of them, only in the order log.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streammeta.clock import Clock
@@ -200,6 +200,11 @@ class Intake:
         self._begin_chunk()
         self.telling.count(pending.records, pending.dropped)
         self.telling.settled(self._columns(taken, results, folded, times), taken, results)
+
+    def forget_passed(self, partitions: Collection[int]) -> None:
+        """Other records have the offsets of these partitions now: none is passed, or suspect."""
+        self.passed = {place: passed for place, passed in self.passed.items() if place[0] not in partitions}
+        self.trials.forget()
 
     def _marked(self, record: Record) -> Record:
         """The record, which is decoded next; with its flaw, where it is to be passed."""

@@ -129,9 +129,9 @@ class Loop:
         ledger.topic_id = self.source.identity() or was
         self.intake.start(begin)
         self.switching.begin()
-        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run | Passed)}
         if was and ledger.topic_id != was:
-            self._drop_runs(logged)
+            self._drop_runs({*logged, *before, *begin})
         else:
             back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
             self._drop_runs(back | (logged - begin.keys()))
@@ -156,6 +156,7 @@ class Loop:
         # Before the new positions are committed: a crash between must not leave runs that seem to fit.
         if partitions:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
+            self.intake.forget_passed(partitions)
 
     def _recover(self) -> None:
         """Apply again what was applied after the last checkpoint, but for what is to be passed."""
