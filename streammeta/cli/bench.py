@@ -24,6 +24,7 @@ from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
 from streammeta.cli.saying import say
 from streammeta.errors import StreammetaError
+from streammeta.quoting import quoted_line
 
 SUITES: Final[dict[str, Suite]] = {
     "step": step,
@@ -108,10 +109,10 @@ def _print(rows: list[Named], earlier: Earlier | None, plan: Plan) -> None:
     console.print(table)
     if aims := judged(rows):
         console.print(_aims(aims))
-    console.print(", ".join(f"{key} {value}" for key, value in described().items()))
+    console.print(quoted_line(", ".join(f"{key} {value}" for key, value in described().items())))
     if earlier:
         for line in (f"compared with {earlier.taken}", *earlier.differences(plan)):
-            console.print(line)
+            console.print(quoted_line(line))
 
 
 def _aims(aims: list[Judged]) -> Table:
@@ -126,7 +127,7 @@ def _aims(aims: list[Judged]) -> Table:
 def _cells(row: Row) -> tuple[str, ...]:
     value = "absent" if row.value is None else _words(row.value)
     spread = "" if row.spread is None else f"{_words(row.spread[0])} to {_words(row.spread[1])}"
-    return row.name, value, row.unit, spread, row.note
+    return quoted_line(row.name), value, row.unit, spread, quoted_line(row.note)
 
 
 def _changed(suite: str, row: Row, earlier: Earlier) -> tuple[str, str]:

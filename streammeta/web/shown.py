@@ -21,6 +21,7 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex, TaskRow
 from streammeta.observe.track import Numbers
 from streammeta.observe.trouble import diagnose
+from streammeta.quoting import quoted_bytes
 from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5
@@ -73,7 +74,7 @@ class Shown:
         seen = self.history.view()
         last = seen.time.recent[-LIVE_ROWS:]
         rows = {"to": seen.rows, "columns": columns_of(seen.time.columns, last)}
-        return msgspec.json.encode({"status": self.status_now(), "rows": rows})
+        return quoted_bytes(msgspec.json.encode({"status": self.status_now(), "rows": rows}))
 
     def task_list(self, sort: str, limit: int, search: str) -> dict[str, Any]:
         """The first tasks that match, and how many there are."""
