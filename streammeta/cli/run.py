@@ -5,13 +5,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
+from streammeta.programs.challengers.champion import WithChallengers
+from streammeta.programs.challengers.plan import challengers_of
 from streammeta.programs.daemon import Taping, no_tape, run_daemon
 
 
 @click.command()
-@config_sources
+@state_sources
 @click.option("--until-end", is_flag=True, help="Stop at the end offsets seen at the start; exit 0.")
 @click.option(
     "--record",
@@ -20,23 +22,58 @@ from streammeta.programs.daemon import Taping, no_tape, run_daemon
     type=click.Path(path_type=Path),
     help="Keep what is learned, in the order learned: `streammeta replay` gives the same bits.",
 )
-def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recording: Path | None) -> None:
+@click.option(
+    "--shadow",
+    "shadows",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Another configuration that learns from the same records beside this one; may be repeated.",
+)
+def run(
+    path: Path | None,
+    overrides: tuple[str, ...],
+    until_end: bool,
+    recording: Path | None,
+    shadows: tuple[Path, ...],
+) -> None:
     """Learn from a topic until told to stop.
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
+
+    A shadow is a challenger: a process of its own, with the state.dir of its file, that learns what this one
+    learns, after it; topic and logs are this one's. Whatever becomes of it, this one goes on. `streammeta
+    promote` makes its state this one's.
+
+    Example: streammeta run --config learner.toml --record flight
     """
 
     def read() -> Config:
         return load_config(path, overrides)
 
     config = read()
+    company = _challengers(config, path, overrides, shadows) if shadows else None
+    taping = _recorder(recording, config) if recording is not None else no_tape
     run_daemon(
         config,
         read_config=read,
-        taping=_recorder(recording, config) if recording is not None else no_tape,
+        taping=company.taping(taping) if company is not None else taping,
         until_end=until_end,
         console=live_console(config),
+        company=company,
+    )
+
+
+def _challengers(
+    config: Config, path: Path | None, overrides: tuple[str, ...], shadows: tuple[Path, ...]
+) -> WithChallengers:
+    return WithChallengers(
+        config,
+        challengers_of(config, shadows),
+        path=path,
+        overrides=overrides,
+        quiet=live_console(config) is not None,
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,17 +9,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
-from streammeta.codec import CONTROL, RELEASE
-from streammeta.config import load_config
+from streammeta.cli.state_options import state_option
+from streammeta.cli.table import print_table
+from streammeta.cli.task_changes import COMMANDS
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
 from streammeta.runtime.blueprint import learner_of
-from streammeta.sending.messages import Message
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -29,14 +26,8 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import TaskStats
 
-STATE = click.option(
-    "--state", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="state.dir"
-)
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-
 NARROW: Final = ("task", "events", "staleness_events", "loss")
 """The columns of a terminal that has no room for all."""
-_NO_LIMIT: Final = 100_000
 
 Row = dict[str, Any]
 
@@ -79,6 +70,8 @@ def row_of(task: str, stats: TaskStats, checkpoint: Checkpoint) -> Row:
         "staleness_events": events - stats.last_event if stats.events else None,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         "quarantined": task in checkpoint.quarantine,
+        "drifts": stats.drift.detections,
+        "drift_event": stats.drift.last_event or None,
     }
 
 
@@ -94,58 +87,50 @@ SORTS: Final = {
     "events": lambda row: -row["events"],
     "loss": lambda row: -math.inf if row["loss"] is None else -row["loss"],
     "staleness": lambda row: -math.inf if row["staleness_events"] is None else -row["staleness_events"],
+    "drift": lambda row: -(row["drift_event"] or 0),
 }
-"""Worst, most and stalest first."""
+"""Worst, most and stalest first; of drift the last."""
 
 
 @click.group()
 def tasks() -> None:
-    """What is known of each task."""
+    """What is known of each task, and how to have it forgotten."""
+
+
+for command in COMMANDS:
+    tasks.add_command(command)
 
 
 @tasks.command("list")
-@STATE
+@state_option
 @click.option("--sort", type=click.Choice([*SORTS]), default="loss", show_default=True)
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all.")
-@OUTPUT
-def list_tasks(directory: Path, sort: str, limit: int, output: str) -> None:
-    """List tasks, the worst loss first."""
+@FORMAT
+def list_tasks(directory: Path, sort: str, limit: int, form: str) -> None:
+    """List tasks, the worst loss first.
+
+    Example: streammeta tasks list --state state --sort staleness
+    """
     with opened(directory) as (snapshot, checkpoint):
         known = dict(snapshot.stats())
         unlearned = dict.fromkeys(checkpoint.quarantine.keys() - known.keys(), TaskStats())
         found = (row_of(task, stats, checkpoint) for task, stats in (known | unlearned).items())
         rows = sorted(found, key=SORTS[sort])
     shown = rows[:limit] if limit else rows
-    _print(shown, output)
-    if output == "text" and len(shown) < len(rows):
+    _print(shown, form)
+    if form == "table" and len(shown) < len(rows):
         say(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
-
-
-@tasks.command("release")
-@click.argument("names", metavar="ID...", nargs=-1, required=True)
-@config_sources
-def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Let tasks out of quarantine: learn from their events again.
-
-    Writes a record for each to kafka.topic, so that a release has its place in the stream, in recordings and
-    in replays.
-    """
-    # Imported here, so that the other verbs do not wait for kafka-python.
-    from streammeta.sending.publish import Pace, open_producer, publish
-
-    kafka = load_config(path, overrides).kafka
-    releases = [Message(name.encode(), b"{}", [(CONTROL, RELEASE)]) for name in names]
-    pace = Pace(None, time.monotonic, lambda _: False)
-    done = publish(releases, open_producer(kafka), kafka, pace, time.monotonic)
-    say(f"{done.events} releases are in topic {kafka.topic}", err=True)
 
 
 @tasks.command("show")
 @click.argument("task", metavar="ID")
-@STATE
-@OUTPUT
-def show_task(task: str, directory: Path, output: str) -> None:
-    """Show one task."""
+@state_option
+@FORMAT
+def show_task(task: str, directory: Path, form: str) -> None:
+    """Show one task.
+
+    Example: streammeta tasks show customer-17 --state state
+    """
     with opened(directory) as (snapshot, checkpoint):
         found = snapshot.get(task)
         if found is None:
@@ -153,8 +138,9 @@ def show_task(task: str, directory: Path, output: str) -> None:
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
         row = row_of(task, found.stats, checkpoint)
+        row["reset_after"] = found.stats.reset_after or None
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
-    if output == "json":
+    if form == "json":
         say(json.dumps(row))
     else:
         for name, value in row.items():
@@ -162,8 +148,10 @@ def show_task(task: str, directory: Path, output: str) -> None:
 
 
 @click.command()
-@STATE
-@click.option("--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path))
+@state_option
+@click.option(
+    "--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path), help="The file."
+)
 @click.option("--task", "names", metavar="ID", multiple=True, help="Its memory too; may be repeated.")
 @click.option("--all-tasks", is_flag=True, help="All memories.")
 def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:
@@ -171,10 +159,12 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
 
     meta/NAME is the whole state_dict, buffers and frozen parameters too; task/ID/NAME likewise for a task.
     No code of the model is run.
+
+    Example: streammeta export --state state --task customer-17 --output model.safetensors
     """
     with opened(directory) as (snapshot, checkpoint):
         chosen = (
-            [task for task, known in snapshot.stats() if known.events]
+            [task for task, known in snapshot.stats() if known.remembered]
             if all_tasks
             else list(dict.fromkeys(names))
         )
@@ -197,38 +187,28 @@ def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
     row = snapshot.get(task)
     if row is None:
         raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list --state {directory}")
-    if not row.stats.events:
-        raise StreammetaError(f"--task {task}: its examples wait for an episode; it was never learned from")
+    if not row.stats.remembered:
+        never = (
+            "it was reset, and not" if row.stats.events else "its examples wait for an episode; it was never"
+        )
+        raise StreammetaError(f"--task {task}: {never} learned from{' since' * bool(row.stats.events)}")
     return row.memory
 
 
-def _print(rows: list[Row], output: str) -> None:
-    if output == "json":
+def _print(rows: list[Row], form: str) -> None:
+    if form == "json":
         say(json.dumps(rows))
         return
-    console = Console(markup=False, highlight=False)
-    room = console.width if console.is_terminal else _NO_LIMIT
-    console.size = (_NO_LIMIT, console.height)  # else rich cuts what does not fit; a terminal wraps it
-    table = _table(rows, [*rows[0]] if rows else ["task", "events"])
-    if console.measure(table).maximum > room:
-        table = _table(rows, [name for name in NARROW if rows])
-    console.print(table)
-
-
-def _table(rows: list[Row], names: list[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        left = name in ("task", "last_seen")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
-    return table
+    names = [*rows[0]] if rows else ["task", "events"]
+    print_table(
+        names,
+        ([_cell(row[name]) for name in names] for row in rows),
+        right=[place for place, name in enumerate(names) if name not in ("task", "last_seen")],
+        narrow=[names.index(name) for name in NARROW if rows],
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if text.isprintable() else repr(text)  # a task id may hold what would steer a terminal
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

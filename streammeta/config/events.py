@@ -14,6 +14,13 @@ class EventsSection(Section):
         "episode",
         description="What a record's value holds: a ready episode, or examples that are cut into episodes.",
     )
+    decoder: Free[str] = Field(
+        "",
+        description=(
+            'A "package.module:callable" that reads records of another form, such as Avro: a record -> '
+            '{"task"?, "time"?, "x", "y"}, or sets named as in an episode; empty: as the README says.'
+        ),
+    )
     support: FreeWhenReady[int] = Field(
         10, ge=1, description="Examples in the support set of an episode that is cut."
     )
@@ -67,6 +74,13 @@ class EventsSection(Section):
         ge=0,
         description=(
             "Earlier query sets kept per task; one is judged again at each visit: forgetting. 0: none."
+        ),
+    )
+    tombstones: Free[Literal["forget", "dead_letter"]] = Field(
+        "forget",
+        description=(
+            "What a record without a value does: all that is kept of its task is forgotten, in the stream's "
+            "order, though the meta-model keeps what it learned from it; or it is a dead letter."
         ),
     )
     max_examples: Free[int] = Field(

@@ -5,17 +5,21 @@ two exceptions, `task` and `partition`, are capped.
 """
 
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from streammeta.errors import Reason
+from streammeta.outcomes import TaskChange
 
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
 STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
+CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")
+SCOPES = ("task", "global")
 EXECUTORS = ("compiled", "traced", "eager")
 CHECKPOINT_OUTCOMES = ("success", "failure")
+AT = ("meta", "memory", "adapted")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
 
@@ -69,7 +73,14 @@ CATALOGUE = (
         "counter",
         ("topic", "outcome"),
         "What became of records since the start of the process: an episode learned from; examples that only "
-        "wait for an episode (skipped); known already; set aside.",
+        "wait for an episode, or a change of a task (skipped); known already; set aside.",
+    ),
+    Spec(
+        "streammeta_predictions_total",
+        "counter",
+        ("source", "at"),
+        "Predictions given since the start of the process to records without labels (source stream), by the "
+        "parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",
@@ -146,6 +157,12 @@ CATALOGUE = (
         "Fading loss of the 20 worst of up to 10000 tasks seen last, and the mean of the others.",
     ),
     Spec(
+        "streammeta_drift_detections_total",
+        "counter",
+        ("scope",),
+        "Rises found in the losses before learning: of a task (task), of the stream (global); with [drift].",
+    ),
+    Spec(
         "streammeta_dead_letters_total",
         "counter",
         ("reason",),
@@ -157,6 +174,13 @@ CATALOGUE = (
         ("reason",),
         "Examples given up: of tasks that never had enough for an episode (expired, counted by task), and "
         "inputs or labels whose other half did not come in time (unmatched).",
+    ),
+    Spec(
+        "streammeta_task_changes_total",
+        "counter",
+        ("change",),
+        "Tasks of which a record changed what is kept: forgotten, as by a tombstone (forget), begun anew at "
+        "the meta-parameters (reset), let out of quarantine (release).",
     ),
     Spec(
         "streammeta_kafka_lag_records",
@@ -248,8 +272,11 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_events_total": OUTCOMES,
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
+        "streammeta_drift_detections_total": SCOPES,
         "streammeta_dead_letters_total": tuple(Reason),
+        "streammeta_predictions_total": AT,
         "streammeta_examples_dropped_total": DROPPED,
+        "streammeta_task_changes_total": CHANGES,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
     }
 )

@@ -25,6 +25,7 @@ from streammeta.outcomes import (
     Learned,
     Outcome,
     Refused,
+    TaskChanged,
     Turned,
 )
 from streammeta.quoting import quoted, quoted_json, quoted_line
@@ -173,6 +174,7 @@ class LogLines:
         self._learned_in_window = 0
         self._dead_letters_in_window: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
         self._sent_again = 0
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
@@ -195,6 +197,8 @@ class LogLines:
                 self._refused(outcome)
             case Expired():
                 self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
+            case TaskChanged() if outcome.known:
+                self._changed[outcome.change] += 1
             case Duplicate():
                 self._sent_again += outcome.sent_again
             case Checkpointed():
@@ -264,6 +268,9 @@ class LogLines:
         if self._expired:
             self._logger.warning("examples dropped after waiting too long", **self._expired)
         self._expired.clear()
+        if self._changed:
+            self._logger.info("what is kept of tasks was changed by records", **self._changed)
+        self._changed.clear()
         if self._sent_again:
             self._logger.info("events sent again, passed over by their ce_id", events=self._sent_again)
         self._sent_again = 0

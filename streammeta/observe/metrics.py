@@ -27,6 +27,7 @@ from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, EXECUTORS, OT
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
+    Answered,
     Checkpointed,
     Duplicate,
     Executing,
@@ -35,6 +36,7 @@ from streammeta.outcomes import (
     Outcome,
     Refused,
     Skipped,
+    TaskChanged,
     Turned,
 )
 
@@ -86,8 +88,11 @@ class Metrics:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
         self._dropped = _counters(registry, "streammeta_examples_dropped_total")
+        self._predictions = _counters(registry, "streammeta_predictions_total", "stream")
+        self._changes = _counters(registry, "streammeta_task_changes_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
+        self._drifts = _counters(registry, "streammeta_drift_detections_total")
         self._learned_total = self._events["learned"]
         self._compile_seconds = _counter(registry, "streammeta_compile_seconds_total")
         self._compile_failures = _counter(registry, "streammeta_compile_failures_total")
@@ -113,6 +118,10 @@ class Metrics:
                 self._events["duplicate"].inc()
             case Skipped():
                 self._events["skipped"].inc()
+            case Answered():
+                self._predictions[outcome.at].inc()
+            case TaskChanged():
+                self._changed(outcome)
             case Expired():
                 self._dropped["expired"].inc(outcome.tasks)
                 self._dropped["unmatched"].inc(outcome.halves)
@@ -126,6 +135,8 @@ class Metrics:
         for task, loss in zip(outcome.tasks, outcome.task_losses.tolist(), strict=True):
             self._latest.task_losses.fold(task, loss)
         self._learned_total.inc(len(outcome))
+        for drift in outcome.drifts:
+            self._drifts["task" if drift.task else "global"].inc()
         for stage, seconds in zip(STAGES, outcome.stages, strict=True):
             self._processing.observe_all(seconds, len(outcome), stage)
         # A producer's clock may run ahead of this one; a negative age would look like a counter reset.
@@ -138,6 +149,12 @@ class Metrics:
         self._dead_letters[outcome.reason].inc()
         if outcome.reason in _NONFINITE:
             self._nonfinite[_NONFINITE[outcome.reason]].inc()
+
+    def _changed(self, outcome: TaskChanged) -> None:
+        self._events["skipped"].inc()
+        self._changes[outcome.change].inc(outcome.known)
+        if outcome.change == "forget":
+            self._latest.task_losses.forget(outcome.task)
 
     def _executing(self, outcome: Executing) -> None:
         before, self._latest.executing = self._latest.executing, outcome

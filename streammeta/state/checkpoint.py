@@ -18,6 +18,7 @@ from streammeta.evaluation.prequential import Prequential
 from streammeta.models.network import Layout, Parameter
 from streammeta.state.progress import NOTHING, Progress, Tally
 from streammeta.state.quarantine import Held
+from streammeta.state.series import pack_series, unpack_series
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1
@@ -124,6 +125,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "executors": [*checkpoint.executors],
         "ids": checkpoint.ids,
         "quarantine": checkpoint.quarantine,
+        "drift": pack_series(checkpoint.progress.drift).hex(),
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
@@ -168,7 +170,11 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
             inner_lr=tensors["inner_lr"],
             meta_lr=tensors["meta_lr"],
         ),
-        progress=Progress(document["events"], Prequential.read(document["prequential"])),
+        progress=Progress(
+            document["events"],
+            Prequential.read(document["prequential"]),
+            unpack_series(bytes.fromhex(document.get("drift", ""))),
+        ),
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),

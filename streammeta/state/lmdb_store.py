@@ -5,7 +5,6 @@ overwrites pages that the last commit or a reader needs, so a crash at any momen
 Every failure is a `StateError` that says what to do. The layout is described in `environment.py`.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,10 @@ from streammeta.state.environment import (
     DATA,
     IDS,
     Databases,
+    copy_whole,
     explained,
     failed,
     open_environment,
-    sync_entries,
 )
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.residency import MappedFile
@@ -67,15 +66,9 @@ class LmdbStore:
 
     def copy_to(self, target: Path) -> None:
         """Copy the last commit to a new directory, while any thread reads or commits; as `copy`."""
-        unfinished = target.with_name(target.name + ".new")
         try:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(mode=0o700, parents=True)
             with explained(self._directory):
-                self._env.copy(str(unfinished))
-            (unfinished / DATA).chmod(0o600)
-            unfinished.rename(target)
-            sync_entries(target)
+                copy_whole(self._env, target)
         except OSError as error:
             raise failed(target, error) from error
 

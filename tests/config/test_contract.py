@@ -59,6 +59,7 @@ stride = 7
 expire_after_events = 1000
 label_wait_events = 50
 dedupe_window_events = 500
+decoder = "shop:read"
 forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
@@ -75,6 +76,16 @@ keep_checkpoints = 3
 [engine]
 compile = "require"
 cache_dir = "/var/cache/streammeta"
+[drift]
+detector = "adwin"
+action = "restart_memory"
+min_visits = 30
+delta = 0.5
+threshold = 20
+confidence = 0.01
+check_visits = 2
+[predict]
+output_topic = "tasks.answers"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -129,6 +140,7 @@ MEANING = {
         "expire_after_events": 1000,
         "label_wait_events": 50,
         "dedupe_window_events": 500,
+        "decoder": "shop:read",
         "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
@@ -143,6 +155,15 @@ MEANING = {
         "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
+    "drift": {
+        "detector": "adwin",
+        "action": "restart_memory",
+        "min_visits": 30,
+        "delta": 0.5,
+        "threshold": 20.0,
+        "confidence": 0.01,
+        "check_visits": 2,
+    },
     "http": {
         "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
         "port": 0,
@@ -150,6 +171,7 @@ MEANING = {
         "metrics_token": True,
         "metrics_tasks": 0,
     },
+    "predict": {"output_topic": "tasks.answers"},
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -196,6 +218,7 @@ DEFAULTS = {
         "expire_after_events": 0,
         "label_wait_events": 10_000,
         "dedupe_window_events": 0,
+        "decoder": "",
         "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,
@@ -210,6 +233,15 @@ DEFAULTS = {
         "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
+    "drift": {
+        "detector": "off",
+        "action": "none",
+        "min_visits": 20,
+        "delta": 0.75,
+        "threshold": 12.0,
+        "confidence": 0.005,
+        "check_visits": 4,
+    },
     "http": {
         "host": "127.0.0.1",
         "port": 9464,
@@ -217,6 +249,7 @@ DEFAULTS = {
         "metrics_token": False,
         "metrics_tasks": 20,
     },
+    "predict": {"output_topic": ""},
     "log": {"level": "info", "format": "console"},
 }
 

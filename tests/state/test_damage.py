@@ -290,7 +290,7 @@ def as_layout_1(sound: Path, target: Path) -> None:
 
 
 def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
-    """Readers read it as it is; the first writer seals it; what it then holds is the same."""
+    """Readers read it as it is; the first writer keeps a copy, and seals it; what it holds is the same."""
     expected = read(sound, readonly=True)
     (tmp_path / "old").mkdir()
     as_layout_1(sound, tmp_path / "old" / "lmdb")
@@ -298,4 +298,11 @@ def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
     assert read(tmp_path / "old", readonly=True) == expected
     assert (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes() == before
     assert in_child(lambda: read(tmp_path / "old", readonly=False)) == expected
+    (tmp_path / "back").mkdir()
+    (tmp_path / "old" / "lmdb.layout-1").rename(tmp_path / "back" / "lmdb")
+    assert read(tmp_path / "back", readonly=True) == expected
+    with lmdb.open(str(tmp_path / "back" / "lmdb"), max_dbs=5) as env:
+        databases = env.open_db(b"meta", create=False)
+        with env.begin() as txn:
+            assert txn.get(b"layout", db=databases) == b"streammeta 1"
     assert read_and_write(tmp_path / "old") == read_and_write(Path(shutil.copytree(sound, tmp_path / "new")))
