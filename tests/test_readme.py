@@ -50,7 +50,7 @@ def test_settings_are_the_page_that_the_command_writes() -> None:
 
 
 def test_the_front_page_is_one_page() -> None:
-    """Six to eight kilobytes: what it is, two commands, one event, a model, a prediction, and where to go on."""
+    """Six to eight kilobytes: what it is, two commands, an event, a model, a prediction, where to go on."""
     assert 6_000 <= len(README.encode()) <= 8_000
 
 

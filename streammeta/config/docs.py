@@ -14,8 +14,8 @@ HEAD: Final = """\
 
 Written by `streammeta config docs`. TOML; `streammeta config init --output learner.toml` writes a commented
 file with every setting, `config check` names every wrong one at once and tries the model, the loss and the
-files they name, `config show` tells what applies and where each value came from, `config schema` prints a JSON
-Schema for editors.
+files they name, `config show` tells what applies and where each value came from, `config schema` prints a
+JSON Schema for editors.
 
 A value comes from the first of these that gives it: `--set section.key=VALUE`, the variable
 `STREAMMETA_SECTION__KEY`, the file, the default. VALUE is a TOML literal or bare text. One key of a table is

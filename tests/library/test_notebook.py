@@ -3,20 +3,35 @@
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbformat import NotebookNode
 
 PAGE = Path(__file__).parents[2] / "streammeta/library/README.md"
 
 
 def test_five_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The learner shows itself, its history is a frame, its plot a picture; a task is better known than not."""
+    """The learner shows itself, its history is a frame, its plot a picture; a task becomes known."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     cells = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(cells) == 5
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute(cwd=str(tmp_path))
+    notebook = NotebookNode(
+        cells=[
+            NotebookNode(
+                cell_type="code",
+                id=f"c{n}",
+                source=cell,
+                metadata=NotebookNode(),
+                outputs=[],
+                execution_count=None,
+            )
+            for n, cell in enumerate(cells)
+        ],
+        metadata=NotebookNode(),
+        nbformat=4,
+        nbformat_minor=5,
+    )
+    done = NotebookClient(notebook, timeout=500, kernel_name="python3").execute(cwd=str(tmp_path))
     _, shown, frame, plot, errors = (cell["outputs"] for cell in done.cells)
     assert "300" in shown[0]["data"]["text/html"]  # events learned from
     assert "<table" in frame[0]["data"]["text/html"]

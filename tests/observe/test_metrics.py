@@ -41,6 +41,7 @@ CONTRACT = {
     "streammeta_dead_letters": ("counter", {"reason"}),
     "streammeta_examples_dropped": ("counter", {"reason"}),
     "streammeta_task_changes": ("counter", {"change"}),
+    "streammeta_drift_detections": ("counter", {"scope"}),
     "streammeta_kafka_lag_records": ("gauge", {"topic", "partition"}),
     "streammeta_kafka_lag_seconds": ("gauge", set()),
     "streammeta_kafka_lag_eta_seconds": ("gauge", set()),
