@@ -19,7 +19,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -31,6 +31,7 @@ from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
 from streammeta.web.openapi import document_of
 from streammeta.web.predictions import Predictions
 from streammeta.web.room import Room
+from streammeta.web.runbook import runbook_page
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -100,6 +101,7 @@ def make_app(
             *predictions,
             Route("/openapi.json", lambda _: _json(document_of(predicts=desk is not None))),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
+            Route("/runbook", lambda _: HTMLResponse(runbook_page())),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[

@@ -65,9 +65,10 @@ def test_each_alert_is_tested_firing_and_silent() -> None:
 def test_each_alert_says_what_to_do(alert: dict[str, dict[str, str]]) -> None:
     """A severity, a summary, a description, and a runbook line that leads to a chapter of the runbook."""
     assert alert["labels"]["severity"] in ("critical", "warning")
-    assert set(alert["annotations"]) == {"summary", "description", "runbook"}
+    assert set(alert["annotations"]) == {"summary", "description", "runbook", "runbook_url"}
     place, _, first_step = alert["annotations"]["runbook"].partition(": ")
     assert place == f"runbook.md#{str(alert['alert']).lower()}"
+    assert alert["annotations"]["runbook_url"].endswith(f"/runbook#{str(alert['alert']).lower()}")
     assert first_step.endswith(".")
     chapter = (HERE / "prometheus" / "runbook.md").read_text().partition(f"\n## {alert['alert']}\n")[2]
     chapter = chapter.partition("\n## ")[0]
