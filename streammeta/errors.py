@@ -12,6 +12,7 @@
       BrokerRefused              exit 77   a right refused
         LoginRefused             exit 77   the login or the certificate refused; may pass while it is rotated
       DeadLetterFailed           exit 69   a dead letter was not acknowledged
+      GroupLost                  exit 69   retriable: another rank gave no sign of life, or left
       Interrupted                asked to stop while it waited; exit 0, the last commit stands
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
@@ -101,6 +102,13 @@ class LoginRefused(BrokerRefused):
 
 class DeadLetterFailed(StreammetaError):
     """A dead letter was not acknowledged; the offset must not move on."""
+
+    exit_code = 69
+    retriable = True
+
+
+class GroupLost(StreammetaError):
+    """Another rank of the group died, hangs or left; the last commit stands, and a restart goes on."""
 
     exit_code = 69
     retriable = True

@@ -13,6 +13,7 @@ import torch
 
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash, fit
+from streammeta.distributed.group import Group
 from streammeta.errors import BadEvent
 from streammeta.events import Record
 from streammeta.learner.executors.cache import Cache
@@ -104,6 +105,7 @@ class World:
         looks: Callable[[], int] = lambda: 0,
         observers: tuple[Observer, ...] = (),
         controls: Controls | None = None,
+        group: Group | None = None,
     ) -> bool:
         """One life of the daemon, up to the end of the script; False when it was killed on the way."""
         fuse = fuse or Fuse()
@@ -136,6 +138,7 @@ class World:
                     tape=tape,
                     aside=Aside(looks),
                     compiled=_compiled(self.compiled_from),
+                    group=group,
                 ).run(until_end=True)
         except Killed:
             return False

@@ -20,7 +20,7 @@ from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.folded import Applied, Folded, fold
 from streammeta.learner.graphs import refuse_machine_fault
-from streammeta.learner.mark import Mark, back, mark
+from streammeta.learner.mark import Mark, back, mark, put
 from streammeta.learner.recalling import Recaller
 from streammeta.learner.tracing import Steps
 from streammeta.models.faults import told
@@ -232,6 +232,11 @@ class Engine:
         self._chunk.clear()
         self.memories.settle(tasks)
         return folded
+
+    def adopt(self, state: State) -> None:
+        """Go on from this state; between two chunks."""
+        put(self._state, state)
+        self._rate = self._steps.meta_rate(self._state)
 
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""

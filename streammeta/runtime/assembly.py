@@ -9,6 +9,7 @@ from streammeta.clock import Clock
 from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
+from streammeta.distributed.group import Group
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
 from streammeta.learner.engine import Engine
@@ -28,9 +29,11 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.rounds import ALONE
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
+from streammeta.runtime.uniting import uniting
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
@@ -57,20 +60,26 @@ def assemble(
     trials: Trials | None = None,
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
+    group: Group | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store.
 
-    `compiled`: where compiled steps come from; None where all are traced.
+    `compiled`: where compiled steps come from; None where all are traced. `group`: the ranks that it learns
+    with; None where it learns alone.
+
+    Raises:
+        ConfigError: several ranks cannot learn by this algorithm.
     """
     engine = _engine(config, blueprint, begun, store, compiled)
     constants = constants_of(blueprint.network.module)
-    clock = clock or Clock()
+    clock, controls = clock or Clock(), controls or Controls()
     ledger = Ledger(
         dict(begun.positions),
         dict(begun.refused),
         topic_id=begun.topic_id,
         tally=begun.tally,
         learned=begun.progress.events,
+        standing=begun.standing,
     )
     intake = Intake(
         decode=partial(
@@ -100,12 +109,13 @@ def assemble(
         order_log=order_log,
         origin=replace(blueprint.origin, constants=constants.hash, given=begun.origin.given),
         policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
-        controls=controls or Controls(),
+        controls=controls,
         reload=reload,
         clock=clock,
         history=history,
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
+        rounds_of=ALONE if group is None else uniting(config, blueprint, group, source, store, controls),
     )
 
 
