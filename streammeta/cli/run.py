@@ -1,5 +1,6 @@
 """`streammeta run`: the consumer daemon."""
 
+import os
 from pathlib import Path
 
 import click
@@ -7,7 +8,9 @@ from rich.console import Console
 
 from streammeta.cli.config import config_sources
 from streammeta.config import Config, load_config
-from streammeta.programs.daemon import Taping, no_tape, run_daemon
+from streammeta.distributed.place import place_of, placed
+from streammeta.programs.daemon import Taping, connect_kafka, no_tape, run_daemon
+from streammeta.programs.ranks import Ranks
 
 
 @click.command()
@@ -21,22 +24,29 @@ from streammeta.programs.daemon import Taping, no_tape, run_daemon
     help="Keep what is learned, in the order learned: `streammeta replay` gives the same bits.",
 )
 def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recording: Path | None) -> None:
-    """Learn from a topic until told to stop.
+    """Learn from a topic until told to stop; under `torchrun`, as one rank of several.
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
     """
+    place = place_of(os.environ)
+    if place is not None and recording is not None and place.world > 1:
+        raise click.UsageError(
+            "--record: a recording holds no averages, so that of one rank tells too little"
+        )
 
     def read() -> Config:
-        return load_config(path, overrides)
+        return placed(load_config(path, overrides), place)
 
-    config = read()
+    config, ranks = read(), None if place is None else Ranks.at(place)
     run_daemon(
         config,
         read_config=read,
+        connect=connect_kafka if ranks is None else ranks.connect,
         taping=_recorder(recording, config) if recording is not None else no_tape,
         until_end=until_end,
-        console=live_console(config),
+        console=live_console(config) if place is None else None,
+        ranks=ranks,
     )
 
 

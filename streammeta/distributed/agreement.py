@@ -1,9 +1,43 @@
 """Whether the states of the ranks belong together, and which round they go on from."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from streammeta.distributed.words import Arrival
 from streammeta.errors import ConfigError, StateError
+from streammeta.state.standing import Standing
+
+
+class Sharing(Protocol):
+    """A rank's share of the topic, as `Share`."""
+
+    rank: int
+    world: int
+    partitions: int
+
+
+def check_own(standing: Standing, place: Sharing) -> None:
+    """See that a state may be continued by this rank.
+
+    Raises:
+        StateError: it was made by another number of ranks, by another rank, or of other partitions.
+    """
+    if standing.world != place.world:
+        raise StateError(
+            f"the state was made by {_ranks(standing.world)}, this is a group of {place.world}: "
+            f"streammeta state reshard --from DIR --to NEW --world {place.world} moves it"
+        )
+    if standing.rank != place.rank:
+        raise StateError(
+            f"the state is that of rank {standing.rank}, this is rank {place.rank}; put the directories back "
+            "under their names"
+        )
+    if place.world > 1 and standing.partitions not in (0, place.partitions):
+        raise StateError(
+            f"the state was made with {standing.partitions} partitions of the topic, now there are "
+            f"{place.partitions}: tasks are in other partitions, their memories with other ranks: "
+            f"streammeta state reshard --from DIR --to NEW --world {place.world} moves them"
+        )
 
 
 def check_settings(arrivals: Sequence[Arrival]) -> None:
@@ -43,3 +77,7 @@ def leader(arrivals: Sequence[Arrival]) -> int | None:
     newest = newest_round(arrivals)
     united = [arrival.standing.united == newest for arrival in arrivals]
     return None if all(united) else united.index(True)
+
+
+def _ranks(world: int) -> str:
+    return "a single process" if world == 1 else f"a group of {world}"

@@ -34,14 +34,14 @@ class Group(Protocol):
     def begun(self, label: str) -> bool:
         """Whether a rank has said its word under this label. Does not wait."""
 
-    def mean(self, numbers: Tensor, share: float) -> Tensor:
+    def mean(self, numbers: Tensor, share: float, missing: Missing) -> Tensor:
         """The sum over the ranks of `share` times `numbers`, the same bits on every rank.
 
         Raises:
             GroupLost: a rank did not take part in time.
         """
 
-    def spread(self, content: bytes, root: int) -> bytes:
+    def spread(self, content: bytes, root: int, missing: Missing) -> bytes:
         """What the rank `root` gives, to all.
 
         Raises:

@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, Interrupted
+from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, GroupLost, Interrupted
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -32,6 +32,7 @@ from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
 from streammeta.programs.copying import CopyKeeper
 from streammeta.programs.exposure import warn_of_exposures
+from streammeta.programs.ranks import Ranks
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
@@ -96,6 +97,7 @@ def run_daemon(
     until_end: bool = False,
     console: Console | None = None,
     on_serving: Callable[[str], None] = lambda _: None,
+    ranks: Ranks | None = None,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
 
@@ -107,6 +109,7 @@ def run_daemon(
         until_end: Stop at the end offsets seen at the start.
         console: A terminal for the live view; None for log lines alone.
         on_serving: Told the HTTP address as soon as it is served.
+        ranks: The group that it is part of; None where it learns alone.
 
     Returns:
         The status at the end.
@@ -145,6 +148,9 @@ def run_daemon(
             stack.enter_context(TerminalView(watchers.status, console, address))
         structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
         try:
+            group = ranks and stack.enter_context(
+                closing(ranks.join(config, controls, lambda: watchers.health.live()[0]))
+            )
             source, dead_letters = connect(config, lambda: not controls.stop)
             stack.callback(source.close)
             stack.callback(dead_letters.close)
@@ -164,13 +170,15 @@ def run_daemon(
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
                 compiled=compiled,
+                group=group,
+                share=ranks and ranks.share,
             )
             with redirect_stdout(sys.stderr):  # what a model prints is no data
                 loop.run(until_end=until_end)
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, DeadLetterFailed, Interrupted):
+        except (BrokerUnavailable, DeadLetterFailed, GroupLost, Interrupted):
             # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise

@@ -40,6 +40,7 @@ from streammeta.state.memories import Memories
 from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
 from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.share import Share
 
 
 def assemble(
@@ -61,11 +62,12 @@ def assemble(
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
     group: Group | None = None,
+    share: Share | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store.
 
     `compiled`: where compiled steps come from; None where all are traced. `group`: the ranks that it learns
-    with; None where it learns alone.
+    with, `share`: of the topic, as the source reads it; None where it learns alone.
 
     Raises:
         ConfigError: several ranks cannot learn by this algorithm.
@@ -115,7 +117,11 @@ def assemble(
         history=history,
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
-        rounds_of=ALONE if group is None else uniting(config, blueprint, group, source, store, controls),
+        rounds_of=ALONE
+        if group is None
+        else uniting(
+            config, blueprint, group, share or Share(group.rank, group.world), source, store, controls
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """Rounds, as the loop sees them: where one ends is a place between two iterations.
 
-A process that learns alone has none. In a group (`uniting.py`) a round ends with a commit of each rank and the mean
-of their meta-models.
+A process that learns alone has none. In a group (`uniting.py`) a round ends with a commit of each rank and
+the mean of their meta-models.
 """
 
 import math
@@ -39,7 +39,7 @@ class Rounds(Protocol):
         """
 
     def close(self, *, ended: bool = False) -> bool:
-        """End the round: commit, and go on from the mean; waits for the other ranks, and returns early to stop.
+        """End the round: commit, and go on from the mean; waits for the others, and returns early to stop.
 
         Nothing must wait in the chunk. `ended`: this rank has reached its end.
 

@@ -2,14 +2,15 @@
 
     1. Closed: a commit holds the rank's state at the end of its round, what it weighs, and that it is closed.
     2. The rank says so to the others, and waits until all have.
-    3. One all-reduce brings the mean, which replaces the meta-state; the next commit holds it, as it was sent.
+    3. One all-reduce brings the mean, which replaces the meta-state; the next commit holds it too.
 
-Invariant: a rank takes part in a mean only with what its last commit holds. So whatever dies between 1 and 3, or
-before the commit after it: a rank that has united in a round still has its mean, and one that has not is still
-where it closed the round; it takes the mean from the other, or all make it again, to the same bits.
+Invariant: a rank takes part in a mean only with what its last commit holds. So whatever dies between 1 and 3,
+or before the commit after it: a rank that has united in a round still has its mean, and one that has not is
+still where it closed the round; it takes the mean from the other, or all make it again, to the same bits.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +20,7 @@ from streammeta.algorithms.merging import counts_of, largest, mean_state, number
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash
 from streammeta.config.schema import DistributedSection
-from streammeta.distributed.agreement import check_settings, leader
+from streammeta.distributed.agreement import check_own, check_settings, leader
 from streammeta.distributed.group import Group
 from streammeta.distributed.words import Arrival, Report, arrivals, pack_word, reports
 from streammeta.errors import ConfigError
@@ -33,6 +34,7 @@ from streammeta.state.checkpoint import pack_state, unpack_state
 from streammeta.state.standing import Standing
 from streammeta.state.store import Store
 from streammeta.stream.base import Source
+from streammeta.stream.share import Share
 
 LOOK_SECONDS = 0.05
 """How long an idle rank may keep the others waiting before it looks."""
@@ -52,6 +54,7 @@ class Uniting:
         turned: Called while it waits.
         stopped: Whether it was asked to stop.
         lag: Records known to be unread; None while unknown.
+        share: Of the topic.
         kept: The mean of the last round that the state has united in (`pack_state`).
     """
 
@@ -65,6 +68,7 @@ class Uniting:
     turned: Callable[[], None]
     stopped: Callable[[], bool]
     lag: Callable[[], int | None]
+    share: Share
     kept: bytes
     look_seconds: float = field(init=False, default=LOOK_SECONDS)
     _began_seconds: float = field(init=False, default=0.0)
@@ -77,7 +81,8 @@ class Uniting:
         ledger = self.intake.ledger
         if ledger.standing is None:
             records, events = ledger.tally.records, self.intake.engine.progress.events
-            ledger.standing = Standing(self.group.rank, self.group.world, records=records, events=events)
+            world = 1 if records else self.group.world  # it learned alone before
+            ledger.standing = Standing(self.group.rank, world, records=records, events=events)
         return ledger.standing
 
     @property
@@ -87,19 +92,13 @@ class Uniting:
 
     def begin(self) -> None:
         """As `Rounds.begin`."""
-        arrival = Arrival(self.standing, self.settings, self.intake.engine.progress.events)
-        try:
-            words = self.group.gather("begin", pack_word(arrival), self._wait)
-        except _ToldToStop:
-            return
-        found = arrivals(words)
-        check_settings(found)
-        root = leader(found)
-        if root is not None:
-            self._catch_up(root, found[root].standing.united)
+        check_own(self.standing, self.share)
+        self.intake.ledger.standing = self.standing._replace(partitions=self.share.partitions)
+        with suppress(_ToldToStop):
+            self._agree()
+            if self.standing.closed > self.standing.united:
+                self._unite(ended=False)
         self._began_seconds = self.clock.monotonic()
-        if self.standing.closed > self.standing.united:
-            self._unite(ended=False)
 
     def wanted(self, *, idle: Callable[[], bool]) -> bool:
         """As `Rounds.wanted`: when the clock says so, or others wait and there is nothing to learn."""
@@ -119,7 +118,19 @@ class Uniting:
             events=events,
         )
         self.commits.now()
-        return self._unite(ended=ended)
+        try:
+            return self._unite(ended=ended)
+        except _ToldToStop:
+            return False
+
+    def _agree(self) -> None:
+        """Go to the newest round that all ranks have."""
+        arrival = Arrival(self.standing, self.settings, self.intake.engine.progress.events)
+        found = arrivals(self.group.gather("begin", pack_word(arrival), self._wait))
+        check_settings(found)
+        root = leader(found)
+        if root is not None:
+            self._catch_up(root, found[root].standing.united)
 
     def _news(self) -> int:
         """Records that entered the state in this round."""
@@ -129,11 +140,8 @@ class Uniting:
         """Steps 2 and 3; whether all have ended."""
         began, standing, state = self.clock.monotonic(), self.standing, self.intake.engine.state
         report = Report(standing.events, standing.weight, self.lag(), self._distance, ended, counts_of(state))
-        try:
-            words = self.group.gather(_label(standing.closed), pack_word(report), self._wait)
-        except _ToldToStop:
-            return False
-        met, found = self.clock.monotonic(), reports(words)
+        found = reports(self.group.gather(_label(standing.closed), pack_word(report), self._wait))
+        met = self.clock.monotonic()
         share = self._shares(found)[self.group.rank]
         handed = self._average(state, found, share)
         self.intake.ledger.standing = standing._replace(united=standing.closed)
@@ -157,13 +165,13 @@ class Uniting:
         return shares([int(report.weight > 0) if uniform else report.weight for report in found])
 
     def _average(self, state: State, found: list[Report], share: float) -> int:
-        """Go on from the mean, where anything was learned and there is somebody to share it; bytes handed over."""
+        """Go on from the mean, if anything was learned and there is somebody else; bytes handed over."""
         if self.group.world == 1 or not any(report.weight for report in found):
             self._distance = 0.0
             return 0
         numbers = numbers_of(state)
         counts = largest([report.counts for report in found])
-        mean = mean_state(state, self.group.mean(numbers, share), counts)
+        mean = mean_state(state, self.group.mean(numbers, share, self._wait), counts)
         self._distance = torch.linalg.vector_norm(state.params - mean.params).item()
         self._go_on_from(mean)
         self.kept = self.commits.united = pack_state(mean)
@@ -171,7 +179,7 @@ class Uniting:
 
     def _catch_up(self, root: int, round_: int) -> None:
         """Take the mean of a round from a rank that has it, where this one has closed it alone."""
-        kept = self.group.spread(self.kept, root)
+        kept = self.group.spread(self.kept, root, self._wait)
         if self.standing.united < round_:
             if kept:  # else nobody had learned anything yet
                 self._go_on_from(unpack_state(kept))
@@ -198,7 +206,13 @@ def _label(number: int) -> str:
 
 
 def uniting(
-    config: Config, blueprint: Blueprint, group: Group, source: Source, store: Store, controls: Controls
+    config: Config,
+    blueprint: Blueprint,
+    group: Group,
+    share: Share,
+    source: Source,
+    store: Store,
+    controls: Controls,
 ) -> RoundsOf:
     """What unites a loop with those of the other ranks.
 
@@ -230,5 +244,6 @@ def uniting(
         turned=turned,
         stopped=lambda: controls.stop,
         lag=lambda: lag(intake),
+        share=share,
         kept=store.united(),
     )

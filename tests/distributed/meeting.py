@@ -61,20 +61,20 @@ class _Member:
         """As `Group.begun`."""
         return bool(self.meeting.said.get(label))
 
-    def mean(self, numbers: Tensor, share: float) -> Tensor:
+    def mean(self, numbers: Tensor, share: float, missing: Missing) -> Tensor:
         """As `Group.mean`, summed in the order of ranks."""
-        parts = self._exchange(numbers * share)
+        parts = self._exchange(numbers * share, missing)
         return reduce(torch.add, [part for part in parts if isinstance(part, Tensor)])
 
-    def spread(self, content: bytes, root: int) -> bytes:
+    def spread(self, content: bytes, root: int, missing: Missing) -> bytes:
         """As `Group.spread`."""
-        found = self._exchange(content)[root]
+        found = self._exchange(content, missing)[root]
         assert isinstance(found, bytes)
         return found
 
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _exchange(self, part: object) -> list[object]:
+    def _exchange(self, part: object, missing: Missing) -> list[object]:
         self.exchanges += 1
-        return self.meeting.say(f"exchange/{self.exchanges}", self.rank, part, lambda _: None)
+        return self.meeting.say(f"exchange/{self.exchanges}", self.rank, part, missing)

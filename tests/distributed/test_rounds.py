@@ -5,12 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import torch
 
-from streammeta.errors import ConfigError, StateError
 from tests.distributed.worlds import alike, config_of, copies, in_step, live, worlds_of
 from tests.scripted import make_script
-from tests.world import World, batches_of, same
+from tests.world import World
 
 TASKS = 8
 
@@ -32,7 +30,7 @@ def undisturbed(folder: Path, world: int = 2) -> tuple[World, ...]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_any_kills_of_any_ranks_give_the_same_bits(seed: int, folder: Path) -> None:
-    """Ranks killed at any moment, also inside a round or between two commits: all as in the undisturbed life."""
+    """Ranks killed at any moment, inside a round or between two commits too: as in the undisturbed life."""
     reference, draws = undisturbed(folder), random.Random(seed)
     worlds = copies(reference)
     for life in range(draws.randint(1, 5)):

@@ -1,4 +1,4 @@
-"""Several worlds, one a rank, that learn together: their lives are threads, cut when one of them is killed."""
+"""Several worlds, one a rank, that learn together: their lives are threads, cut when one is killed."""
 
 import random
 import threading
