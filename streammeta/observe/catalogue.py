@@ -15,6 +15,7 @@ PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
 WHERE = ("input", "update")
 EXECUTORS = ("compiled", "traced", "eager")
+ROUND_STAGES = ("wait", "exchange")
 CHECKPOINT_OUTCOMES = ("success", "failure")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
@@ -241,6 +242,43 @@ CATALOGUE = (
         (),
         "Steps that could not be compiled, or then differed from the plain step: the traced one serves.",
     ),
+    Spec(
+        "streammeta_rounds_total",
+        "counter",
+        (),
+        "Rounds after which the ranks of a group went on from the mean of their meta-models.",
+    ),
+    Spec(
+        "streammeta_round_seconds",
+        "histogram",
+        ("stage",),
+        "Time that the end of a round took: waiting for the other ranks, and exchanging the meta-models.",
+        _CHECKPOINT_SECONDS,
+    ),
+    Spec(
+        "streammeta_round_sent_bytes_total",
+        "counter",
+        (),
+        "Bytes of its meta-model that this rank handed to the others' mean.",
+    ),
+    Spec(
+        "streammeta_round_weight_ratio",
+        "gauge",
+        (),
+        "Weight of this rank in the mean of the last round; 0 when it learned nothing in it.",
+    ),
+    Spec(
+        "streammeta_round_distance",
+        "gauge",
+        (),
+        "How far this rank's meta-parameters were from the mean at the end of the last round.",
+    ),
+    Spec(
+        "streammeta_awaited_ranks",
+        "gauge",
+        (),
+        "Ranks that have not closed the round for whose end this one waits; 0 while it learns.",
+    ),
 )
 
 CLOSED_LABELS = MappingProxyType(
@@ -251,6 +289,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_dead_letters_total": tuple(Reason),
         "streammeta_examples_dropped_total": DROPPED,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
+        "streammeta_round_seconds": ROUND_STAGES,
     }
 )
 """Counters and histograms with a closed label set: all of it is exposed from the start, with 0."""

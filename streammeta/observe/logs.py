@@ -18,6 +18,7 @@ from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
 from streammeta.outcomes import (
+    Awaiting,
     Checkpointed,
     Duplicate,
     Executing,
@@ -26,6 +27,7 @@ from streammeta.outcomes import (
     Outcome,
     Refused,
     Turned,
+    United,
 )
 from streammeta.quoting import quoted, quoted_json, quoted_line
 
@@ -180,6 +182,7 @@ class LogLines:
         self._lag: int | None = None
         self._connected = True
         self._restoring = False
+        self._awaited: tuple[int, ...] = ()
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
@@ -202,6 +205,10 @@ class LogLines:
             case Executing() if outcome.making:
                 tell = self._logger.info if outcome.compiling_now else self._logger.debug
                 tell("the learning waits for a step", step=outcome.making)
+            case Awaiting():
+                self._awaiting(outcome)
+            case United():
+                self._awaited = ()
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
 
@@ -232,6 +239,11 @@ class LogLines:
         if outcome.restoring != self._restoring:
             self._restoring = outcome.restoring
             self._logger.info("restore begins" if outcome.restoring else "restore done", topic=outcome.topic)
+
+    def _awaiting(self, outcome: Awaiting) -> None:
+        if tuple(outcome.ranks) != self._awaited:  # once for each that comes late
+            self._awaited = tuple(outcome.ranks)
+            self._logger.info("waiting for ranks", round=outcome.round, ranks=list(self._awaited))
 
     def _refused(self, outcome: Refused) -> None:
         self._dead_letters_in_window[str(outcome.reason)] += 1

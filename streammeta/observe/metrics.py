@@ -23,10 +23,20 @@ from prometheus_client.registry import Collector
 from streammeta.errors import Reason
 from streammeta.events import Condition, Service
 from streammeta.observe.buckets import Buckets
-from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, EXECUTORS, OTHER, PHASES, STAGES, Spec
+from streammeta.observe.catalogue import (
+    CATALOGUE,
+    CLOSED_LABELS,
+    EXECUTORS,
+    OTHER,
+    PHASES,
+    ROUND_STAGES,
+    STAGES,
+    Spec,
+)
 from streammeta.observe.rates import as_configured
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
+    Awaiting,
     Checkpointed,
     Duplicate,
     Executing,
@@ -36,6 +46,7 @@ from streammeta.outcomes import (
     Refused,
     Skipped,
     Turned,
+    United,
 )
 
 MAX_PARTITIONS = 200
@@ -95,6 +106,9 @@ class Metrics:
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
         self._checkpoint_seconds = Buckets(_SPECS["streammeta_checkpoint_duration_seconds"], registry)
+        self._rounds = _counter(registry, "streammeta_rounds_total")
+        self._sent_bytes = _counter(registry, "streammeta_round_sent_bytes_total")
+        self._round_seconds = Buckets(_SPECS["streammeta_round_seconds"], registry, ROUND_STAGES)
         self._latest = _Latest((version, algorithm, torch_version), TaskLosses(worst=worst_tasks))
         registry.register(self._latest)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -120,6 +134,10 @@ class Metrics:
                 self._checkpointed(outcome)
             case Executing():
                 self._executing(outcome)
+            case Awaiting():
+                self._latest.awaiting = outcome
+            case United():
+                self._united(outcome)
 
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
@@ -143,6 +161,13 @@ class Metrics:
         before, self._latest.executing = self._latest.executing, outcome
         self._compile_seconds.inc(outcome.seconds - (before.seconds if before else 0.0))
         self._compile_failures.inc(outcome.failures - (before.failures if before else 0))
+
+    def _united(self, outcome: United) -> None:
+        self._latest.united, self._latest.awaiting = outcome, None
+        self._rounds.inc()
+        self._sent_bytes.inc(outcome.bytes)
+        for stage, seconds in zip(ROUND_STAGES, (outcome.waited_seconds, outcome.seconds), strict=True):
+            self._round_seconds.observe_all(seconds, 1, stage)
 
     def _checkpointed(self, outcome: Checkpointed) -> None:
         self._checkpoints["success" if outcome.ok else "failure"].inc()
@@ -174,6 +199,8 @@ class _Latest(Collector):
         self.turned: Turned | None = None
         self.saved: Checkpointed | None = None
         self.executing: Executing | None = None
+        self.awaiting: Awaiting | None = None
+        self.united: United | None = None
         self.task_losses = task_losses
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
@@ -202,6 +229,8 @@ class _Latest(Collector):
             yield from _of_checkpoint(saved)
         if executing is not None:
             yield from _of_executors(executing)
+        if self.united is not None:
+            yield from _of_round(self.united, self.awaiting)
 
 
 def _family(spec: Spec) -> GaugeMetricFamily:
@@ -253,6 +282,12 @@ def _of_executors(executing: Executing) -> Iterator[Reading]:
     for executor, count in zip(EXECUTORS, shapes, strict=True):
         yield "streammeta_executor_shapes", (executor,), count
     yield "streammeta_compiling_steps", (), executing.compiling
+
+
+def _of_round(united: United, awaiting: Awaiting | None) -> Iterator[Reading]:
+    yield "streammeta_round_weight_ratio", (), united.weight
+    yield "streammeta_round_distance", (), united.distance
+    yield "streammeta_awaited_ranks", (), len(awaiting.ranks) if awaiting else 0
 
 
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:

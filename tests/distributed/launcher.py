@@ -36,17 +36,21 @@ class Launcher:
     world: int = 2
     ranks: list[Program] = field(default_factory=list)
 
+    def arguments(self, *flags: str) -> list[str]:
+        """The settings as flags."""
+        settings = {"http.port": 0, **self.settings, "state.dir": self.state}
+        return ["run", *flags, *(p for key, value in settings.items() for p in ("--set", f"{key}={value}"))]
+
     def start(self, *flags: str) -> None:
         """Begin a life of all."""
-        settings = {"http.port": 0, **self.settings, "state.dir": self.state}
-        arguments = [
-            "run",
-            *flags,
-            *(part for key, value in settings.items() for part in ("--set", f"{key}={value}")),
-        ]
         port = free_port()
         self.ranks = [
-            Program(arguments, self.log(rank), self.log(rank), partial(_placed, rank, self.world, port))
+            Program(
+                self.arguments(*flags),
+                self.log(rank),
+                self.log(rank),
+                partial(_placed, rank, self.world, port),
+            )
             for rank in range(self.world)
         ]
 
@@ -73,7 +77,7 @@ class Launcher:
         assert self.codes() == [0] * self.world, self.said()
 
     def run_killed(self, kills: int, rounds: int, draws: random.Random) -> None:
-        """Kill a random rank at each of so many moments spread over the rounds, the others after it; then to the end.
+        """Kill a random rank so often, at moments spread over the rounds, and the others; then run on.
 
         Some of the others are killed at once, some have time to notice.
         """

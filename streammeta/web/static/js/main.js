@@ -5,6 +5,7 @@ import { Curves } from "./curves.js";
 import { byId, element } from "./dom.js";
 import { UNREACHABLE, showNames, showState, showTiles, showTroubles } from "./head.js";
 import { LEARNING, OPERATION } from "./panels.js";
+import { showRanks } from "./ranks.js";
 import { showSettings } from "./settings.js";
 import { findSource } from "./source.js";
 import { TaskPage } from "./task.js";
@@ -51,6 +52,7 @@ async function onMessage(message) {
   showTroubles(status.troubles);
   if (message.rows && !curves.append(message.rows)) await fetchHistory();
   showTiles(status, curves.time);
+  showRanks(byId("ranks"), status.group);
   if (!document.hidden) drawCharts();
 }
 
