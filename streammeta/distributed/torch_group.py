@@ -16,6 +16,8 @@ from streammeta.distributed.beats import Beats, Watch
 from streammeta.distributed.group import Missing
 from streammeta.errors import GroupLost
 
+_LATER_SECONDS: Final = 10.0
+"""How much later than a rank is given up torch gives up an exchange."""
 _SHORTEST_SECONDS: Final = 0.0002
 _LONGEST_SECONDS: Final = 0.02
 """Pauses of a wait, at first and when it has taken long; then whoever waits is asked whether to go on."""
@@ -63,7 +65,7 @@ class TorchGroup:
         try:
             self.gather("here", b"1", missing)
             with self._told():
-                timeout = timedelta(seconds=timeout_seconds)
+                timeout = timedelta(seconds=timeout_seconds + _LATER_SECONDS)
                 self._processes = (make or _gloo)(dist.PrefixStore("numbers", store), rank, world, timeout)
             self._whole = True
         except BaseException:
@@ -124,7 +126,9 @@ class TorchGroup:
                 watch.look(left)
 
     def _done(self, begin: Callable[[], Any], missing: Missing) -> None:
-        """Wait for an exchange; the others take part in it, or torch's own timeout ends it."""
+        """Wait for an exchange; torch's own timeout, which names no rank, comes later than ours."""
+        others = [rank for rank in range(self.world) if rank != self.rank]
+        watch = Watch(self._store, self._limit_seconds, f"rank {self.rank} (an exchange)")
         with self._told():
             work, pause_seconds = begin(), _SHORTEST_SECONDS
             while not work.is_completed():
@@ -132,6 +136,7 @@ class TorchGroup:
                 pause_seconds = min(2 * pause_seconds, _LONGEST_SECONDS)
                 if pause_seconds == _LONGEST_SECONDS:
                     missing([])
+                    watch.look(others)
             work.wait()
 
     @contextmanager
