@@ -49,7 +49,7 @@ class Earlier:
     """An earlier run."""
 
     def __init__(self, path: Path) -> None:
-        """Read what `--output json` wrote.
+        """Read what `--format json` wrote.
 
         Raises:
             ConfigError: it is no such file.
@@ -61,7 +61,7 @@ class Earlier:
             self._rows = {(row["suite"], row["name"], row["unit"]): _row(row) for row in run["rows"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"--compare {path}: not a run of `streammeta bench --output json` ({error})"
+                f"--compare {path}: not a run of `streammeta bench --format json` ({error})"
             ) from error
 
     def change(self, suite: str, row: Row) -> Change | None:

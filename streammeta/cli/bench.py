@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Final, get_args
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from streammeta.benchmarks.aims import Judged, judged
 from streammeta.benchmarks.batch import batch
@@ -22,7 +20,9 @@ from streammeta.benchmarks.rows import Plan, Row, Size, Suite, absent
 from streammeta.benchmarks.start import start
 from streammeta.benchmarks.step import step
 from streammeta.benchmarks.tasks import tasks
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.errors import StreammetaError
 
 SUITES: Final[dict[str, Suite]] = {
@@ -37,8 +37,6 @@ SUITES: Final[dict[str, Suite]] = {
     "predictions": predictions,
     "recording": recording,
 }
-WIDE: Final = 200
-"""Columns where no terminal says how many: a figure stays on its line."""
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -54,8 +52,8 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--bootstrap-servers", default="", help="A Kafka to measure with; else the embedded broker.")
 @click.option("--rounds", type=click.IntRange(1), help="Of each figure; by default as many as it needs.")
 @click.option("--omniglot", type=_FILE, help="An omniglot .npz for conv4; else images made up.")
-@click.option("--compare", type=_FILE, help="An earlier run's --output json.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--compare", type=_FILE, help="An earlier run's --format json.")
+@FORMAT
 def bench(
     names: tuple[str, ...],
     size: Size,
@@ -63,18 +61,20 @@ def bench(
     rounds: int | None,
     omniglot: Path | None,
     compare: Path | None,
-    output: str,
+    form: str,
 ) -> None:
     """Measure this machine: all suites, or those named. Minutes; keep the machine quiet.
 
     Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, recording.
     Figures are medians of rounds
     by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
+
+    Example: streammeta bench step batch --format json > bench.json
     """
     plan = Plan(size, bootstrap_servers, rounds or 0, omniglot)
     earlier = Earlier(compare) if compare else None
     rows, failed = _measured(dict.fromkeys(names or SUITES), plan)
-    if output == "json":
+    if form == "json":
         say(json.dumps(document(plan, rows, earlier), allow_nan=False))
     else:
         _print(rows, earlier, plan)
@@ -98,29 +98,25 @@ def _measured(names: Iterable[str], plan: Plan) -> tuple[list[Named], bool]:
 
 def _print(rows: list[Named], earlier: Earlier | None, plan: Plan) -> None:
     then = ["then", "now / then"] if earlier else []
-    table = Table("suite", "figure", "median", "unit", "middle half", "note", *then, box=None, pad_edge=False)
-    table.columns[2].justify = "right"
-    for suite, row in rows:
-        table.add_row(suite, *_cells(row), *(_changed(suite, row, earlier) if earlier else ()))
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
+    print_table(
+        ("suite", "figure", "median", "unit", "middle half", "note", *then),
+        ((suite, *_cells(row), *(_changed(suite, row, earlier) if earlier else ())) for suite, row in rows),
+        right=[2],
+        wraps=[1, 5],
+    )
     if aims := judged(rows):
-        console.print(_aims(aims))
-    console.print(", ".join(f"{key} {value}" for key, value in described().items()))
+        print_table(("aim", "bound", "measured", ""), map(_aim, aims), wraps=[0])
+    say(", ".join(f"{key} {value}" for key, value in described().items()))
     if earlier:
         for line in (f"compared with {earlier.taken}", *earlier.differences(plan)):
-            console.print(line)
+            say(line)
 
 
-def _aims(aims: list[Judged]) -> Table:
-    table = Table("aim", "bound", "measured", "", box=None, pad_edge=False)
-    for aim, measured, _, share in aims:
-        verdict = "" if share is None else "met" if share >= 1 else f"missed: {share:.2f} of it"
-        cells = "absent" if measured is None else _words(measured), verdict
-        table.add_row(aim.words, f"{aim.kind} {_words(aim.bound)}", *cells)
-    return table
+def _aim(judged: Judged) -> tuple[str, ...]:
+    aim, measured, _, share = judged
+    verdict = "" if share is None else "met" if share >= 1 else f"missed: {share:.2f} of it"
+    words = "absent" if measured is None else _words(measured)
+    return aim.words, f"{aim.kind} {_words(aim.bound)}", words, verdict
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
-from streammeta.cli.state import OUTPUT, STATE
+from streammeta.cli.state_options import state_option
 from streammeta.errors import StateError
 from streammeta.state import copies as keeping
 from streammeta.state.directory import StateDirectory
@@ -25,15 +26,15 @@ def checkpoint() -> None:
 
 
 @checkpoint.command("list")
-@STATE
-@OUTPUT
-def list_copies(directory: Path, output: str) -> None:
+@state_option
+@FORMAT
+def list_copies(directory: Path, form: str) -> None:
     """List the kept copies, newest first, each verified as a whole.
 
     Example: streammeta checkpoint list --state state
     """
     rows = [_row(copy) for copy in keeping.copies(_existing(directory))]
-    if output == "json":
+    if form == "json":
         say(json.dumps(rows))
         return
     for row in rows:
@@ -44,7 +45,7 @@ def list_copies(directory: Path, output: str) -> None:
 
 
 @checkpoint.command()
-@STATE
+@state_option
 def create(directory: Path) -> None:
     """Make a copy now, also while a daemon writes, and verify it. Older copies stay.
 
@@ -57,7 +58,7 @@ def create(directory: Path) -> None:
 
 
 @checkpoint.command()
-@STATE
+@state_option
 @click.option("--events", type=click.IntRange(min=0), help="That copy; default: the newest sound one.")
 def restore(directory: Path, events: int | None) -> None:
     """Put the newest sound copy in the state's place. The former state is moved aside, never deleted.
@@ -79,9 +80,9 @@ def restore(directory: Path, events: int | None) -> None:
 
 
 @checkpoint.command()
-@STATE
-@OUTPUT
-def verify(directory: Path, output: str) -> None:
+@state_option
+@FORMAT
+def verify(directory: Path, form: str) -> None:
     """Read every value of the state, also while a daemon writes; exit 65 names what is damaged.
 
     Example: streammeta checkpoint verify --state state
@@ -93,7 +94,7 @@ def verify(directory: Path, output: str) -> None:
         sound = next((copy for copy in keeping.copies(place) if _row(copy)["sound"]), None)
         raise StateError(f"{error}\n{_way_on(directory, sound)}") from error
     facts = {"events": found.checkpoint.progress.events, "tasks": found.tasks, "values": found.values}
-    if output == "json":
+    if form == "json":
         say(json.dumps(facts))
     else:
         say("sound: " + ", ".join(f"{number} {name}" for name, number in facts.items()))

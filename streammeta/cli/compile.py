@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import torch
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import BadEvent, ConfigError
@@ -43,7 +44,7 @@ class ShapeOption(click.ParamType[Shape]):
 @click.option("--y", type=ShapeOption(), help="Shape of one label; default: none for classes, else 1.")
 @click.option("--support", type=click.IntRange(1), help="Examples in a support set; default: events.support.")
 @click.option("--query", type=click.IntRange(1), help="Examples in a query set; default: events.query.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@FORMAT
 def compile(  # noqa: A001 (the verb)
     path: Path | None,
     overrides: tuple[str, ...],
@@ -51,12 +52,14 @@ def compile(  # noqa: A001 (the verb)
     y: Shape | None,
     support: int | None,
     query: int | None,
-    output: str,
+    form: str,
 ) -> None:
     """Compile the step for episodes of one shape, and keep it in engine.cache_dir.
 
     Takes 30 to 120 s; nothing where it is kept already. The daemon finds it on every machine with the same
     processor, the same torch and the same model.threads, and needs no compiler there.
+
+    Example: streammeta compile --config learner.toml --x 1
     """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
@@ -66,7 +69,7 @@ def compile(  # noqa: A001 (the verb)
     step = _step(blueprint, config.events.batch, counts, x, labels)
     steps = CompiledSteps(compiled_steps_cache(config))
     try:
-        _tell(steps.require(step), output)
+        _tell(steps.require(step), form)
     finally:
         steps.close()
 
@@ -91,10 +94,10 @@ def _step(blueprint: Blueprint, batch: int, counts: tuple[int, int], x: Shape, y
     return TracedStep(*traced, len(state_tensors(state)), blueprint.steps.predicts)
 
 
-def _tell(compiled: Compiled, output: str) -> None:
+def _tell(compiled: Compiled, form: str) -> None:
     library = compiled.library
     cost = library.microseconds[library.form]
-    if output == "json":
+    if form == "json":
         about = library._asdict() | asdict(library.conditions) | {"path": str(library.path)}
         del about["conditions"]
         say(json.dumps(about))

@@ -1,35 +1,18 @@
 """`streammeta config`: a template, validation, effective values, the JSON Schema."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
+from streammeta.cli.config_options import state_sources
+from streammeta.cli.formats import format_option
 from streammeta.cli.saying import say
 from streammeta.config.load import load, load_config
 from streammeta.config.schema import Config
 from streammeta.config.show import as_data, as_toml
 from streammeta.config.template import template
 from streammeta.errors import ConfigError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def config_sources(command: Command) -> Command:
-    """The options that say what configuration is meant."""
-    file = click.option(
-        "--config", "path", metavar="F", type=click.Path(path_type=Path), help="A TOML file; default: none."
-    )
-    flags = click.option(
-        "--set",
-        "overrides",
-        metavar="SECTION.KEY=VALUE",
-        multiple=True,
-        help="One setting, over file and environment; may be repeated.",
-    )
-    return file(flags(command))
 
 
 @click.group()
@@ -49,7 +32,10 @@ def config() -> None:
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 def init(output: Path | None, force: bool) -> None:
-    """Write a commented template that holds every setting."""
+    """Write a commented template that holds every setting.
+
+    Example: streammeta config init --output learner.toml
+    """
     if output is None:
         say(template(), nl=False)
         return
@@ -65,13 +51,15 @@ def init(output: Path | None, force: bool) -> None:
 
 
 @config.command()
-@config_sources
+@state_sources
 def check(path: Path | None, overrides: tuple[str, ...]) -> None:
     """Say what was tried, then "ok"; or name every wrong setting and exit 78.
 
     With log.level = "debug" the traceback of an error in the model's code is shown.
     The model is built and called, its loss and device are tried, and each file that is named is opened. The
     broker is not asked: `streammeta run` does, when it starts.
+
+    Example: streammeta config check --config learner.toml
     """
     # imported here: the other commands do not wait for torch
     from streammeta.observe.logs import configure_logging
@@ -85,16 +73,22 @@ def check(path: Path | None, overrides: tuple[str, ...]) -> None:
 
 
 @config.command()
-@config_sources
-@click.option("--output", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
-def show(path: Path | None, overrides: tuple[str, ...], output: str) -> None:
-    """Show the effective values, secrets masked, and where each came from."""
+@state_sources
+@format_option("toml", "json")
+def show(path: Path | None, overrides: tuple[str, ...], form: str) -> None:
+    """Show the effective values, secrets masked, and where each came from.
+
+    Example: streammeta config show --config learner.toml --format json
+    """
     loaded = load(path, overrides)
-    text = json.dumps(as_data(loaded), indent=2) + "\n" if output == "json" else as_toml(loaded)
+    text = json.dumps(as_data(loaded), indent=2) + "\n" if form == "json" else as_toml(loaded)
     say(text, nl=False)
 
 
 @config.command()
 def schema() -> None:
-    """Print the JSON Schema of the configuration, for editors."""
+    """Print the JSON Schema of the configuration, for editors.
+
+    Example: streammeta config schema > learner.schema.json
+    """
     say(json.dumps(Config.model_json_schema(), indent=2))

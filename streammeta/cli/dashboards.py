@@ -20,6 +20,8 @@ def export(directory: Path, force: bool) -> None:
     """Write dashboards, provisioning, recording rules, alerts and the runbook into DIR.
 
     Prints the files that were written; those already there and the same are left alone.
+
+    Example: streammeta dashboards export monitoring
     """
     for path in export_bundle(directory, force=force):
         say(path)

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 
 import click
 import structlog
-from rich.console import Console
-from rich.table import Table
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.config import Config, load_config
-from streammeta.errors import Reason
+from streammeta.errors import Reason, StreammetaError
 from streammeta.observe.logs import configure_logging
 from streammeta.quoting import quoted_line
 from streammeta.recording.times import time_text
@@ -30,7 +30,6 @@ COLUMNS: Final = ("time", "reason", "from", "key", "bytes", "replayed", "message
 """Those of the table; the others are in the JSON."""
 NARROW: Final = ("time", "reason", "from", "key", "message")
 """Those of a terminal that has no room for all."""
-_WIDE: Final = 100
 
 REASONS = click.option(
     "--reason",
@@ -40,7 +39,6 @@ REASONS = click.option(
     help="Of this reason; may be repeated.",
 )
 TASKS = click.option("--task", "tasks", metavar="ID", multiple=True, help="Of this task; may be repeated.")
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
 
 
 @click.group()
@@ -72,23 +70,26 @@ class _Counts:
 @REASONS
 @TASKS
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all.")
-@OUTPUT
+@FORMAT
 def list_letters(
     path: Path | None,
     overrides: tuple[str, ...],
     reasons: tuple[str, ...],
     tasks: tuple[str, ...],
     limit: int,
-    output: str,
+    form: str,
 ) -> None:
-    """List dead letters, the newest first: where each came from, and why it was set aside."""
+    """List dead letters, the newest first: where each came from, and why it was set aside.
+
+    Example: streammeta dlq list --config learner.toml --reason bad_tensor
+    """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
     counts = _Counts()
     found = _letters(config, _wanted(reasons, tasks), counts)
     newest = heapq.nlargest(limit, found) if limit else sorted(found, reverse=True)
     rows = [_row(entry, counts.notes) for entry in newest]
-    if output == "json":
+    if form == "json":
         say(json.dumps(rows))
         return
     if rows:
@@ -120,14 +121,13 @@ def _letters(config: Config, wanted: Wanted, counts: _Counts) -> Iterator[_Entry
 
 def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     letter, original = entry.letter, entry.letter.original
-    key = original.key.decode("utf-8", "backslashreplace") if original.key is not None else None
     return {
         "time": time_text(letter.written_ms),
         "reason": letter.reason,
         "topic": original.topic,
         "partition": original.partition,
         "offset": original.offset,
-        "key": key,
+        "key": _text(original.key),
         "bytes": entry.size_bytes,
         "stage": letter.stage,
         "omitted": letter.omitted,
@@ -137,21 +137,44 @@ def _row(entry: _Entry, notes: Notes) -> dict[str, Any]:
     }
 
 
+def whole(letter: Letter) -> dict[str, Any]:
+    """The letter with all that the record held; bytes that are not UTF-8 are escaped."""
+    original = letter.original
+    return {
+        "time": time_text(letter.written_ms),
+        "reason": letter.reason,
+        "stage": letter.stage,
+        "message": letter.message,
+        "topic": original.topic,
+        "partition": original.partition,
+        "offset": original.offset,
+        "omitted": letter.omitted,
+        "key": _text(original.key),
+        "headers": [{"name": name, "value": _text(value)} for name, value in original.headers],
+        "value": _text(original.value),
+    }
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode("utf-8", "backslashreplace")
+
+
 def _print(rows: list[dict[str, Any]]) -> None:
-    console = Console(markup=False, highlight=False)
-    columns = COLUMNS if console.width >= _WIDE else NARROW
-    table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    for row in rows:
-        cells = {
+    told = (
+        {
             **row,
             "time": f"{row['time'][:19]}Z" if row["time"] else None,
             "from": f"{row['partition']}:{row['offset']}",
             "replayed": "yes" if row["replayed"] else "",
         }
-        table.add_row(*("-" if cells[name] is None else quoted_line(str(cells[name])) for name in columns))
-    console.print(table)
+        for row in rows
+    )
+    print_table(
+        COLUMNS,
+        (["-" if cells[name] is None else str(cells[name]) for name in COLUMNS] for cells in told),
+        narrow=[COLUMNS.index(name) for name in NARROW],
+        wraps=[COLUMNS.index("message")],
+    )
 
 
 def _summary(config: Config, counts: _Counts, shown: int) -> str:
@@ -165,13 +188,48 @@ def _summary(config: Config, counts: _Counts, shown: int) -> str:
     return "; ".join(parts)
 
 
+@dlq.command("show")
+@click.argument("place", metavar="PARTITION:OFFSET")
+@config_sources
+@FORMAT
+def show_letter(place: str, path: Path | None, overrides: tuple[str, ...], form: str) -> None:
+    """Show one record whole: why it was set aside, its headers, its value.
+
+    PARTITION:OFFSET is where it came from, as `dlq list` says under "from".
+
+    Example: streammeta dlq show 0:1734 --config learner.toml
+    """
+    partition, _, offset = place.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        raise click.UsageError(f"{place!r} is not PARTITION:OFFSET, such as 0:1734")
+    config = load_config(path, overrides)
+    configure_logging(config.log.level, config.log.format)
+    found = [
+        letter
+        for record in dead_letter_records(_of_dead_letters(config))
+        if (letter := letter_of(record)) is not None
+        and (letter.original.partition, letter.original.offset) == (int(partition), int(offset))
+    ]
+    if not found:
+        raise StreammetaError(f"{place}: not in {config.kafka.dead_letter_topic}; see: streammeta dlq list")
+    if form == "json":
+        say(json.dumps([whole(letter) for letter in found]))
+        return
+    for letter in found:
+        for name, value in whole(letter).items():
+            if name != "headers":
+                say(f"{name:10} {'-' if value is None else quoted_line(str(value))}")
+        for header in whole(letter)["headers"]:
+            say(f"header     {quoted_line(header['name'])}: {quoted_line(str(header['value']))}")
+
+
 @dlq.command("replay")
 @config_sources
 @REASONS
 @TASKS
 @click.option("--dry-run", is_flag=True, help="Tell what would be put back, and do nothing.")
 @click.option("--again", is_flag=True, help="Also what was put back before.")
-@OUTPUT
+@FORMAT
 def replay_letters(
     path: Path | None,
     overrides: tuple[str, ...],
@@ -179,12 +237,14 @@ def replay_letters(
     tasks: tuple[str, ...],
     dry_run: bool,
     again: bool,
-    output: str,
+    form: str,
 ) -> None:
     """Put dead letters back onto kafka.topic: key, value, headers and partition as they were, each once.
 
     They stay in the dead-letter topic, with a note that they were put back. Stopped or killed, the same
     command goes on.
+
+    Example: streammeta dlq replay --config learner.toml --dry-run
     """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
@@ -193,7 +253,7 @@ def replay_letters(
         wanted, dead_letters = _wanted(reasons, tasks), _of_dead_letters(config)
         redelivery = Redelivery(config.kafka, dead_letters, wanted, lambda: not controls.stop)
         told = redelivery.plan(again=again) if dry_run else redelivery.run(again=again, tell=_tell)
-    if output == "json":
+    if form == "json":
         say(json.dumps({**asdict(told), "sent": told.sent.total(), "reasons": dict(told.sent)}))
         return
     say(_told(told, dry_run=dry_run))

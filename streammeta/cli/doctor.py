@@ -12,7 +12,8 @@ from typing import Final
 
 import click
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.errors import ConfigError
@@ -27,7 +28,7 @@ _INDENT: Final = " " * 23
 
 
 @click.command()
-@config_sources
+@state_sources
 @click.option(
     "--records",
     "count",
@@ -36,21 +37,23 @@ _INDENT: Final = " " * 23
     show_default=True,
     help="How many of the newest records are read.",
 )
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def doctor(path: Path | None, overrides: tuple[str, ...], count: int, output: str) -> None:
+@FORMAT
+def doctor(path: Path | None, overrides: tuple[str, ...], count: int, form: str) -> None:
     """Say what fits and what does not, before the daemon runs or while it does. Changes nothing.
 
     Builds the model, asks the broker, reads the newest records, learns from them on a copy.
     Exit code: 0 when all fits, else that of the first fault: 78 configuration, model or records, 77 refused
     by the broker, 69 broker or topic not there, 65 state.
+
+    Example: streammeta doctor --config learner.toml
     """
     made = list[Check]()
     for check in _checks(path, overrides, count):
         made.append(check)
-        if output == "text":
+        if form == "table":
             say(told(check, _width()))
     code = exit_code(made)
-    if output == "json":
+    if form == "json":
         say(json.dumps({"exit_code": code, "checks": [asdict(check) for check in made]}))
     else:
         say(_summary(made))

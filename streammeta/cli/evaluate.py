@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import get_args
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from streammeta.algorithms.base import State
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for
 from streammeta.cli.saying import say
-from streammeta.cli.state import OUTPUT, STATE, opened
+from streammeta.cli.state import opened
+from streammeta.cli.state_options import STATE
+from streammeta.cli.table import print_table
 from streammeta.config.secret import masked
 from streammeta.datasets.omniglot import Split, Ways
 from streammeta.datasets.omniglot import omniglot as omniglot_events
@@ -28,10 +29,16 @@ from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.state.checkpoint import Checkpoint
 
-EPISODES = click.option("--episodes", type=click.IntRange(min=2), default=600, show_default=True)
-SHOTS = click.option("--shots", type=click.IntRange(min=1), default=5, show_default=True)
-QUERY = click.option("--query", type=click.IntRange(min=1), default=5, show_default=True)
-SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+EPISODES = click.option(
+    "--episodes", type=click.IntRange(min=2), default=600, show_default=True, help="Unseen tasks."
+)
+SHOTS = click.option(
+    "--shots", type=click.IntRange(min=1), default=5, show_default=True, help="Examples in a support set."
+)
+QUERY = click.option(
+    "--query", type=click.IntRange(min=1), default=5, show_default=True, help="Examples in a query set."
+)
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the draws.")
 
 
 @click.group()
@@ -44,13 +51,21 @@ def evaluate() -> None:
 @CONFIG
 @TRUST
 @click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
-@click.option("--split", type=click.Choice(get_args(Split)), default="evaluation", show_default=True)
-@click.option("--ways", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(get_args(Split)),
+    default="evaluation",
+    show_default=True,
+    help="Which alphabets.",
+)
+@click.option(
+    "--ways", type=click.IntRange(min=2), default=5, show_default=True, help="Characters of a task."
+)
 @SHOTS
 @QUERY
 @EPISODES
 @SEED
-@OUTPUT
+@FORMAT
 def omniglot(
     directory: Path,
     path: Path | None,
@@ -62,23 +77,28 @@ def omniglot(
     query: int,
     episodes: int,
     seed: int,
-    output: str,
+    form: str,
 ) -> None:
-    """N-way K-shot episodes of alphabets that the background stream lacks."""
+    """N-way K-shot episodes of alphabets that the background stream lacks.
+
+    Example: streammeta evaluate omniglot --state state --shots 1
+    """
     stream = omniglot_events(load_drawings(data, split), Ways(ways, shots, query, seed))
-    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], output)
+    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], form)
 
 
 @evaluate.command()
 @STATE
 @CONFIG
 @TRUST
-@click.option("--tasks", type=click.IntRange(min=1), default=1000, show_default=True)
+@click.option(
+    "--tasks", type=click.IntRange(min=1), default=1000, show_default=True, help="Sinusoids to draw from."
+)
 @SHOTS
 @QUERY
 @EPISODES
 @SEED
-@OUTPUT
+@FORMAT
 def sinusoid(
     directory: Path,
     path: Path | None,
@@ -88,14 +108,17 @@ def sinusoid(
     query: int,
     episodes: int,
     seed: int,
-    output: str,
+    form: str,
 ) -> None:
-    """Sinusoids; take another --seed than the stream had."""
+    """Sinusoids; take another --seed than the stream had.
+
+    Example: streammeta evaluate sinusoid --state state --seed 1
+    """
     stream = sinusoid_events(Sinusoids(tasks=tasks, shots=shots, query=query, seed=seed))
-    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], output)
+    _report(Asked(directory, path, trust), [episode for _, episode in islice(stream, episodes)], form)
 
 
-def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
+def _report(asked: Asked, episodes: list[Episode[Array]], form: str) -> None:
     with opened(asked.directory) as (snapshot, checkpoint):
         blueprint = blueprint_for(asked, checkpoint, snapshot.constants())
     try:
@@ -106,7 +129,7 @@ def _report(asked: Asked, episodes: list[Episode[Array]], output: str) -> None:
     except (BadEvent, IndexError, ValueError, RuntimeError) as error:
         refuse_machine_fault(error)
         raise StateError(_misfit(asked.directory, checkpoint, episodes[0], error)) from error
-    if output == "json":
+    if form == "json":
         say(json.dumps({name: _as_data(scores) for name, scores in scored.items()}))
     else:
         _print(scored)
@@ -137,8 +160,11 @@ def _as_data(scores: dict[str, Scores]) -> dict[str, dict[str, dict[str, float]]
 
 
 def _print(scored: dict[str, dict[str, Scores]]) -> None:
-    table = Table("meta-parameters", "score", "before adaptation", "after", box=None, pad_edge=False)
-    for name, scores in scored.items():
-        for score, (before, after) in scores.items():
-            table.add_row(name, score, *(f"{m.mean:.3f} ± {m.half_width:.3f}" for m in (before, after)))
-    Console(markup=False, highlight=False).print(table)
+    print_table(
+        ("meta-parameters", "score", "before adaptation", "after"),
+        (
+            (name, score, *(f"{mean.mean:.3f} ± {mean.half_width:.3f}" for mean in means))
+            for name, scores in scored.items()
+            for score, means in scores.items()
+        ),
+    )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import click
 
+from streammeta.cli.state_options import named_file
 from streammeta.config import Config, load_config
 from streammeta.config.values import LOSSES
 from streammeta.models.networks import BUILT_IN
@@ -16,6 +17,8 @@ CONFIG = click.option(
     "path",
     metavar="F",
     type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=named_file,
     help="The model of the state, as this says.",
 )
 TRUST = click.option(

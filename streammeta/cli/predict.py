@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
-from streammeta.cli.state import STATE
+from streammeta.cli.state_options import STATE
 from streammeta.codec.writing import to_lists
 from streammeta.errors import NoAnswer
 from streammeta.runtime.predicting import predictor_for
@@ -40,6 +40,8 @@ def predict(
     """Answer each line {"x": T, "support"?: {"x": T, "y": T}} with {"y": T, "at": …}.
 
     A line that cannot be answered is answered with {"error": …, "field": …}; the exit code is then 1.
+
+    Example: streammeta predict --state state --task customer-17 --input x.jsonl
     """
     asked = Asked(directory, path, trust)
     store = LmdbStore(StateDirectory(directory).lmdb_path, readonly=True)

@@ -45,7 +45,10 @@ def produce() -> None:
 def sinusoid(
     tasks: int, shots: int, query: int, noise: float, drift: float, seed: int, **target: Any
 ) -> None:
-    """Regression: y = A sin(x + φ), one amplitude and phase a task, optionally drifting."""
+    """Regression: y = A sin(x + φ), one amplitude and phase a task, optionally drifting.
+
+    Example: streammeta produce sinusoid --tasks 1000 --events 50000
+    """
     _produce(sinusoid_events(Sinusoids(tasks, shots, query, noise, drift, seed)), **target)
 
 
@@ -62,12 +65,15 @@ def sinusoid(
 def omniglot(
     data: Path | None, split: Split, ways: int, shots: int, query: int, seed: int, **target: Any
 ) -> None:
-    """Classification: handwritten characters, a task is a group of one alphabet."""
+    """Classification: handwritten characters, a task is a group of one alphabet.
+
+    Example: streammeta produce omniglot --ways 5 --shots 5 --rate 20
+    """
     _produce(omniglot_events(load_drawings(data, split), Ways(ways, shots, query, seed)), **target)
 
 
-def _produce(events_of_tasks: Events, *, form: Format, events: int | None, **target: Any) -> None:
-    send(messages(events_of_tasks, form), events=events, **target)
+def _produce(events_of_tasks: Events, *, wire: Format, events: int | None, **target: Any) -> None:
+    send(messages(events_of_tasks, wire), events=events, **target)
 
 
 produce.add_command(table)

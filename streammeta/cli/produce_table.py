@@ -97,7 +97,7 @@ def table(
     gap: float | None,
     warm_up: int | None,
     speed: float | None,
-    form: Format,
+    wire: Format,
     na: tuple[str, ...],
     delimiter: str | None,
     decimal: str | None,
@@ -112,6 +112,8 @@ def table(
     Per row: --task COLUMN --features A,B --target COLUMN. For series: --window W --horizon H, and --task and
     --target, or --wide. Every number is scaled by what its task showed before; the record has the target's
     level and scale beside x and y.
+
+    Example: streammeta produce table sales.csv --task shop --features price,day --target sold
     """
     _check(features=features, window=window, horizon=horizon, wide=wide, classes=classes, target=target)
     _check_time(time, wide=wide, speed=speed, rate=where["rate"])
@@ -123,7 +125,7 @@ def table(
     rows, tally = _rows(file, task, features, target, time, reading, wide=wide), Tally()
     cold = (0 if scaling == "none" else WARM_UP) if warm_up is None else warm_up
     stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes)
-    messages = table_messages(stream, form, dated=rows.dated, speed=speed or math.inf)
+    messages = table_messages(stream, wire, dated=rows.dated, speed=speed or math.inf)
     left_out = partial(counts_of, reading.skipped, tally)
     send(messages, by_schedule=speed is not None, left_out=left_out, **where)
     for line in told(reading.skipped, tally):

@@ -57,7 +57,10 @@ SETTINGS = (
     help="Where the state goes; default: a new directory.",
 )
 def quickstart(duration: float | None, port: int, no_broker: bool, directory: Path | None) -> None:
-    """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C."""
+    """Watch a meta-model learn sinusoids, on this machine alone, until Ctrl-C.
+
+    Example: streammeta quickstart --duration 60
+    """
     made = directory is None
     directory = directory or Path(tempfile.mkdtemp(prefix="streammeta-"))
     with ExitStack() as stack:

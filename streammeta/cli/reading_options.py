@@ -75,7 +75,7 @@ def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
 
 
 def counts_of(skipped: Counter[str], tally: Tally) -> dict[str, Any]:
-    """The same for `--output json`."""
+    """The same for `--summary json`."""
     return {
         "rows_skipped": dict(skipped),
         "time_jumps": tally.jumps.total(),

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streammeta.cli.bounds import FROM, TO
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
 from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.programs import recorder
@@ -51,6 +51,8 @@ def record(
 
     --to ends it: at that offset of every partition, or when that time has passed and the topic was read up
     to its end.
+
+    Example: streammeta record --config learner.toml --output recording --until-end
     """
     config = load_config(path, overrides)
     with _progress() as tell:

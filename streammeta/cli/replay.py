@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from streammeta.cli.bounds import FROM, TO
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.replay_compare import tell_compared
 from streammeta.cli.replay_plan import tell_plan
 from streammeta.cli.replay_to_kafka import put_back
@@ -36,7 +37,7 @@ def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 @click.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("files", metavar="[CONFIG]...", nargs=-1, type=click.Path(path_type=Path))
-@config_sources
+@state_sources
 @FROM
 @TO
 @click.option("--task", "tasks", metavar="ID", multiple=True, help="This task alone; may be repeated.")
@@ -65,7 +66,7 @@ def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
     "--compare", "comparing", is_flag=True, help="Learn with each CONFIG, and compare their losses."
 )
 @click.option("--plot", metavar="F.png", type=click.Path(path_type=Path), help="--compare: draw them too.")
-@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@FORMAT
 @click.pass_context
 def replay(
     ctx: click.Context,
@@ -85,29 +86,31 @@ def replay(
     again: bool,
     comparing: bool,
     plot: Path | None,
-    output: str,
+    form: str,
 ) -> None:
     """Learn from the recording in DIR, as fast as it goes, into state.dir: the same bits at every replay.
 
     What `run --record` kept is learned in the same order and the same iterations. Stopped or killed, the same
     command goes on. With --to-kafka the records go to a topic instead. With --compare several configurations
     learn from them: streammeta replay DIR --compare A.toml B.toml
+
+    Example: streammeta replay recording --config learner.toml --state replayed
     """
     _refuse_mixtures(ctx, comparing=comparing, files=files, path=path, topic=topic, from_state=from_state)
     recording = Recording(directory)
     selection = Selection(begin, end, frozenset(task.encode() for task in tasks), frozenset(without))
     if dry_run:
-        tell_plan(recording, selection, speed if topic else math.inf, output)
+        tell_plan(recording, selection, speed if topic else math.inf, form)
     elif comparing:
         configs = {str(file): load_config(file, overrides) for file in files}
-        tell_compared(recording, selection, configs, plot, output)
+        tell_compared(recording, selection, configs, plot, form)
     elif topic is not None:
-        put_back(load_config(path, overrides), recording, selection, topic, speed, again, output)
+        put_back(load_config(path, overrides), recording, selection, topic, speed, again, form)
     else:
         config = load_config(path, overrides)
         console = live_console(config)
         last = learn(config, recording, selection, from_state=from_state, port=port, console=console)
-        _tell_learned(last, config, output)
+        _tell_learned(last, config, form)
 
 
 def _refuse_mixtures(
@@ -130,8 +133,8 @@ def _refuse_mixtures(
         ctx.fail("--to-kafka learns nothing; --from-state does not go with it.")
 
 
-def _tell_learned(last: Snapshot, config: Config, output: str) -> None:
-    if output == "json":
+def _tell_learned(last: Snapshot, config: Config, form: str) -> None:
+    if form == "json":
         say(json.dumps(last))
         return
     outcomes, seconds = last["outcomes"], last["uptime_seconds"]

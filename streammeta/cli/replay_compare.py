@@ -5,16 +5,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from streammeta.cli.progress import progress_of
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.config import Config
 from streammeta.observe.catalogue import PHASES
 from streammeta.observe.logs import configure_logging
 from streammeta.programs.comparison import Curve, compare, draw
-from streammeta.quoting import quoted_line
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Selection
 from streammeta.runtime.controls import Controls
@@ -38,7 +35,7 @@ HEADINGS = {
 
 
 def tell_compared(
-    recording: Recording, selection: Selection, configs: dict[str, Config], plot: Path | None, output: str
+    recording: Recording, selection: Selection, configs: dict[str, Config], plot: Path | None, form: str
 ) -> None:
     """Replay into each, and tell their losses beside one another."""
     configure_logging("warning", "console")
@@ -48,16 +45,15 @@ def tell_compared(
     if plot is not None:
         draw(curves, plot)
     rows = [_row(curve) for curve in curves]
-    if output == "json":
+    if form == "json":
         say(json.dumps(rows))
         return
     shown = [name for name in HEADINGS if any(row[name] is not None for row in rows)]
-    table = Table(*(HEADINGS[name] for name in shown), box=None, pad_edge=False)
-    for column in table.columns[2:]:
-        column.justify, column.no_wrap = "right", True
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in shown))
-    Console(markup=False, highlight=False).print(table)
+    print_table(
+        [HEADINGS[name] for name in shown],
+        ([_cell(row[name]) for name in shown] for row in rows),
+        right=range(2, len(shown)),
+    )
 
 
 def _row(curve: Curve) -> dict[str, Any]:
@@ -81,4 +77,4 @@ def _row(curve: Curve) -> dict[str, Any]:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}"
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else quoted_line(str(value))
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -10,7 +10,7 @@ from streammeta.recording.selection import Selection
 from streammeta.recording.times import Pace, known, time_text
 
 
-def tell_plan(recording: Recording, selection: Selection, speed: float, output: str) -> None:
+def tell_plan(recording: Recording, selection: Selection, speed: float, form: str) -> None:
     """What a replay would read; every needed part is checked whole."""
     recording.check(selection, whole=True)
     counts: dict[int, int] = {}
@@ -41,7 +41,7 @@ def tell_plan(recording: Recording, selection: Selection, speed: float, output: 
         "jumps": pace.jumps,
         "seconds": stream_ms / 1000 / speed,
     }
-    if output == "json":
+    if form == "json":
         say(json.dumps(plan))
         return
     for name, value in plan.items():

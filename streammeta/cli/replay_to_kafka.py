@@ -27,7 +27,7 @@ def put_back(
     topic: str,
     speed: float,
     again: bool,
-    output: str,
+    form: str,
 ) -> None:
     """Put the records on the topic, and say how many."""
     # Imported here, so that learning from a recording does not wait for kafka-python's producer.
@@ -49,7 +49,7 @@ def put_back(
         last = replayer.run(
             recording, selection, again=again, tell=lambda now: tell(now.next_row / max(1, recording.rows))
         )
-    if output == "json":
+    if form == "json":
         say(json.dumps(asdict(last)))
         return
     _tell_odd(last, timing)

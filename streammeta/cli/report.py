@@ -23,7 +23,10 @@ from streammeta.report.run import Run, read_run
     help="One self-contained page; F.png: one picture (extra `plot`).",
 )
 def report(directory: Path, output: Path) -> None:
-    """Write a run as one page or picture: curves, tasks, settings, environment; also while it is learned."""
+    """Write a run as one page or picture: curves, tasks, settings, environment; also while it is learned.
+
+    Example: streammeta report state --output run.html
+    """
     suffix = output.suffix.lower()
     if suffix not in (".html", ".png"):
         raise click.UsageError(f"--output {output}: name a file that ends in .html or .png")

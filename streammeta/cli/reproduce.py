@@ -12,9 +12,10 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.table import print_table
 from streammeta.observe.machine import machine
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
@@ -44,7 +45,7 @@ def _outputs(command: Command) -> Command:
             "--plot", type=click.Path(path_type=Path), metavar="F.png", help="Default: NAME.png, here."
         ),
         click.option("--no-plot", is_flag=True, help="Draw nothing; needs no matplotlib."),
-        click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True),
+        FORMAT,
     ):
         command = option(command)
     return command
@@ -79,7 +80,10 @@ def _positive(name: str, default: int, text: str) -> Callable[[Command], Command
 def sinewave(
     methods: tuple[str, ...], shots: tuple[int, ...], seeds: int, iterations: int, **outputs: Any
 ) -> None:
-    """MOML's table: sinewave regression from few examples (JMLR 24(145), section 5.1)."""
+    """MOML's table: sinewave regression from few examples (JMLR 24(145), section 5.1).
+
+    Example: streammeta reproduce sinewave --methods moml --seeds 1
+    """
     experiment = partial(
         sinewave_.sinewave,
         methods=methods or (*METHODS,),
@@ -94,7 +98,10 @@ def sinewave(
 @_positive("--seeds", quadratic_.SEEDS, "Draws of the tasks.")
 @_outputs
 def quadratic(seeds: int, **outputs: Any) -> None:
-    """FO-B-MAML's orders, floors and outer steps, where all is known (arXiv:2409.03682)."""
+    """FO-B-MAML's orders, floors and outer steps, where all is known (arXiv:2409.03682).
+
+    Example: streammeta reproduce quadratic --seeds 3
+    """
     _run(partial(quadratic_.quadratic, seeds=seeds), **outputs)
 
 
@@ -106,7 +113,10 @@ def quadratic(seeds: int, **outputs: Any) -> None:
 )
 @_outputs
 def steps(seeds: int, iterations: int, inner_steps: tuple[int, ...], **outputs: Any) -> None:
-    """Multi-step MAML: α fixed against α ∝ 1/N (JMLR 23(1), 2022)."""
+    """Multi-step MAML: α fixed against α ∝ 1/N (JMLR 23(1), 2022).
+
+    Example: streammeta reproduce steps --inner-steps 1 --inner-steps 5
+    """
     chosen = inner_steps or steps_.INNER_STEPS
     _run(partial(steps_.steps, inner_steps=chosen, seeds=seeds, iterations=iterations), **outputs)
 
@@ -115,7 +125,10 @@ def steps(seeds: int, iterations: int, inner_steps: tuple[int, ...], **outputs: 
 @_methods(LEARNERS)
 @_outputs
 def memory(methods: tuple[str, ...], **outputs: Any) -> None:
-    """Peak memory of a meta-update against inner steps and channels (arXiv:2412.12030, arXiv:2409.03682)."""
+    """Peak memory of a meta-update against inner steps and channels (arXiv:2412.12030, arXiv:2409.03682).
+
+    Example: streammeta reproduce memory --methods moml
+    """
     _run(partial(memory_.memory, methods=methods or (*LEARNERS,)), **outputs)
 
 
@@ -124,7 +137,13 @@ def memory(methods: tuple[str, ...], **outputs: Any) -> None:
 @_shots("1 and 5")
 @click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
 @_positive("--events", omniglot_.EVENTS, "To learn from, one meta-update each.")
-@click.option("--episodes", type=click.IntRange(min=2), default=omniglot_.EPISODES, show_default=True)
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=2),
+    default=omniglot_.EPISODES,
+    show_default=True,
+    help="Of the score.",
+)
 @_positive("--channels", omniglot_.CHANNELS, "Of the network; the papers have 64.")
 @_outputs
 def omniglot(
@@ -136,7 +155,10 @@ def omniglot(
     channels: int,
     **outputs: Any,
 ) -> None:
-    """Omniglot, 5-way, on alphabets that were never learned from."""
+    """Omniglot, 5-way, on alphabets that were never learned from.
+
+    Example: streammeta reproduce omniglot --events 2000
+    """
     experiment = partial(
         omniglot_.omniglot,
         data=data,
@@ -152,11 +174,20 @@ def omniglot(
 @reproduce.command()
 @_methods(LEARNERS)
 @_positive("--events", mnist1d_.EVENTS, "To learn from, one meta-update each.")
-@click.option("--episodes", type=click.IntRange(min=2), default=mnist1d_.EPISODES, show_default=True)
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=2),
+    default=mnist1d_.EPISODES,
+    show_default=True,
+    help="Of the score.",
+)
 @_positive("--channels", mnist1d_.CHANNELS, "Of the network.")
 @_outputs
 def mnist1d(methods: tuple[str, ...], events: int, episodes: int, channels: int, **outputs: Any) -> None:
-    """Few-shot MNIST-1D, generated from its recipe: accuracy and memory of each algorithm."""
+    """Few-shot MNIST-1D, generated from its recipe: accuracy and memory of each algorithm.
+
+    Example: streammeta reproduce mnist1d --events 2000
+    """
     chosen = methods or (*LEARNERS,)
     experiment = partial(
         mnist1d_.mnist1d, methods=chosen, events=events, episodes=episodes, channels=channels
@@ -181,12 +212,15 @@ def m4(
     hours: int | None,
     **outputs: Any,
 ) -> None:
-    """M4 hourly through Kafka: the next hour of 414 series, forecast before it is learned from."""
+    """M4 hourly through Kafka: the next hour of 414 series, forecast before it is learned from.
+
+    Example: streammeta reproduce m4 --data hourly.csv.gz --series 50
+    """
     chosen = methods or m4_.METHODS
     _run(partial(m4_.m4, data=data, wide=wide, methods=chosen, count=count, hours=hours), **outputs)
 
 
-def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bool, output: str) -> None:
+def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bool, form: str) -> None:
     """Progress while the experiment runs; then its plot and its table."""
     if not no_plot:
         require_matplotlib()
@@ -195,7 +229,7 @@ def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bo
         report = experiment(told)
     if not no_plot:
         save_plot(report, plot or Path(f"{report.name}.png"))
-    if output == "json":
+    if form == "json":
         say(json.dumps(_as_data(report, time.monotonic() - began)))
     else:
         _print(report)
@@ -262,13 +296,9 @@ def _or_none(value: float | None) -> float | None:
 def _print(report: Report) -> None:
     compared = any(row.published for row in report.rows)
     columns = ["method", "setting", *report.measures, *(["published", "off by (sd)"] if compared else [])]
-    table = Table(*columns, box=None, pad_edge=False, title=report.title, title_justify="left")
-    for row in report.rows:
-        table.add_row(*_cells(row, compared=compared))
-    console = Console(markup=False, highlight=False)
-    console.print(table)
+    print_table(columns, (_cells(row, compared=compared) for row in report.rows), title=report.title)
     for note in (f"± {report.spread}", *report.notes):
-        console.print(note)
+        say(note)
 
 
 def _cells(row: Row, *, compared: bool) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
 from streammeta.distributed.place import place_of, placed
 from streammeta.programs.daemon import Taping, connect_kafka, no_tape, run_daemon
@@ -14,7 +14,7 @@ from streammeta.programs.ranks import Ranks
 
 
 @click.command()
-@config_sources
+@state_sources
 @click.option("--until-end", is_flag=True, help="Stop at the end offsets seen at the start; exit 0.")
 @click.option(
     "--record",
@@ -28,6 +28,8 @@ def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recordin
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
+
+    Example: streammeta run --config learner.toml --record flight
     """
     place = place_of(os.environ)
     if place is not None and recording is not None and place.world > 1:

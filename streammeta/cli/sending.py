@@ -17,6 +17,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streammeta.cli.formats import format_option
 from streammeta.cli.saying import say
 from streammeta.config import load_config
 from streammeta.sending.messages import FORMATS, Message
@@ -52,10 +53,10 @@ TARGET = (
     option("--bootstrap-servers", metavar="HOST:PORT,…", help="Over the configuration's [localhost:9092]."),
     option("--topic", metavar="NAME", help="Over the configuration's [tasks]; created if it is missing."),
     option("--partitions", type=AT_LEAST_ONE, help="Of a topic that is created [as the broker likes]."),
-    option("--format", "form", type=click.Choice(FORMATS), default="msgpack", help="Encoding of values."),
+    option("--format", "wire", type=click.Choice(FORMATS), default="msgpack", help="Encoding of values."),
     option("--events", type=AT_LEAST_ONE, metavar="N", help="Stop after N events [never]."),
     option("--rate", type=Finite(min=0, min_open=True), help="Events a second [as fast as it goes]."),
-    option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the final counts."),
+    format_option("text", "json", name="--summary", help_text="Form of the final counts."),
 )
 """Options of every producer: where to, how many, how fast."""
 
@@ -80,13 +81,13 @@ def send(
     partitions: int | None,
     events: int | None,
     rate: float | None,
-    output: str,
+    form: str,
     by_schedule: bool = False,
     left_out: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Publish the first `events` messages with the options of `TARGET`, and tell what was sent.
 
-    `left_out` is asked at the end: more counts for `--output json`.
+    `left_out` is asked at the end: more counts for `--summary json`.
     """
     # Imported here, so that --help does not wait for kafka-python.
     from streammeta.sending.publish import Pace, Schedule, open_producer, publish
@@ -101,7 +102,7 @@ def send(
             pace = Pace(rate, time.monotonic, interrupt.wait)
         with _progress(stream, events) as shown:
             published = publish(shown, producer, kafka, pace, time.monotonic, interrupt.keep_going)
-    say(_told(published, interrupt.stopped, left_out(), output))
+    say(_told(published, interrupt.stopped, left_out(), form))
 
 
 def _overrides(**settings: str | None) -> list[str]:
@@ -109,8 +110,8 @@ def _overrides(**settings: str | None) -> list[str]:
     return [f"kafka.{name}={json.dumps(value)}" for name, value in settings.items() if value is not None]
 
 
-def _told(published: "Published", interrupted: bool, left_out: Mapping[str, Any], output: str) -> str:
-    if output == "json":
+def _told(published: "Published", interrupted: bool, left_out: Mapping[str, Any], form: str) -> str:
+    if form == "json":
         return json.dumps({**asdict(published), "interrupted": interrupted, **left_out})
     return (
         f"{published.events} events ({published.bytes / 1e6:.1f} MB) to {published.topic} "

@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
-from streammeta.cli.state import STATE, opened
+from streammeta.cli.state import opened
+from streammeta.cli.state_options import STATE
 from streammeta.programs.serving import Served
 from streammeta.programs.serving import serve as serve_state
 
@@ -23,6 +24,8 @@ def serve(directory: Path, path: Path | None, trust: bool, host: str, port: int,
     """Answer predictions from a state, and show its page, while its daemon runs or not.
 
     Each answer is of the last commit: POST /api/v1/predict. SIGTERM and SIGINT end it, exit 0.
+
+    Example: streammeta serve --state state --port 9465
     """
     asked = Asked(directory, path, trust)
     with opened(directory) as (snapshot, checkpoint):

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from streammeta.cli.config import config_sources
+from streammeta.cli.config_options import config_sources
+from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
+from streammeta.cli.state_options import state_option
+from streammeta.cli.table import print_table
 from streammeta.codec import CONTROL, RELEASE
 from streammeta.config import load_config
 from streammeta.errors import StateError, StreammetaError
@@ -29,14 +30,8 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import TaskStats
 
-STATE = click.option(
-    "--state", "directory", metavar="DIR", required=True, type=click.Path(path_type=Path), help="state.dir"
-)
-OUTPUT = click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-
 NARROW: Final = ("task", "events", "staleness_events", "loss")
 """The columns of a terminal that has no room for all."""
-_NO_LIMIT: Final = 100_000
 
 Row = dict[str, Any]
 
@@ -104,20 +99,23 @@ def tasks() -> None:
 
 
 @tasks.command("list")
-@STATE
+@state_option
 @click.option("--sort", type=click.Choice([*SORTS]), default="loss", show_default=True)
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all.")
-@OUTPUT
-def list_tasks(directory: Path, sort: str, limit: int, output: str) -> None:
-    """List tasks, the worst loss first."""
+@FORMAT
+def list_tasks(directory: Path, sort: str, limit: int, form: str) -> None:
+    """List tasks, the worst loss first.
+
+    Example: streammeta tasks list --state state --sort staleness
+    """
     with opened(directory) as (snapshot, checkpoint):
         known = dict(snapshot.stats())
         unlearned = dict.fromkeys(checkpoint.quarantine.keys() - known.keys(), TaskStats())
         found = (row_of(task, stats, checkpoint) for task, stats in (known | unlearned).items())
         rows = sorted(found, key=SORTS[sort])
     shown = rows[:limit] if limit else rows
-    _print(shown, output)
-    if output == "text" and len(shown) < len(rows):
+    _print(shown, form)
+    if form == "table" and len(shown) < len(rows):
         say(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
 
 
@@ -129,6 +127,8 @@ def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[st
 
     Writes a record for each to kafka.topic, so that a release has its place in the stream, in recordings and
     in replays.
+
+    Example: streammeta tasks release customer-17 --config learner.toml
     """
     # Imported here, so that the other verbs do not wait for kafka-python.
     from streammeta.sending.publish import Pace, open_producer, publish
@@ -142,10 +142,13 @@ def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[st
 
 @tasks.command("show")
 @click.argument("task", metavar="ID")
-@STATE
-@OUTPUT
-def show_task(task: str, directory: Path, output: str) -> None:
-    """Show one task."""
+@state_option
+@FORMAT
+def show_task(task: str, directory: Path, form: str) -> None:
+    """Show one task.
+
+    Example: streammeta tasks show customer-17 --state state
+    """
     with opened(directory) as (snapshot, checkpoint):
         found = snapshot.get(task)
         if found is None:
@@ -154,7 +157,7 @@ def show_task(task: str, directory: Path, output: str) -> None:
             )
         row = row_of(task, found.stats, checkpoint)
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
-    if output == "json":
+    if form == "json":
         say(json.dumps(row))
     else:
         for name, value in row.items():
@@ -162,8 +165,10 @@ def show_task(task: str, directory: Path, output: str) -> None:
 
 
 @click.command()
-@STATE
-@click.option("--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path))
+@state_option
+@click.option(
+    "--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path), help="The file."
+)
 @click.option("--task", "names", metavar="ID", multiple=True, help="Its memory too; may be repeated.")
 @click.option("--all-tasks", is_flag=True, help="All memories.")
 def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:
@@ -171,6 +176,8 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
 
     meta/NAME is the whole state_dict, buffers and frozen parameters too; task/ID/NAME likewise for a task.
     No code of the model is run.
+
+    Example: streammeta export --state state --task customer-17 --output model.safetensors
     """
     with opened(directory) as (snapshot, checkpoint):
         chosen = (
@@ -202,33 +209,20 @@ def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
     return row.memory
 
 
-def _print(rows: list[Row], output: str) -> None:
-    if output == "json":
+def _print(rows: list[Row], form: str) -> None:
+    if form == "json":
         say(json.dumps(rows))
         return
-    console = Console(markup=False, highlight=False)
-    room = console.width if console.is_terminal else _NO_LIMIT
-    console.size = (_NO_LIMIT, console.height)  # else rich cuts what does not fit; a terminal wraps it
-    table = _table(rows, [*rows[0]] if rows else ["task", "events"])
-    if console.measure(table).maximum > room:
-        table = _table(rows, [name for name in NARROW if rows])
-    console.print(table)
-
-
-def _table(rows: list[Row], names: list[str]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        left = name in ("task", "last_seen")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
-    return table
+    names = [*rows[0]] if rows else ["task", "events"]
+    print_table(
+        names,
+        ([_cell(row[name]) for name in names] for row in rows),
+        right=[place for place, name in enumerate(names) if name not in ("task", "last_seen")],
+        narrow=[names.index(name) for name in NARROW if rows],
+    )
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = str(value)
-    return text if text.isprintable() else repr(text)  # a task id may hold what would steer a terminal
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

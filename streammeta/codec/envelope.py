@@ -23,6 +23,11 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 
 MAX_TASK_BYTES = 256
+_FRAME_BYTES = 5
+_FRAMED = (
+    "the value begins as a schema registry frames Avro, Protobuf or JSON: name a function that reads it, "
+    'events.decoder = "package.module:callable"'
+)
 _MALFORMED = re.compile(r"malformed.*\(byte (\d+)\)")
 _CONSTANT = re.compile(rb"-?(NaN|Infinity)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,7 +114,13 @@ class Opener(Generic[Body]):
     def _refusal_of(self, error: Exception, value: bytes, content_type: str) -> BadEvent:
         if content_type == JSON and met_constant(str(error), value):
             return BadEvent(Reason.NON_FINITE_INPUT, "the value holds NaN or Infinity; leave the event out")
-        return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}")
+        framed = f"; {_FRAMED}" if is_framed(value) else ""
+        return BadEvent(Reason.UNDECODABLE, f"{content_type}: {str(error)[:200]}; {self._expected}{framed}")
+
+
+def is_framed(value: bytes) -> bool:
+    """Whether it begins with byte 0 and a schema's number, as serialisers of a schema registry write."""
+    return len(value) > _FRAME_BYTES and value[0] == 0
 
 
 def refuse_flawed(record: Record) -> None:

@@ -14,6 +14,13 @@ class EventsSection(Section):
         "episode",
         description="What a record's value holds: a ready episode, or examples that are cut into episodes.",
     )
+    decoder: Free[str] = Field(
+        "",
+        description=(
+            'A "package.module:callable" that reads records of another form, such as Avro: a record -> '
+            '{"task"?, "time"?, "x", "y"}, or sets named as in an episode; empty: as the README says.'
+        ),
+    )
     support: FreeWhenReady[int] = Field(
         10, ge=1, description="Examples in the support set of an episode that is cut."
     )

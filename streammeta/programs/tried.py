@@ -13,6 +13,7 @@ from streammeta.models.trial import try_at_start
 from streammeta.observe.logs import tell_cause
 from streammeta.programs.exposure import exposures
 from streammeta.runtime.blueprint import build_blueprint
+from streammeta.runtime.reading import decoder_of
 
 Trial = Callable[[], Iterator[str]]
 
@@ -38,6 +39,7 @@ def tried(config: Config) -> Iterator[str]:
 
 def _trials(config: Config) -> Iterator[Trial]:
     yield partial(_try_model, config)
+    yield partial(_try_decoder, config)
     yield from _file_trials(config)
 
 
@@ -82,6 +84,12 @@ def model_lines(config: Config, network: Network, shape: tuple[int, ...] | None)
     if model.init:
         begin_at(network, read_parameters(Path(model.init)), Path(model.init))
         yield f"file: model.init = {model.init}, all of the model's values"
+
+
+def _try_decoder(config: Config) -> Iterator[str]:
+    decoder_of(config)
+    if config.events.decoder:
+        yield f"records: read by {config.events.decoder}; not tried on any"
 
 
 def _try_token(path: str) -> Iterator[str]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 
 from streammeta.clock import Clock
-from streammeta.codec import decode, decode_examples
 from streammeta.config import Config
 from streammeta.config.events import EventsSection
 from streammeta.distributed.group import Group
@@ -29,6 +28,7 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.reading import decoder_of
 from streammeta.runtime.rounds import ALONE
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
@@ -84,11 +84,7 @@ def assemble(
         standing=begun.standing,
     )
     intake = Intake(
-        decode=partial(
-            decode if config.events.kind == "episode" else decode_examples,
-            max_bytes=config.kafka.max_event_bytes,
-            max_examples=config.events.max_examples,
-        ),
+        decode=decoder_of(config),
         cutter=_cutter(config.events, blueprint.network, engine),
         gathering=Gathering(
             config.events.batch,

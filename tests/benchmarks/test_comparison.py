@@ -42,7 +42,7 @@ def run(*arguments: str) -> str:
 
 def earlier(path: Path, **changes: Any) -> Path:
     """An earlier run's file: "faster" took twice as long, "new" was not there."""
-    told = json.loads(run("--output", "json")) | changes
+    told = json.loads(run("--format", "json")) | changes
     told["rows"] = [row for row in told["rows"] if row["name"] != "new"]
     told["rows"][0] |= {"value": 20.0, "spread": [19.0, 21.0]}
     path.write_text(json.dumps(told))
@@ -51,7 +51,7 @@ def earlier(path: Path, **changes: Any) -> Path:
 
 def test_json_holds_all_that_is_known_of_a_run() -> None:
     """The machine with the versions of peers, when, how large; rows as they are, null for what is absent."""
-    told = json.loads(run("--output", "json"))
+    told = json.loads(run("--format", "json"))
     assert set(told) == {"machine", "taken", "load", "size", "rows", "aims"}
     assert {"platform", "processors", "processor", "python", "torch", "numpy"} <= set(told["machine"])
     assert told["size"] == "small"
@@ -78,7 +78,7 @@ def test_the_table_tells_medians_spreads_and_what_is_absent() -> None:
 
 def test_compared_with_an_earlier_run_each_figure_has_its_change(tmp_path: Path) -> None:
     """Ours over the earlier one; nothing where one of the two is not there."""
-    told = json.loads(run("--output", "json", "--compare", str(earlier(tmp_path / "run.json"))))
+    told = json.loads(run("--format", "json", "--compare", str(earlier(tmp_path / "run.json"))))
     faster, same, new, peer = told["rows"]
     assert (faster["earlier"], faster["change"]) == (20.0, 0.5)
     assert same["change"] == 1.0
@@ -106,7 +106,7 @@ def test_a_suite_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(verb.SUITES, "batch", failing)
     called = ["batch", "step", "--rounds", "2", "--size", "small", "--bootstrap-servers", "here:1"]
-    result = CliRunner().invoke(verb.bench, [*called, "--output", "json"])
+    result = CliRunner().invoke(verb.bench, [*called, "--format", "json"])
     assert result.exit_code == 1
     rows = json.loads(result.stdout)["rows"]
     assert [row["name"] for row in rows] == ["faster", "batch failed", *(row.name for row in ROWS)]

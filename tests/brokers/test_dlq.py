@@ -160,15 +160,22 @@ def test_the_command_line(settings: Settings, tmp_path: Path, monkeypatch: pytes
     assert "number 9" in run(settings, "list").stdout
     dry = run(settings, "replay", "--dry-run", "--reason", "bad_tensor")
     assert "4 dead letters would go back" in dry.stdout
-    sent = json.loads(run(settings, "replay", "--reason", "bad_tensor", "--output", "json").stdout)
+    sent = json.loads(run(settings, "replay", "--reason", "bad_tensor", "--format", "json").stdout)
     assert (sent["sent"], sent["reasons"], sent["done"]) == (4, {"bad_tensor": 4}, True)
     assert "4 were put back before" in run(settings, "replay", "--reason", "bad_tensor").stdout
-    rows = json.loads(run(settings, "list", "--limit", "0", "--output", "json").stdout)
+    rows = json.loads(run(settings, "list", "--limit", "0", "--format", "json").stdout)
     assert {row["offset"] for row in rows if row["replayed"]} == {0, 3, 6, 9}
     (row,) = [row for row in rows if row["offset"] == 7]
     expected = {"reason": "undecodable", "partition": 1, "key": "task-1", "bytes": 2, "stage": "decode"}
     assert row.items() >= expected.items()
     assert (row["topic"], row["message"]) == (settings.topic, "number 7")
-    (only,) = json.loads(run(settings, "list", "--task", "task-1", "--limit", "1", "--output", "json").stdout)
+    (only,) = json.loads(run(settings, "list", "--task", "task-1", "--limit", "1", "--format", "json").stdout)
     assert only["key"] == "task-1"
     assert run(settings, "replay", "--reason", "bad_tensr").exit_code == 2
+    (whole,) = json.loads(run(settings, "show", "1:7", "--format", "json").stdout)
+    assert (whole["key"], whole["message"], whole["value"]) == ("task-1", "number 7", "\x007")
+    shown = run(settings, "show", "1:7").stdout
+    assert "message    number 7" in shown
+    assert "header     " in shown
+    assert "not in " in run(settings, "show", "1:8").stderr
+    assert run(settings, "show", "1").exit_code == 2

@@ -50,7 +50,7 @@ def test_the_step_of_these_shapes_is_compiled(tmp_path: Path, asked: list[Traced
 def test_classes_have_no_axis_of_their_own(tmp_path: Path, asked: list[TracedStep]) -> None:
     """Labels of a classifier are integers, one number an example."""
     classes = ("--set", "model.loss=cross_entropy", "--set", "model.args={sizes=[2,3,4]}")
-    result = compile_verb(tmp_path, "--x", "2", *classes, "--output", "json")
+    result = compile_verb(tmp_path, "--x", "2", *classes, "--format", "json")
     assert result.exit_code == 0, result.output
     assert asked[0].inputs[-1].shape == (1, 10)
     assert not asked[0].inputs[-1].is_floating_point()

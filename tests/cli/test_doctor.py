@@ -41,7 +41,7 @@ def test_each_remedy_has_its_line() -> None:
 
 def test_json(streammeta: Invoke, tmp_path: Path) -> None:
     """One object: the exit code and the checks."""
-    done = streammeta("doctor", *AWAY, "--set", f"state.dir={tmp_path / 'state'}", "--output", "json")
+    done = streammeta("doctor", *AWAY, "--set", f"state.dir={tmp_path / 'state'}", "--format", "json")
     told_all = json.loads(done.stdout)
     assert done.exit_code == told_all["exit_code"] == 69
     assert [check["name"] for check in told_all["checks"]] == [

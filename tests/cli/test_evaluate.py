@@ -30,7 +30,7 @@ def state_of(directory: Path, *settings: str) -> Path:
 def test_scores_before_and_after(streammeta: Invoke, tmp_path: Path) -> None:
     """A sinusoid model takes sinusoids."""
     state = state_of(tmp_path, "model.args.sizes=[1, 4, 1]")
-    done = streammeta("evaluate", "sinusoid", "--state", state, "--episodes", 3, "--output", "json")
+    done = streammeta("evaluate", "sinusoid", "--state", state, "--episodes", 3, "--format", "json")
     assert done.exit_code == 0, done.output
     assert {name.split(",")[0] for name in json.loads(done.stdout)} == {"random", "learned"}
 
@@ -45,7 +45,7 @@ def test_code_that_a_state_names_is_run_on_word_alone(streammeta: Invoke, tmp_pa
     settings = f'[model]\nfactory = "{__name__}:foreign"\n'
     (tmp_path / "c.toml").write_text(settings)
     state = state_of(tmp_path / "state", f"model.factory={__name__}:foreign")
-    asked = ("evaluate", "sinusoid", "--state", state, "--episodes", 3, "--output", "json")
+    asked = ("evaluate", "sinusoid", "--state", state, "--episodes", 3, "--format", "json")
     refused = streammeta(*asked)
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "foreign" in refused.stderr

@@ -35,7 +35,7 @@ def test_learning_from_it(recording: Path, tmp_path: Path, streammeta: Invoke) -
     assert told.exit_code == 0, told.output
     assert "replayed 100%: 60 events learned, 1 refused (undecodable 1)" in told.stdout
     assert "prequential loss, adapted:" in told.stdout
-    again = json.loads(streammeta("replay", recording, MODEL, state, "--output", "json").stdout)
+    again = json.loads(streammeta("replay", recording, MODEL, state, "--format", "json").stdout)
     assert (again["outcomes"]["learned"], again["events"], again["replayed"]) == (0, 60, 1.0)
 
 
@@ -59,8 +59,8 @@ def test_the_summary_tells_accuracy_and_forgetting(tmp_path: Path, streammeta: I
         r"accuracy, memory: [01]\.\d{3} at the end, [01]\.\d{3} over the last 1,000 events", told
     )
     assert re.search(r"own earlier query sets: [\d.]+, [+-][\d.e-]+ since they were learned from", told)
-    (row,) = json.loads(streammeta("replay", recording, "--compare", config, "--output", "json").stdout)
-    status = json.loads(streammeta("replay", recording, "--config", config, "--output", "json").stdout)
+    (row,) = json.loads(streammeta("replay", recording, "--compare", config, "--format", "json").stdout)
+    status = json.loads(streammeta("replay", recording, "--config", config, "--format", "json").stdout)
     assert status["events"] == row["events"] == 60
     assert 0.0 <= row["accuracy_memory"] <= 1.0
     assert row["forgetting"] is not None
@@ -74,9 +74,9 @@ def test_one_task_alone(recording: Path, tmp_path: Path, streammeta: Invoke) -> 
     chosen = ["--task", "sinusoid/1", "--from", "1970-01-01T00:00:20Z", "--to", "25"]
     told = streammeta("replay", recording, MODEL, f"--set=state.dir={tmp_path / 'state'}", *chosen)
     assert told.exit_code == 0, told.output
-    listed = streammeta("tasks", "list", "--state", tmp_path / "state", "--output", "json")
+    listed = streammeta("tasks", "list", "--state", tmp_path / "state", "--format", "json")
     (row,) = json.loads(listed.stdout)
-    plan = json.loads(streammeta("replay", recording, *chosen, "--dry-run", "--output", "json").stdout)
+    plan = json.loads(streammeta("replay", recording, *chosen, "--dry-run", "--format", "json").stdout)
     assert (row["task"], row["events"]) == ("sinusoid/1", plan["records"])
     assert 0 < plan["records"] < plan["of"] == 61
 
@@ -85,7 +85,7 @@ def test_a_dry_run_tells_and_does_nothing(tmp_path: Path, streammeta: Invoke) ->
     """Counts, ranges, and how long it would take on a topic."""
     directory = write(tmp_path / "recording", stream(100), spooled=stream(20, begin=100))
     told = streammeta(
-        "replay", directory, "--dry-run", "--to-kafka", "x", "--speed", "10", "--output", "json"
+        "replay", directory, "--dry-run", "--to-kafka", "x", "--speed", "10", "--format", "json"
     )
     plan = json.loads(told.stdout)
     assert (plan["records"], plan["seconds"], plan["partitions"]) == (120, 11.9, {"0": 40, "1": 40, "2": 40})
@@ -101,7 +101,7 @@ def test_configurations_side_by_side(recording: Path, tmp_path: Path, streammeta
         name = "maml" if file.stem == "maml" else "moml"
         file.write_text(f'[model]\nargs = {{ sizes = [1, 4, 1] }}\n[algorithm]\nname = "{name}"\n')
     plot = tmp_path / "losses.png"
-    told = streammeta("replay", recording, "--compare", *files, "--plot", plot, "--output", "json")
+    told = streammeta("replay", recording, "--compare", *files, "--plot", plot, "--format", "json")
     assert told.exit_code == 0, told.output
     first, again, maml = json.loads(told.stdout)
     assert first["loss_memory"] == again["loss_memory"] != maml["loss_meta"]

@@ -24,7 +24,7 @@ def test_a_short_run_draws_a_plot_and_prints_json(streammeta: Invoke, tmp_path: 
     """One row for each method and number of shots; figures with their spread; the machine beside them."""
     plot = tmp_path / "p.png"
     options = ["-m", "maml", "-m", "nasa", "-k", "1", "--seeds", "2", "--iterations", "30"]
-    done = streammeta("reproduce", "sinewave", *options, "--output", "json", "--plot", plot)
+    done = streammeta("reproduce", "sinewave", *options, "--format", "json", "--plot", plot)
     assert done.exit_code == 0, done.stderr
     found = json.loads(done.stdout)
     assert [(row["method"], row["setting"]) for row in found["rows"]] == [
@@ -58,7 +58,7 @@ def test_what_ran_away_is_null_in_json(streammeta: Invoke, monkeypatch: pytest.M
     """JSON has no infinity."""
     row = Row("α fixed", "N = 9", (Measured(math.inf, 1.0),))
     monkeypatch.setattr(steps, "steps", lambda *_, **__: Report("steps", "", ("loss",), "sd", [row], []))
-    done = streammeta("reproduce", "steps", "--no-plot", "--output", "json")
+    done = streammeta("reproduce", "steps", "--no-plot", "--format", "json")
     (found,) = json.loads(done.stdout, parse_constant=pytest.fail)["rows"]
     assert found["measured"] == {"loss": {"mean": None, "spread": 1.0}}
 

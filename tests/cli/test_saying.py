@@ -72,7 +72,7 @@ def test_the_plan_of_a_replay(streammeta: Invoke, tmp_path: Path) -> None:
         ("config", "check", "--config", f"absent{STEERING}.toml"),
         ("config", "check", "--set", f"kafka.{STEERING}=1"),
         ("config", "show", "--set", f"kafka.client.client_id={STEERING}"),
-        ("config", "show", "--output", "json", "--set", f"kafka.client.client_id={STEERING}"),
+        ("config", "show", "--format", "json", "--set", f"kafka.client.client_id={STEERING}"),
         ("doctor", "--config", f"absent{STEERING}.toml"),
         ("tasks", "list", "--state", f"absent{STEERING}"),
         ("replay", f"absent{STEERING}"),

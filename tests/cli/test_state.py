@@ -12,13 +12,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from streammeta.cli.state import SORTS
+from streammeta.quoting import quoted_line
 from tests.cli.conftest import Invoke
 from tests.states import TASKS, make_state, row_of
 
 
 def listed(streammeta: Invoke, state: Path, *options: str) -> list[dict[str, Any]]:
     """The tasks as JSON."""
-    done = streammeta("tasks", "list", "--state", state, "--output", "json", *options)
+    done = streammeta("tasks", "list", "--state", state, "--format", "json", *options)
     assert done.exit_code == 0, done.stderr
     rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
@@ -100,7 +101,7 @@ def test_a_task_id_steers_no_terminal(task: str, streammeta: Invoke, tmp_path: P
     text = streammeta("tasks", "list", "--state", state).stdout
     assert len(text.splitlines()) == 2
     assert text.replace("\n", "").isprintable()
-    shown = repr(task) if task[0] != "[" else task
+    shown = quoted_line(task)
     assert shown in text
     assert listed(streammeta, state)[0]["task"] == task
 
@@ -146,7 +147,7 @@ def test_a_time_that_no_calendar_has_is_null(time_ms: int, streammeta: Invoke, t
 
 def test_show(streammeta: Invoke, state: Path) -> None:
     """One task: the object of the list and the examples that wait, or a line a field."""
-    done = streammeta("tasks", "show", "a/1", "--state", state, "--output", "json")
+    done = streammeta("tasks", "show", "a/1", "--state", state, "--format", "json")
     assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0] | {"examples_waiting": 0}
     text = dict(
         line.split(maxsplit=1)

@@ -81,7 +81,7 @@ def test_show_gives_values_with_their_sources(tmp_path: Path, monkeypatch: pytes
 
 def test_show_as_json() -> None:
     """Values nested, sources by dotted key, of the same settings."""
-    data = json.loads(run("show", "--output", "json", "--set", "http.port=1").stdout)
+    data = json.loads(run("show", "--format", "json", "--set", "http.port=1").stdout)
     assert data["values"]["http"]["port"] == 1
     assert data["sources"]["http.port"] == "flag"
     assert data["sources"]["http.host"] == "default"

@@ -59,6 +59,7 @@ stride = 7
 expire_after_events = 1000
 label_wait_events = 50
 dedupe_window_events = 500
+decoder = "shop:read"
 forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
@@ -129,6 +130,7 @@ MEANING = {
         "expire_after_events": 1000,
         "label_wait_events": 50,
         "dedupe_window_events": 500,
+        "decoder": "shop:read",
         "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
@@ -196,6 +198,7 @@ DEFAULTS = {
         "expire_after_events": 0,
         "label_wait_events": 10_000,
         "dedupe_window_events": 0,
+        "decoder": "",
         "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,

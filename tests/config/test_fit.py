@@ -89,6 +89,7 @@ FREE = [
     "events.label_wait_events=7",
     "events.memory_norm_limit=7.0",
     "events.dedupe_window_events=7",
+    "events.decoder='shop:read'",
     "events.forgetting_sets=7",
     "algorithm.inner_lr=0.5",
     "outer.lr=0.5",

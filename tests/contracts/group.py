@@ -1,6 +1,6 @@
 """What every `Group` promises.
 
-To enrol, subclass `GroupContract` in a test module that has a fixture `meet`: a callable that takes a number of
+To enrol, subclass `GroupContract` in a test module with a fixture `meet`: a callable that takes a number of
 ranks and what each does in a thread of its own with its `Group`, and returns what each returned, by rank.
 """
 

@@ -176,7 +176,7 @@ class Daemon:
     def counts(self) -> dict[str, int]:
         """Events per task."""
         rows: list[dict[str, Any]] = json.loads(
-            succeed("tasks", "list", "--state", self.state, "--limit", 0, "--output", "json")
+            succeed("tasks", "list", "--state", self.state, "--limit", 0, "--format", "json")
         )
         return {row["task"]: row["events"] for row in rows}
 

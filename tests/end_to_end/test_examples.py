@@ -34,7 +34,7 @@ def topic(tansu: Broker, table: Path) -> str:
     """The table as single examples in one partition."""
     name = tansu.create(fresh("examples"), 1)
     columns = ["--task", "series", "--time", "hour", "--target", "value", "--window", WINDOW]
-    where = ["--bootstrap-servers", tansu.bootstrap_servers, "--topic", name, "--output", "json"]
+    where = ["--bootstrap-servers", tansu.bootstrap_servers, "--topic", name, "--summary", "json"]
     told = json.loads(succeed("produce", "table", table, *columns, *where))
     assert told["events"] == SERIES * (HOURS - WINDOW)
     return name
@@ -87,7 +87,7 @@ def test_tasks_that_wait_are_shown(tansu: Broker, topic: str, tmp_path: Path) ->
     with daemon(tansu, topic, tmp_path / "waits", **{"events.support": HOURS}) as waits:
         waits.run_to_end()
         assert set(waits.counts().values()) == {0}
-        row = json.loads(succeed("tasks", "show", "wave-3", "--state", waits.state, "--output", "json"))
+        row = json.loads(succeed("tasks", "show", "wave-3", "--state", waits.state, "--format", "json"))
         assert row["examples_waiting"] == HOURS - WINDOW
         assert row["last_seen"] is None
         refused = streammeta("export", "--state", waits.state, "--task", "wave-3", "--output", tmp_path / "x")

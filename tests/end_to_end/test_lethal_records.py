@@ -54,7 +54,7 @@ def test_the_third_life_passes_what_killed_two(batch: int, tansu: Broker, tmp_pa
         daemon.run_to_end()
         assert sum(daemon.counts().values()) == EVENTS - 2
         whole = daemon.export()
-    letters = json.loads(succeed("dlq", "list", *daemon.arguments(), "--limit", 0, "--output", "json"))
+    letters = json.loads(succeed("dlq", "list", *daemon.arguments(), "--limit", 0, "--format", "json"))
     told = {letter["offset"]: (letter["reason"], letter["stage"], letter["omitted"]) for letter in letters}
     assert told == {LETHAL: ("bad_tensor", "step", ""), GREEDY: ("too_large", "step", "")}
     again = Daemon(tmp_path / "replayed", settings)

@@ -40,7 +40,7 @@ def test_a_runaway_task_is_listed_and_released(tansu: Broker, tmp_path: Path) ->
         daemon.run_to_end()
         assert daemon.counts() == {"calm": 6, "wild": 2}
         assert _quarantined(daemon) == {"wild"}
-        letters = json.loads(succeed("dlq", "list", *target, "--output", "json"))
+        letters = json.loads(succeed("dlq", "list", *target, "--format", "json"))
         assert [letter["reason"] for letter in letters] == ["quarantined"] * 4
 
         succeed("tasks", "release", "wild", *target)
@@ -51,5 +51,5 @@ def test_a_runaway_task_is_listed_and_released(tansu: Broker, tmp_path: Path) ->
 
 
 def _quarantined(daemon: Daemon) -> set[str]:
-    rows = json.loads(succeed("tasks", "list", "--state", daemon.state, "--output", "json"))
+    rows = json.loads(succeed("tasks", "list", "--state", daemon.state, "--format", "json"))
     return {row["task"] for row in rows if row["quarantined"]}

@@ -160,10 +160,10 @@ def test_a_replay_goes_on_from_a_checkpoint(tansu: Broker, tmp_path: Path) -> No
         assert "not a replay of this recording" in refused.stderr
     state = tmp_path / "again"
     arguments = ["replay", recording, "--from-state", middle, *flags(LEARNER | {"state.dir": state})]
-    told = json.loads(succeed(*arguments, "--output", "json"))
+    told = json.loads(succeed(*arguments, "--format", "json"))
     assert 0 < told["outcomes"]["learned"] < 600
     assert same_bits(exported(state), whole)
-    assert json.loads(succeed(*arguments, "--output", "json"))["outcomes"]["learned"] == 0
+    assert json.loads(succeed(*arguments, "--format", "json"))["outcomes"]["learned"] == 0
 
 
 def test_a_killed_recorder_goes_on(tansu: Broker, tmp_path: Path) -> None:
@@ -199,13 +199,13 @@ def test_put_back_on_a_topic_once(kafka_broker: Broker, tmp_path: Path) -> None:
     target = kafka_broker.create(fresh("back"), PARTITIONS, retention_ms="-1")
     arguments = ["replay", str(recording), "--to-kafka", target]
     arguments += flags({"kafka.bootstrap_servers": kafka_broker.bootstrap_servers})
-    plan = json.loads(succeed(*arguments, "--dry-run", "--output", "json", "--speed", "250"))
+    plan = json.loads(succeed(*arguments, "--dry-run", "--format", "json", "--speed", "250"))
     assert (plan["records"], plan["seconds"]) == (EVENTS + 1, pytest.approx(12.0, abs=0.1))
     for seen in (100, 500, 900):
         with running(*arguments, "--speed", "250"):
             eventually(lambda seen=seen: len(consumed(kafka_broker, target)) >= seen)  # type: ignore[misc]
     assert len(consumed(kafka_broker, target)) < EVENTS
-    told = json.loads(succeed(*arguments, "--speed", "max", "--output", "json"))
+    told = json.loads(succeed(*arguments, "--speed", "max", "--format", "json"))
     assert told["done"]
     assert 0 < told["sent"] < EVENTS
     assert untouched(consumed(kafka_broker, target)) == untouched(rows)

@@ -61,7 +61,7 @@ def live(broker: str, settings: Path, folder: Path, *options: object) -> tuple[P
     state, recording = folder / "state", folder / "recording"
     with Daemon(state, kafka, flags=("--config", str(settings), "--record", str(recording))) as daemon:
         daemon.run_to_end()
-    told = succeed("tasks", "list", "--state", state, "--limit", 0, "--output", "json")
+    told = succeed("tasks", "list", "--state", state, "--limit", 0, "--format", "json")
     return recording, json.loads(told)
 
 

@@ -109,7 +109,7 @@ def test_restore_passes_over_damaged_copies(tmp_path: Path, monkeypatch: pytest.
         assert invoke("checkpoint", "create", "--state", state).exit_code == 0
     newer, older = copies(StateDirectory(state))
     ruin(newer.path)
-    listed = invoke("checkpoint", "list", "--state", state, "--output", "json")
+    listed = invoke("checkpoint", "list", "--state", state, "--format", "json")
     assert [(row["events"], row["sound"]) for row in json.loads(listed.stdout)] == [
         (newer.events, False),
         (older.events, True),

@@ -35,7 +35,7 @@ def drawings(tmp_path: Path) -> str:
 def test_counts_on_stdout_as_json(broker: str) -> None:
     """Only the counts go to stdout; a topic that is missing is created with the partitions asked for."""
     options = ["--bootstrap-servers", broker, "--topic", "cli.json", "--events", "20", "--partitions", "3"]
-    done = run("sinusoid", "--tasks", "4", "--shots", "2", "--query", "3", *options, "--output", "json")
+    done = run("sinusoid", "--tasks", "4", "--shots", "2", "--query", "3", *options, "--summary", "json")
     assert done.exit_code == 0, done.output
     counts = json.loads(done.stdout)
     assert (counts["topic"], counts["events"], counts["interrupted"]) == ("cli.json", 20, False)
@@ -54,7 +54,7 @@ def test_the_same_seed_is_the_same_stream(broker: str) -> None:
     """Two runs with one seed write the same bytes; another seed, noise or drift writes others."""
 
     def values(topic: str, *options: str) -> list[bytes | None]:
-        where = ("--bootstrap-servers", broker, "--topic", topic, "--events", "5", "--format", "json")
+        where = ("--bootstrap-servers", broker, "--topic", topic, "--events", "5", "--summary", "json")
         assert run("sinusoid", *where, *options).exit_code == 0
         return [record.value for record in consumed(KafkaSection(bootstrap_servers=broker, topic=topic))]
 
@@ -126,7 +126,7 @@ def test_a_wrong_topic_is_a_configuration_error() -> None:
 def test_interrupt_ends_it_with_what_was_sent(broker: str) -> None:
     """SIGINT in the middle of an endless stream: exit 0, and as many records as are counted."""
     program = "from streammeta.cli.produce import produce; produce()"
-    options = ["--bootstrap-servers", broker, "--topic", "cli.endless", "--rate", "200", "--output", "json"]
+    options = ["--bootstrap-servers", broker, "--topic", "cli.endless", "--rate", "200", "--summary", "json"]
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program, "sinusoid", *options],
         stdout=subprocess.PIPE,
@@ -200,7 +200,7 @@ class TestTable:
             broker,
             "--topic",
             "cli.told",
-            "--output",
+            "--summary",
             "json",
         )
         assert done.exit_code == 0, done.output
@@ -212,7 +212,7 @@ class TestTable:
 
     def test_speed_follows_the_time_column(self, path: str, broker: str) -> None:
         """Two hours at three hours a second take two thirds of a second."""
-        where = ("--bootstrap-servers", broker, "--topic", "cli.speed", "--output", "json")
+        where = ("--bootstrap-servers", broker, "--topic", "cli.speed", "--summary", "json")
         columns = ("--task", "who", "--target", "y", "--window", "1", "--time", "at", "--warm-up", "0")
         told = json.loads(run("table", path, *columns, "--speed", "10800", *where).stdout)
         assert told["events"] == 4

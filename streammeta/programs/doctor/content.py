@@ -6,18 +6,17 @@ Pure: a function of the configuration and the records.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from streammeta.codec import decode, decode_examples
-from streammeta.codec.envelope import CONTENT_TYPE, MSGPACK
+from streammeta.codec.envelope import CONTENT_TYPE, MSGPACK, is_framed
 from streammeta.config import Config
 from streammeta.errors import BadEvent, ConfigError, Reason
 from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, ok, warning
 from streammeta.quoting import quoted_line
+from streammeta.runtime.reading import decoder_of
 
 Decode = Callable[[Record], object]
 
@@ -68,18 +67,9 @@ def _short(message: str) -> str:
     return quoted_line(text)
 
 
-def decoder(config: Config, kind: str) -> Decode:
-    """What reads a record of this kind, or raises BadEvent."""
-    return partial(
-        decode if kind == "episode" else decode_examples,
-        max_bytes=config.kafka.max_event_bytes,
-        max_examples=config.events.max_examples,
-    )
-
-
 def of_content(config: Config, records: Sequence[Record]) -> tuple[Check, list[Record]]:
     """The check, and the records that can be read; of at least one record."""
-    read, refusals, refused = decoder(config, config.events.kind), Refusals(), list[Record]()
+    read, refusals, refused = decoder_of(config), Refusals(), list[Record]()
     for record in records:
         try:
             read(record)
@@ -106,15 +96,17 @@ def _called(kind: str) -> str:
 def hints(config: Config, refused: Sequence[Record]) -> Iterator[str]:
     """What is likely meant by records that cannot be read."""
     other = _OTHER[config.events.kind]
-    if count := _count(refused, lambda record: _reads(decoder(config, other), record)):
+    if count := _count(refused, lambda record: _reads(decoder_of(config, other), record)):
         yield (
             f'{count:,} of them hold {_called(other)}, but events.kind = "{config.events.kind}": '
             f'set events.kind = "{other}"'
         )
-    if count := _count(refused, _is_of_registry):
+    framed = 0 if config.events.decoder else _count(refused, lambda record: is_framed(record.value or b""))
+    if framed:
         yield (
-            f"{count:,} of them begin with byte 0 and a schema's number, as a schema registry's serialisers "
-            "write them (Avro, Protobuf, JSON Schema): send plain JSON or MessagePack"
+            f"{framed:,} of them begin with byte 0 and a schema's number, as a schema registry's serialisers "
+            "write them (Avro, Protobuf, JSON Schema): name a function that reads them, events.decoder = "
+            '"package.module:callable", or send plain JSON or MessagePack'
         )
     if count := _count(refused, _is_unnamed_msgpack):
         yield f"{count:,} of them look like MessagePack without its header: send {CONTENT_TYPE}: {MSGPACK}"
@@ -132,11 +124,6 @@ def _reads(read: Decode, record: Record) -> bool:
     except BadEvent:
         return False
     return True
-
-
-def _is_of_registry(record: Record) -> bool:
-    """Confluent's wire format: a zero byte, then the schema's number in four bytes."""
-    return record.value is not None and len(record.value) > 5 and record.value[0] == 0
 
 
 def _is_unnamed_msgpack(record: Record) -> bool:
