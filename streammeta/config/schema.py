@@ -115,6 +115,10 @@ class DistributedSection(Section):
         description="How ranks weigh in the average: by the events learned in the round, or all alike that "
         "learned any.",
     )
+    overlap: Free[bool] = Field(
+        default=False,
+        description="Whether a round is averaged while the next one is learned: w alone, one round late.",
+    )
     timeout_seconds: Free[float] = Field(
         60.0,
         gt=0,

@@ -7,6 +7,10 @@
 Invariant: a rank takes part in a mean only with what its last commit holds. So whatever dies between 1 and 3,
 or before the commit after it: a rank that has united in a round still has its mean, and one that has not is
 still where it closed the round; it takes the mean from the other, or all make it again, to the same bits.
+
+Where rounds overlap (`distributed.overlap`), step 3 of a round is made while the next one is learned; before
+that one is closed w moves by what the others add to what was sent: w ← w + (mean − sent). The rest of the state
+stays the rank's own. The commits in between hold what was sent.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,28 +20,27 @@ from dataclasses import dataclass, field
 import torch
 
 from streammeta.algorithms.base import Merge, State, to_mean
-from streammeta.algorithms.merging import counts_of, largest, mean_state, numbers_of, shares
+from streammeta.algorithms.merging import counts_of
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash
 from streammeta.config.schema import DistributedSection
 from streammeta.distributed.agreement import check_own, check_settings, leader
 from streammeta.distributed.group import Group
-from streammeta.distributed.words import Arrival, Report, arrivals, pack_word, reports
+from streammeta.distributed.words import Arrival, Report, arrivals, pack_word
 from streammeta.errors import ConfigError
+from streammeta.learner.flat import state_tensors
 from streammeta.outcomes import Awaiting, RankView, United
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.commit import Commits
 from streammeta.runtime.controls import Controls
+from streammeta.runtime.exchange import LOOK_SECONDS, Exchange, UnderWay, known
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.rounds import RoundsOf
 from streammeta.state.checkpoint import pack_state, unpack_state
-from streammeta.state.standing import Standing
+from streammeta.state.standing import Kept, Standing
 from streammeta.state.store import Store
 from streammeta.stream.base import Source
 from streammeta.stream.share import Share
-
-LOOK_SECONDS = 0.05
-"""How long an idle rank may keep the others waiting before it looks."""
 
 
 class _ToldToStop(Exception):
@@ -55,7 +58,7 @@ class Uniting:
         stopped: Whether it was asked to stop.
         lag: Records known to be unread; None while unknown.
         share: Of the topic.
-        kept: The mean of the last round that the state has united in (`pack_state`).
+        kept: What the state keeps of the last rounds.
     """
 
     group: Group
@@ -69,8 +72,10 @@ class Uniting:
     stopped: Callable[[], bool]
     lag: Callable[[], int | None]
     share: Share
-    kept: bytes
+    kept: Kept
     look_seconds: float = field(init=False, default=LOOK_SECONDS)
+    _under_way: UnderWay | None = field(init=False, default=None)
+    _sent: State = field(init=False)
     _began_seconds: float = field(init=False, default=0.0)
     _told_seconds: float = field(init=False, default=0.0)
     _distance: float = field(init=False, default=0.0)
@@ -94,11 +99,12 @@ class Uniting:
         """As `Rounds.begin`."""
         check_own(self.standing, self.share)
         self.intake.ledger.standing = self.standing._replace(partitions=self.share.partitions)
+        self._sent = unpack_state(self.kept.sent) if self.kept.sent else self.intake.engine.state
+        self._began_seconds = self.clock.monotonic()
         with suppress(_ToldToStop):
             self._agree()
             if self.standing.closed > self.standing.united:
-                self._unite(ended=False)
-        self._began_seconds = self.clock.monotonic()
+                self._go_on(ended=False)
 
     def wanted(self, *, idle: Callable[[], bool]) -> bool:
         """As `Rounds.wanted`: when the clock says so, or others wait and there is nothing to learn."""
@@ -110,91 +116,114 @@ class Uniting:
 
     def close(self, *, ended: bool = False) -> bool:
         """As `Rounds.close`."""
-        standing, events = self.standing, self.intake.engine.progress.events
+        try:
+            if self._under_way is not None:
+                self._finish(self._under_way)
+            self._close()
+            return self._go_on(ended=ended)
+        except _ToldToStop:
+            return False
+
+    def _news(self) -> int:
+        """Records that entered the state in this round."""
+        return self.intake.ledger.tally.records - self.standing.records
+
+    def _agree(self) -> None:
+        """Hear where all stand; where this rank lacks the mean of the newest round, another tells it."""
+        arrival = Arrival(self.standing, self.settings, self.intake.engine.progress.events)
+        found = arrivals(self.group.gather("begin", pack_word(arrival), self._wait))
+        check_settings(found)
+        root = leader(found)
+        if root is None:
+            return
+        mean = self.group.spread(self.kept.mean, root, self._wait)
+        if self.standing.united < found[root].standing.united:
+            self._under_way = known(unpack_state(mean) if mean else None)
+
+    def _close(self) -> None:
+        """Step 1."""
+        standing, engine = self.standing, self.intake.engine
+        events = engine.progress.events
         self.intake.ledger.standing = standing._replace(
             closed=standing.closed + 1,
             weight=events - standing.events,
             records=self.intake.ledger.tally.records,
             events=events,
         )
-        self.commits.now()
-        try:
-            return self._unite(ended=ended)
-        except _ToldToStop:
-            return False
-
-    def _agree(self) -> None:
-        """Go to the newest round that all ranks have."""
-        arrival = Arrival(self.standing, self.settings, self.intake.engine.progress.events)
-        found = arrivals(self.group.gather("begin", pack_word(arrival), self._wait))
-        check_settings(found)
-        root = leader(found)
-        if root is not None:
-            self._catch_up(root, found[root].standing.united)
-
-    def _news(self) -> int:
-        """Records that entered the state in this round."""
-        return self.intake.ledger.tally.records - self.standing.records
-
-    def _unite(self, *, ended: bool) -> bool:
-        """Steps 2 and 3; whether all have ended."""
-        began, standing, state = self.clock.monotonic(), self.standing, self.intake.engine.state
-        report = Report(standing.events, standing.weight, self.lag(), self._distance, ended, counts_of(state))
-        found = reports(self.group.gather(_label(standing.closed), pack_word(report), self._wait))
-        met = self.clock.monotonic()
-        share = self._shares(found)[self.group.rank]
-        handed = self._average(state, found, share)
-        self.intake.ledger.standing = standing._replace(united=standing.closed)
+        self._sent = engine.state
+        if self.policy.overlap:
+            self._keep(self.kept._replace(sent=pack_state(self._sent)))
         self._began_seconds = self.clock.monotonic()
+        self.commits.now()
+
+    def _go_on(self, *, ended: bool) -> bool:
+        """Steps 2 and 3, or, where rounds overlap, only their beginning; whether all have ended."""
+        late = self.policy.overlap and not ended
+        under_way = self._under_way
+        if under_way is None:
+            exchange = Exchange(
+                self.group,
+                self.clock,
+                _label(self.standing.closed),
+                self._report(ended=ended),
+                self._sent,
+                uniform=self.policy.weights == "uniform",
+            )
+            under_way = exchange.aside(self._leave) if late else exchange.now
+        self._under_way = under_way
+        return not late and self._finish(under_way)
+
+    def _report(self, *, ended: bool) -> Report:
+        standing = self.standing
+        return Report(
+            standing.events, standing.weight, self.lag(), self._distance, ended, counts_of(self._sent)
+        )
+
+    def _finish(self, under_way: UnderWay) -> bool:
+        """Go on from the mean, once it has come; whether all have ended."""
+        began, standing = self.clock.monotonic(), self.standing
+        met = under_way(self._wait)
+        waited_seconds = self.clock.monotonic() - began
+        self._under_way = None
+        if met.mean is not None:
+            self._distance = torch.linalg.vector_norm(self._sent.params - met.mean.params).item()
+            self._adopt(met.mean)
+        self._keep(Kept(b"" if met.mean is None else pack_state(met.mean)))
+        self.intake.ledger.standing = standing._replace(united=standing.closed)
         self.intake.telling.tell(
             United(
                 round=standing.closed,
                 rank=self.group.rank,
-                weight=share,
+                weight=met.share,
                 distance=self._distance,
-                waited_seconds=met - began,
-                seconds=self._began_seconds - met,
-                bytes=handed,
-                ranks=[RankView(*report[:5]) for report in found],
+                waited_seconds=max(0.0, waited_seconds - met.seconds),
+                seconds=met.seconds,
+                bytes=met.bytes,
+                ranks=[RankView(*report[:5]) for report in met.reports],
             )
         )
-        return all(report.ended for report in found)
+        return bool(met.reports) and all(report.ended for report in met.reports)
 
-    def _shares(self, found: list[Report]) -> list[float]:
-        uniform = self.policy.weights == "uniform"
-        return shares([int(report.weight > 0) if uniform else report.weight for report in found])
-
-    def _average(self, state: State, found: list[Report], share: float) -> int:
-        """Go on from the mean, if anything was learned and there is somebody else; bytes handed over."""
-        if self.group.world == 1 or not any(report.weight for report in found):
-            self._distance = 0.0
-            return 0
-        numbers = numbers_of(state)
-        counts = largest([report.counts for report in found])
-        mean = mean_state(state, self.group.mean(numbers, share, self._wait), counts)
-        self._distance = torch.linalg.vector_norm(state.params - mean.params).item()
-        self._go_on_from(mean)
-        self.kept = self.commits.united = pack_state(mean)
-        return numbers.numel() * numbers.element_size()
-
-    def _catch_up(self, root: int, round_: int) -> None:
-        """Take the mean of a round from a rank that has it, where this one has closed it alone."""
-        kept = self.group.spread(self.kept, root, self._wait)
-        if self.standing.united < round_:
-            if kept:  # else nobody had learned anything yet
-                self._go_on_from(unpack_state(kept))
-                self.kept = self.commits.united = kept
-            self.intake.ledger.standing = self.standing._replace(united=round_)
-
-    def _go_on_from(self, mean: State) -> None:
-        engine = self.intake.engine
+    def _adopt(self, mean: State) -> None:
+        """The mean itself; where this rank has learned on meanwhile, what the others add to what it sent."""
+        engine, sent = self.intake.engine, self._sent
         own = engine.state
-        engine.adopt(self.merge(own, mean))
+        if all(map(torch.equal, state_tensors(own), state_tensors(sent))):
+            engine.adopt(self.merge(own, mean))
+        else:
+            engine.adopt(own._replace(params=own.params + (mean.params - sent.params)))
+
+    def _keep(self, kept: Kept) -> None:
+        self.kept = kept
+        self.commits.united = kept.pack()
+
+    def _leave(self, _missing: Sequence[int]) -> None:
+        if self.stopped():
+            raise _ToldToStop
 
     def _wait(self, missing: Sequence[int]) -> None:
         """A slice of a wait has passed."""
-        if self.stopped():
-            raise _ToldToStop
+        self._leave(missing)
         if self.clock.monotonic() - self._told_seconds >= 1.0:
             self._told_seconds = self.clock.monotonic()
             self.turned()
@@ -227,7 +256,7 @@ def uniting(
                 "take another algorithm, or a single process"
             )
         merge = to_mean
-    settings = f"{config_hash(config)} {policy.round_events} {policy.weights}"
+    settings = f"{config_hash(config)} {policy.round_events} {policy.weights} {policy.overlap}"
 
     def lag(intake: Intake) -> int | None:
         known = source.lag(intake.taken)
@@ -245,5 +274,5 @@ def uniting(
         stopped=lambda: controls.stop,
         lag=lambda: lag(intake),
         share=share,
-        kept=store.united(),
+        kept=Kept.unpack(store.united()),
     )

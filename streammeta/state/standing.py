@@ -1,6 +1,8 @@
 """Where a state stands in a group of ranks that learn apart and unite at the end of each round."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import msgspec
 
 
 class Standing(NamedTuple):
@@ -25,3 +27,24 @@ class Standing(NamedTuple):
     weight: int = 0
     records: int = 0
     events: int = 0
+
+
+class Kept(NamedTuple):
+    """What a state keeps of the last rounds, for ranks that died before they had it.
+
+    Attributes:
+        mean: To which the ranks united last (`pack_state`); nothing where nobody had learned anything.
+        sent: What this one sent in the round that it closed last, where it learns on before the mean comes.
+    """
+
+    mean: bytes = b""
+    sent: bytes = b""
+
+    def pack(self) -> bytes:
+        """As MessagePack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """The inverse of `pack`; of nothing, nothing."""
+        return msgspec.msgpack.decode(packed, type=cls) if packed else cls()
