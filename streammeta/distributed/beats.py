@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 from time import monotonic
 
-from torch.distributed import DistError
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed import DistError, Store  # type: ignore[attr-defined]  # its stubs do not export it
 
 from streammeta.errors import GroupLost
 
@@ -17,7 +16,7 @@ LEFT_SECONDS = 5.0
 class Beats:
     """A thread that gives signs of life while the process is healthy: a frozen or stuck one gives none."""
 
-    def __init__(self, store: PrefixStore, rank: int, healthy: Callable[[], bool]) -> None:
+    def __init__(self, store: Store, rank: int, healthy: Callable[[], bool]) -> None:
         self._store, self._rank, self._healthy = store, rank, healthy
         self._over = Event()
         self._thread = Thread(target=self._run, name="beats", daemon=True)
@@ -46,7 +45,7 @@ class Beats:
 class Watch:
     """Looks for signs of life of other ranks during one wait."""
 
-    def __init__(self, store: PrefixStore, limit_seconds: float, what: str) -> None:
+    def __init__(self, store: Store, limit_seconds: float, what: str) -> None:
         self._store, self._limit_seconds, self._what = store, limit_seconds, what
         self._began = monotonic()
         self._seen: dict[int, tuple[int, float]] = {}

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]  # its stubs do not export them
 from torch.distributed.rendezvous import rendezvous
 
 from streammeta.distributed.beats import Beats, Watch
@@ -22,7 +23,7 @@ _SHORTEST_SECONDS: Final = 0.0002
 _LONGEST_SECONDS: Final = 0.02
 """Pauses of a wait, at first and when it has taken long; then whoever waits is asked whether to go on."""
 
-MakeProcesses = Callable[[dist.Store, int, int, timedelta], Any]
+MakeProcesses = Callable[[Store, int, int, timedelta], Any]
 """(store, rank, world, timeout) -> a process group of torch."""
 
 
@@ -31,7 +32,7 @@ class TorchGroup:
 
     def __init__(
         self,
-        store: dist.Store,
+        store: Store,
         rank: int,
         world: int,
         *,
@@ -57,16 +58,16 @@ class TorchGroup:
             GroupLost: the others did not come.
         """
         self.rank, self.world = rank, world
-        self._store = dist.PrefixStore("words", store)
+        self._store = PrefixStore("words", store)
         self._limit_seconds, self._device = timeout_seconds, device or torch.device("cpu")
         self._last = ""
-        self._beats = Beats(dist.PrefixStore("words", store.clone()), rank, healthy)
+        self._beats = Beats(PrefixStore("words", store.clone()), rank, healthy)
         self._whole = False
         try:
             self.gather("here", b"1", missing)
             with self._told():
                 timeout = timedelta(seconds=timeout_seconds + _LATER_SECONDS)
-                self._processes = (make or _gloo)(dist.PrefixStore("numbers", store), rank, world, timeout)
+                self._processes = (make or _gloo)(PrefixStore("numbers", store), rank, world, timeout)
             self._whole = True
         except BaseException:
             self._beats.close(left=False)
@@ -183,11 +184,11 @@ def _one_gpu_each() -> bool:
     return dist.is_nccl_available() and local <= torch.cuda.device_count()
 
 
-def _gloo(store: dist.Store, rank: int, world: int, timeout: timedelta) -> Any:
+def _gloo(store: Store, rank: int, world: int, timeout: timedelta) -> Any:
     return dist.ProcessGroupGloo(store, rank, world, timeout)
 
 
-def _nccl(store: dist.Store, rank: int, world: int, timeout: timedelta) -> Any:
+def _nccl(store: Store, rank: int, world: int, timeout: timedelta) -> Any:
     options = dist.ProcessGroupNCCL.Options()
     options._timeout = timeout
     return dist.ProcessGroupNCCL(store, rank, world, options)

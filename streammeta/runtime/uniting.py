@@ -9,8 +9,8 @@ or before the commit after it: a rank that has united in a round still has its m
 still where it closed the round; it takes the mean from the other, or all make it again, to the same bits.
 
 Where rounds overlap (`distributed.overlap`), step 3 of a round is made while the next one is learned; before
-that one is closed w moves by what the others add to what was sent: w ← w + (mean − sent). The rest of the state
-stays the rank's own. The commits in between hold what was sent.
+that one is closed w moves by what the others add to what was sent: w ← w + (mean − sent). The rest of the
+state stays the rank's own. The commits in between hold what was sent.
 """
 
 from collections.abc import Callable, Sequence

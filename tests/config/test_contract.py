@@ -76,6 +76,12 @@ keep_checkpoints = 3
 [engine]
 compile = "require"
 cache_dir = "/var/cache/streammeta"
+[distributed]
+round_events = 100
+round_seconds = 0
+weights = "uniform"
+overlap = true
+timeout_seconds = 5
 [http]
 host = "0.0.0.0"
 port = 0
@@ -145,6 +151,13 @@ MEANING = {
         "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
+    "distributed": {
+        "round_events": 100,
+        "round_seconds": 0.0,
+        "weights": "uniform",
+        "overlap": True,
+        "timeout_seconds": 5.0,
+    },
     "http": {
         "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
         "port": 0,
@@ -213,6 +226,13 @@ DEFAULTS = {
         "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
+    "distributed": {
+        "round_events": 1000,
+        "round_seconds": 60.0,
+        "weights": "events",
+        "overlap": False,
+        "timeout_seconds": 60.0,
+    },
     "http": {
         "host": "127.0.0.1",
         "port": 9464,

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # its stubs do not export it
 
 from streammeta.distributed.group import Group
 from streammeta.distributed.torch_group import TorchGroup
@@ -23,22 +24,22 @@ class TestMeeting(GroupContract):
 
         def run(world: int, do: Callable[[Group], Any]) -> list[Any]:
             meeting = Meeting(world)
-            return in_threads([lambda rank=rank: meeting.member(rank) for rank in range(world)], do)
+            return in_threads([partial(meeting.member, rank) for rank in range(world)], do)
 
         return run
 
 
 def torch_groups(world: int, timeout_seconds: float = 30.0) -> list[Callable[..., TorchGroup]]:
     """Ranks of torch over a store of its own, each to be made in its thread."""
-    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def make(rank: int, healthy: Callable[[], bool] = lambda: True) -> TorchGroup:
-        store = dist.TCPStore("127.0.0.1", server.port, is_master=False)
+        store = TCPStore("127.0.0.1", server.port, is_master=False)
         return TorchGroup(
             store, rank, world, timeout_seconds=timeout_seconds, missing=patient, healthy=healthy
         )
 
-    return [lambda rank=rank, **settings: make(rank, **settings) for rank in range(world)]
+    return [partial(make, rank) for rank in range(world)]
 
 
 class TestTorch(GroupContract):
@@ -85,8 +86,8 @@ def test_a_rank_that_left_is_not_waited_for_to_the_end() -> None:
 
 def test_a_lost_store_is_a_lost_group() -> None:
     """Who kept the store is gone: told as the group's loss, not as torch says it."""
-    server = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    store = dist.TCPStore("127.0.0.1", server.port, is_master=False)
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = TCPStore("127.0.0.1", server.port, is_master=False)
     group = TorchGroup(store, 0, 1, timeout_seconds=5.0, missing=patient)
     del server
     with pytest.raises(GroupLost, match="rank 0 lost the group"):
