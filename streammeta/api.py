@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from streammeta.config.secret import MASK
 from streammeta.errors import StreammetaError
-from streammeta.library.learner import Learner, Lesson, Taught
+from streammeta.library.learner import Learner
+from streammeta.library.lesson import Lesson, Taught
 from streammeta.models.constants import constants_of
 from streammeta.models.loading import load_callable
 from streammeta.models.network import DTYPES

@@ -11,7 +11,9 @@
         TopicMissing             exit 69   the broker serves, the topic does not exist
       BrokerRefused              exit 77   a right refused
         LoginRefused             exit 77   the login or the certificate refused; may pass while it is rotated
-      DeadLetterFailed           exit 69   a dead letter was not acknowledged
+      Unacknowledged             exit 69   what must be acknowledged before the offset moves on was not
+        DeadLetterFailed         exit 69   a dead letter
+        AnswerFailed             exit 69   an answer to a record without labels
       GroupLost                  exit 69   retriable: another rank gave no sign of life, or left
       Interrupted                asked to stop while it waited; exit 0, the last commit stands
       BadEvent                   a record that cannot be used: `reason` of the closed list
@@ -100,11 +102,19 @@ class LoginRefused(BrokerRefused):
     """The broker refused the login or the certificate: borne for a while, as either may be in rotation."""
 
 
-class DeadLetterFailed(StreammetaError):
-    """A dead letter was not acknowledged; the offset must not move on."""
+class Unacknowledged(StreammetaError):
+    """What was written was not acknowledged; the offset must not move on."""
 
     exit_code = 69
     retriable = True
+
+
+class DeadLetterFailed(Unacknowledged):
+    """A dead letter was not acknowledged."""
+
+
+class AnswerFailed(Unacknowledged):
+    """An answer to a record without labels was not acknowledged."""
 
 
 class GroupLost(StreammetaError):
@@ -128,6 +138,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     NON_FINITE_UPDATE = "non_finite_update"
     QUARANTINED = "quarantined"
+    NON_FINITE_PREDICTION = "non_finite_prediction"
 
 
 class BadEvent(StreammetaError):
@@ -135,7 +146,7 @@ class BadEvent(StreammetaError):
 
     Attributes:
         reason: One of the closed list.
-        stage: The hop that refused it: "read", "decode" or "step".
+        stage: The hop that refused it: "read", "decode", "step", or "predict": it could not be answered.
     """
 
     def __init__(self, reason: Reason, message: str, *, stage: str = "decode") -> None:

@@ -215,20 +215,56 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class HalfExamples:
-    """One decoded record of inputs without labels, or of labels alone; `id` joins the two."""
+    """One decoded record of inputs without labels, or of labels alone; `id` joins the two, sent as `name`."""
 
     task: str
     id: str
     part: Part
     array: Array
     time_ms: int
+    name: str | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A record that asks for a prediction and brings nothing to learn from.
+
+    Attributes:
+        task: The task id.
+        x: Inputs as they came.
+        support: Labelled examples to adapt on; None where the task's own serve.
+        name: The record's own id as it was sent; None where it has none.
+    """
+
+    task: str
+    x: Array
+    support: Batch[Array] | None = None
+    name: str | int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A record that asks to learn from a task again that is held back (`learner.quarantine`)."""
+    """A record that asks to learn from a task again that is held back (`state.quarantine`)."""
 
     task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """A record that asks to begin the task's memory anew: its next visit counts as a first one."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """A tombstone: a record without a value, which asks to forget all that is kept of the task."""
+
+    task: str
+
+
+Change = Release | Reset | Forget
+"""A record that changes what is kept of its task, and teaches nothing."""
 
 
 def episode_of(support_x: Array, support_y: Array, query_x: Array, query_y: Array) -> Episode[Array]:

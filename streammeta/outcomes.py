@@ -7,13 +7,14 @@ Observers never change what is learned. After a crash an outcome may be told aga
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from streammeta.errors import Reason
+from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Condition
 from streammeta.learner.folding import Means, Numbers
@@ -46,6 +47,7 @@ class Learned:
         inner_lr, meta_lrs: The rates in force.
         ages_seconds: Now − event time.
         stages: Where the time of one event went.
+        drifts: Tasks that got worse by these events, and the stream (task "").
         predictions: Of the query sets before they were learned from (3, examples, …): at w, after one
             adaptation, at the task's memory; none unless they were asked for.
     """
@@ -68,6 +70,7 @@ class Learned:
     ages_seconds: Numbers
     stages: Stages
     predictions: Sequence[Tensor] = ()
+    drifts: Sequence[Detection] = ()
 
     def __len__(self) -> int:
         """How many events."""
@@ -81,6 +84,7 @@ class Learned:
     def rows(self) -> "Iterator[LearnedRow]":
         """The events one by one, for those who do not mind some 3 µs each."""
         predictions: Sequence[Tensor | None] = self.predictions or [None] * len(self)
+        drifts = {one.event: one for one in self.drifts if one.task}
         columns = zip(
             self.partitions,
             self.tasks,
@@ -96,6 +100,7 @@ class Learned:
             self.meta_lrs.tolist(),
             self.ages_seconds.tolist(),
             predictions,
+            map(drifts.get, self.numbers),
             strict=True,
         )
         return map(LearnedRow._make, columns)
@@ -120,6 +125,7 @@ class LearnedRow(NamedTuple):
     meta_lr: float
     age_seconds: float
     predictions: Tensor | None = None
+    drift: Detection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,37 @@ class Skipped:
     topic: str
     partition: int
     offset: int
+
+
+TaskChange = Literal["forget", "reset", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChanged:
+    """A record changed what is kept of a task, and taught nothing.
+
+    Attributes:
+        task: The task.
+        change: "forget": nothing is kept; "reset": its next visit is a first one; "release": from quarantine.
+        known: There was something to change.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    task: str
+    change: TaskChange
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A record without labels was answered, at these parameters: "meta", "memory" or "adapted"."""
+
+    topic: str
+    partition: int
+    offset: int
+    at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +327,27 @@ class United:
     ranks: Sequence[RankView]
 
 
+@dataclass(frozen=True, slots=True)
+class RatesChanged:
+    """Other learning rates are in force from the next event on."""
+
+    inner_lr: float
+    meta_lr: float
+
+
 Outcome = (
-    Learned | Refused | Duplicate | Skipped | Expired | Checkpointed | Turned | Executing | Awaiting | United
+    Learned
+    | Refused
+    | Duplicate
+    | Skipped
+    | Answered
+    | TaskChanged
+    | Expired
+    | Checkpointed
+    | Turned
+    | Executing
+    | RatesChanged
+    | Awaiting
+    | United
 )
 Observer = Callable[[Outcome], None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streammeta.codec import MSGPACK, encode_msgpack
-from streammeta.errors import BadEvent
+from streammeta.errors import BadEvent, Reason
 from streammeta.events import Condition, Conditions, OrderEntry, Positions, Record, Run, episode_of
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, Store, TaskRow, TaskStats
@@ -212,6 +212,47 @@ class CollectedDeadLetters:
         if self.slow and self.sent:
             waiting()
         self.kept += self.sent
+        self.sent = []
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+@dataclass
+class CollectedAnswers:
+    """Implements `Answers` in a list that outlives the process; unflushed ones may have arrived or not.
+
+    Attributes:
+        kept: The record that asked, and its answer, as the topic holds them.
+        arrives: Draws whether an answer arrives before it is acknowledged.
+        takes: Whether the topic can hold an answer.
+    """
+
+    kept: list[tuple[Record, Record]]
+    fuse: Fuse = field(default_factory=Fuse)
+    arrives: Callable[[], bool] = lambda: False
+    takes: Callable[[Record], bool] = lambda _: True
+    sent: list[tuple[Record, Record]] = field(default_factory=list)
+    crowded: bool = False
+
+    def send(self, answer: Record, asked: Record) -> None:
+        """Begin to write."""
+        self.fuse.passed()
+        self.sent.append((asked, answer))
+        if self.arrives() and all(self.takes(answer) for _, answer in self.sent):
+            self._arrive()
+
+    def flush(self, waiting: Waiting = untold) -> Sequence[tuple[Record, BadEvent]]:
+        """Acknowledge all."""
+        del waiting
+        self.fuse.passed()
+        too_large = [asked for asked, answer in self.sent if not self.takes(answer)]
+        self._arrive()
+        self.fuse.passed()
+        return [(asked, BadEvent(Reason.TOO_LARGE, "too large", stage="predict")) for asked in too_large]
+
+    def _arrive(self) -> None:
+        self.kept += [pair for pair in self.sent if self.takes(pair[1])]
         self.sent = []
 
     def close(self) -> None:

@@ -28,12 +28,16 @@ from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.runtime.uniting import Member
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import TaskRow
+from streammeta.stream.base import Source
+from streammeta.stream.share import Share
 from tests.compiled_steps import AtHand, compiled_once, zeros
 from tests.scripted import (
     Aside,
+    CollectedAnswers,
     CollectedDeadLetters,
     Fuse,
     FusedOrderLog,
@@ -81,11 +85,15 @@ class World:
     pauses: frozenset[int] = frozenset()
     store: MemoryStore = field(default_factory=MemoryStore)
     dead: list[tuple[Record, BadEvent]] = field(default_factory=list)
+    answered: list[tuple[Record, Record]] = field(default_factory=list)
+    """What the output topic holds, where there is one: the records that asked, and their answers."""
     source: ScriptedSource | None = None
     topic_id: str = ""
     slow: bool = False
     part_bytes: int | None = None
     compiled_from: Path | None = None
+    takes: Callable[[Record], bool] = lambda _: True
+    """Whether the output topic can hold an answer."""
     learner: Blueprint | None = None
     """Of another algorithm than the world's own."""
     recording: Path = field(init=False)
@@ -103,6 +111,7 @@ class World:
         batch: Callable[[], int] = lambda: 5,
         redeliver: Callable[[], int] = lambda: 0,
         looks: Callable[[], int] = lambda: 0,
+        arrives: Callable[[], bool] = lambda: False,
         observers: tuple[Observer, ...] = (),
         controls: Controls | None = None,
         group: Group | None = None,
@@ -120,6 +129,7 @@ class World:
         self.source = ScriptedSource(
             self.script, batch, redeliver, fuse, self.pauses, pause, topic_id=self.topic_id
         )
+        source = self._reads_from(self.source)
         own_blueprint = self.learner or blueprint_for(self.config)
         begun = restore(own_blueprint, store)
         try:
@@ -128,8 +138,11 @@ class World:
                     self.config,
                     own_blueprint,
                     begun,
-                    source=self.source,
+                    source=source,
                     dead_letters=CollectedDeadLetters(self.dead, fuse, slow=self.slow),
+                    answers=CollectedAnswers(self.answered, fuse, arrives, self.takes)
+                    if self.config.predict.output_topic
+                    else None,
                     store=store,
                     order_log=log,
                     observers=(burning(fuse), *observers),
@@ -138,7 +151,7 @@ class World:
                     tape=tape,
                     aside=Aside(looks),
                     compiled=_compiled(self.compiled_from),
-                    group=group,
+                    member=group and Member(group, Share(group.rank, group.world)),
                 ).run(until_end=True)
         except Killed:
             return False
@@ -155,10 +168,15 @@ class World:
                 batch=lambda: draws.randint(1, 9),
                 redeliver=lambda: draws.randint(0, 4),
                 looks=lambda: draws.choice((0, 0, 1, 2, 5)),
+                arrives=lambda: draws.random() < 0.4,
             )
             for fuse in lives
         ]
         return ended[-1]
+
+    def _reads_from(self, source: ScriptedSource) -> Source:
+        """What a life reads from."""
+        return source
 
     def _tape(self, begun: Checkpoint) -> AbstractContextManager[Tape]:
         if self.part_bytes is None:

@@ -160,4 +160,12 @@ def _tasks() -> Sequence[Builder[Panel]]:
             span=12,
             least=0,
         ),
+        curves(
+            "Got worse",
+            "Detections an hour: tasks whose losses rose (task), and rises of the stream's loss as a whole "
+            "(global). Only with drift.detector on; the page lists the tasks.",
+            {"{{scope}}": "rate(streammeta_drift_detections_total{@}[$__rate_interval]) * 3600"},
+            span=12,
+            least=0,
+        ),
     ]

@@ -223,10 +223,28 @@ def _examples() -> Sequence[Builder[Panel]]:
             least=0,
         ),
         curves(
+            "Predictions in the stream",
+            "Answers a second to records without labels (predict.output_topic), by the parameters they were "
+            "made at. What could not be answered is a dead letter.",
+            {"{{at}}": 'rate(streammeta_predictions_total{source="stream", @}[$__rate_interval])'},
+            unit=PER_SECOND,
+            span=12,
+            least=0,
+        ),
+        curves(
             "Examples dropped",
             "Tasks whose examples waited too long for an episode (expired, events.expire_after_events); "
             "inputs and labels whose other half did not come in time (unmatched, events.label_wait_events).",
             {"{{reason}}": "rate(streammeta_examples_dropped_total{@}[$__rate_interval])"},
+            unit=PER_SECOND,
+            span=12,
+            least=0,
+        ),
+        curves(
+            "Tasks changed by records",
+            "Tasks forgotten by a tombstone (forget), begun anew at the meta-parameters (reset), let out of "
+            "quarantine (release): what `streammeta tasks delete|reset|release` ask for.",
+            {"{{change}}": "rate(streammeta_task_changes_total{@}[$__rate_interval])"},
             unit=PER_SECOND,
             span=12,
             least=0,

@@ -31,6 +31,7 @@ VERBS: Final = {
         Verb("state", "export", "Meta-parameters and memories as safetensors."),
         Verb("predict", "predict", "Predictions of a state, a line each."),
         Verb("serve", "serve", "Predictions and the page of a state that another process writes."),
+        Verb("promote", "promote", "A challenger's state becomes the champion's."),
         Verb("checkpoint", "checkpoint", "Kept copies of a state; whether it is sound."),
         Verb("report", "report", "A run as one page or picture, for sharing."),
         Verb("status", "status", "What a running daemon says of itself."),

@@ -17,6 +17,7 @@ from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.cli.table import print_table
 from streammeta.observe.machine import machine
+from streammeta.reproduce import drift as drift_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
 from streammeta.reproduce import omniglot as omniglot_
@@ -119,6 +120,17 @@ def steps(seeds: int, iterations: int, inner_steps: tuple[int, ...], **outputs: 
     """
     chosen = inner_steps or steps_.INNER_STEPS
     _run(partial(steps_.steps, inner_steps=chosen, seeds=seeds, iterations=iterations), **outputs)
+
+
+@reproduce.command()
+@_positive("--seeds", drift_.SEEDS, "Streams.")
+@_outputs
+def drift(seeds: int, **outputs: Any) -> None:
+    """Tasks that jump: how soon that is noticed, how often wrongly, and what a restarted memory does.
+
+    Example: streammeta reproduce drift --seeds 1
+    """
+    _run(partial(drift_.drift, seeds=seeds), **outputs)
 
 
 @reproduce.command()

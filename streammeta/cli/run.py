@@ -8,7 +8,9 @@ from rich.console import Console
 
 from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
-from streammeta.distributed.place import place_of, placed
+from streammeta.distributed.place import Place, place_of, placed
+from streammeta.programs.challengers.champion import WithChallengers
+from streammeta.programs.challengers.plan import challengers_of
 from streammeta.programs.daemon import Taping, connect_kafka, no_tape, run_daemon
 from streammeta.programs.ranks import Ranks
 
@@ -23,32 +25,71 @@ from streammeta.programs.ranks import Ranks
     type=click.Path(path_type=Path),
     help="Keep what is learned, in the order learned: `streammeta replay` gives the same bits.",
 )
-def run(path: Path | None, overrides: tuple[str, ...], until_end: bool, recording: Path | None) -> None:
+@click.option(
+    "--shadow",
+    "shadows",
+    metavar="F",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Another configuration that learns from the same records beside this one; may be repeated.",
+)
+def run(
+    path: Path | None,
+    overrides: tuple[str, ...],
+    until_end: bool,
+    recording: Path | None,
+    shadows: tuple[Path, ...],
+) -> None:
     """Learn from a topic until told to stop; under `torchrun`, as one rank of several.
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
 
+    A shadow is a challenger: a process of its own, with the state.dir of its file, that learns what this one
+    learns, after it; topic and logs are this one's. Whatever becomes of it, this one goes on. `streammeta
+    promote` makes its state this one's.
+
     Example: streammeta run --config learner.toml --record flight
     """
     place = place_of(os.environ)
-    if place is not None and recording is not None and place.world > 1:
-        raise click.UsageError(
-            "--record: a recording holds no averages, so that of one rank tells too little"
-        )
+    _refuse_beside_ranks(place, recording, shadows)
 
     def read() -> Config:
         return placed(load_config(path, overrides), place)
 
     config, ranks = read(), None if place is None else Ranks.at(place)
+    company = _challengers(config, path, overrides, shadows) if shadows else None
+    taping = _recorder(recording, config) if recording is not None else no_tape
     run_daemon(
         config,
         read_config=read,
         connect=connect_kafka if ranks is None else ranks.connect,
-        taping=_recorder(recording, config) if recording is not None else no_tape,
+        taping=company.taping(taping) if company is not None else taping,
         until_end=until_end,
         console=live_console(config) if place is None else None,
+        company=company,
         ranks=ranks,
+    )
+
+
+def _refuse_beside_ranks(place: Place | None, recording: Path | None, shadows: tuple[Path, ...]) -> None:
+    if place is None or place.world == 1:
+        return
+    if recording is not None:
+        raise click.UsageError("--record: a recording holds no means of ranks, so it could not be replayed")
+    if shadows:
+        raise click.UsageError("--shadow: a challenger would learn from the records of one rank alone")
+
+
+def _challengers(
+    config: Config, path: Path | None, overrides: tuple[str, ...], shadows: tuple[Path, ...]
+) -> WithChallengers:
+    return WithChallengers(
+        config,
+        challengers_of(config, shadows),
+        path=path,
+        overrides=overrides,
+        quiet=live_console(config) is not None,
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,17 +10,14 @@ from typing import Any, Final
 
 import click
 
-from streammeta.cli.config_options import config_sources
 from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.cli.state_options import state_option
 from streammeta.cli.table import print_table
-from streammeta.codec import CONTROL, RELEASE
-from streammeta.config import load_config
+from streammeta.cli.task_changes import COMMANDS
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
 from streammeta.runtime.blueprint import learner_of
-from streammeta.sending.messages import Message
 from streammeta.state import export as exporting
 from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
@@ -74,6 +70,8 @@ def row_of(task: str, stats: TaskStats, checkpoint: Checkpoint) -> Row:
         "staleness_events": events - stats.last_event if stats.events else None,
         **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
         "quarantined": task in checkpoint.quarantine,
+        "drifts": stats.drift.detections,
+        "drift_event": stats.drift.last_event or None,
     }
 
 
@@ -89,13 +87,18 @@ SORTS: Final = {
     "events": lambda row: -row["events"],
     "loss": lambda row: -math.inf if row["loss"] is None else -row["loss"],
     "staleness": lambda row: -math.inf if row["staleness_events"] is None else -row["staleness_events"],
+    "drift": lambda row: -(row["drift_event"] or 0),
 }
-"""Worst, most and stalest first."""
+"""Worst, most and stalest first; of drift the last."""
 
 
 @click.group()
 def tasks() -> None:
-    """What is known of each task."""
+    """What is known of each task, and how to have it forgotten."""
+
+
+for command in COMMANDS:
+    tasks.add_command(command)
 
 
 @tasks.command("list")
@@ -119,27 +122,6 @@ def list_tasks(directory: Path, sort: str, limit: int, form: str) -> None:
         say(f"{len(shown)} of {len(rows)} tasks; --limit 0 shows all", err=True)
 
 
-@tasks.command("release")
-@click.argument("names", metavar="ID...", nargs=-1, required=True)
-@config_sources
-def release_tasks(names: tuple[str, ...], path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Let tasks out of quarantine: learn from their events again.
-
-    Writes a record for each to kafka.topic, so that a release has its place in the stream, in recordings and
-    in replays.
-
-    Example: streammeta tasks release customer-17 --config learner.toml
-    """
-    # Imported here, so that the other verbs do not wait for kafka-python.
-    from streammeta.sending.publish import Pace, open_producer, publish
-
-    kafka = load_config(path, overrides).kafka
-    releases = [Message(name.encode(), b"{}", [(CONTROL, RELEASE)]) for name in names]
-    pace = Pace(None, time.monotonic, lambda _: False)
-    done = publish(releases, open_producer(kafka), kafka, pace, time.monotonic)
-    say(f"{done.events} releases are in topic {kafka.topic}", err=True)
-
-
 @tasks.command("show")
 @click.argument("task", metavar="ID")
 @state_option
@@ -156,6 +138,7 @@ def show_task(task: str, directory: Path, form: str) -> None:
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
         row = row_of(task, found.stats, checkpoint)
+        row["reset_after"] = found.stats.reset_after or None
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
     if form == "json":
         say(json.dumps(row))
@@ -181,7 +164,7 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
     """
     with opened(directory) as (snapshot, checkpoint):
         chosen = (
-            [task for task, known in snapshot.stats() if known.events]
+            [task for task, known in snapshot.stats() if known.remembered]
             if all_tasks
             else list(dict.fromkeys(names))
         )
@@ -204,8 +187,11 @@ def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
     row = snapshot.get(task)
     if row is None:
         raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list --state {directory}")
-    if not row.stats.events:
-        raise StreammetaError(f"--task {task}: its examples wait for an episode; it was never learned from")
+    if not row.stats.remembered:
+        never = (
+            "it was reset, and not" if row.stats.events else "its examples wait for an episode; it was never"
+        )
+        raise StreammetaError(f"--task {task}: {never} learned from{' since' * bool(row.stats.events)}")
     return row.memory
 
 

@@ -22,7 +22,14 @@ TIME = "ce_time"
 JSON = "application/json"
 MSGPACK = "application/msgpack"
 
+NO_VALUE = 'a tombstone: its task is forgotten where events.tombstones = "forget"'
+"""What a record without a value is, where it is refused."""
+UNANSWERED = (
+    "a record without labels asks for a prediction, which is answered where predict.output_topic is set"
+)
+"""Why it is refused, where that is not set."""
 MAX_TASK_BYTES = 256
+MAX_ID_BYTES = 256
 _FRAME_BYTES = 5
 _FRAMED = (
     "the value begins as a schema registry frames Avro, Protobuf or JSON: name a function that reads it, "
@@ -38,22 +45,34 @@ TensorReader = Callable[[Any, str, int], Array]
 ScalarReader = Callable[[Any], str | int]
 
 
-class Envelope(NamedTuple, Generic[Body]):
-    """A record that was taken apart.
+class Envelope(NamedTuple):
+    """A record that was looked at from outside.
 
     Attributes:
         task: The task id.
-        body: The value's structure; its tensors are still raw.
-        tensor: Reads one of them: (raw, name of the field, most examples) -> array.
-        scalar: Reads text or a whole number; a `msgspec.MsgspecError` for anything else, unbuilt.
+        value: Its bytes.
+        packed: Whether they are MessagePack; else JSON.
         time_ms: Event time in milliseconds since 1970: header `ce_time`, else the record's timestamp.
     """
 
     task: str
+    value: bytes
+    packed: bool
+    time_ms: int
+
+
+class Opened(NamedTuple, Generic[Body]):
+    """A value that was taken apart.
+
+    Attributes:
+        body: The value's structure; its tensors are still raw.
+        tensor: Reads one of them: (raw, name of the field, most examples) -> array.
+        scalar: Reads text or a whole number; a `msgspec.MsgspecError` for anything else, unbuilt.
+    """
+
     body: Body
     tensor: TensorReader
     scalar: ScalarReader
-    time_ms: int
 
 
 class Opener(Generic[Body]):
@@ -77,8 +96,8 @@ class Opener(Generic[Body]):
             ),
         }
 
-    def open(self, record: Record, max_bytes: int) -> Envelope[Body]:
-        """The record taken apart; checks run from cheap to dear: key, size, content type, structure.
+    def envelope(self, record: Record, max_bytes: int) -> Envelope:
+        """The record from outside; checks run from cheap to dear: key, size, headers, content type.
 
         Raises:
             BadEvent: one of them fails.
@@ -86,14 +105,23 @@ class Opener(Generic[Body]):
         refuse_flawed(record)
         task = task_of(record.key)
         value = self._value(record.value, max_bytes)
-        headers = {_header(name): content for name, content in record.headers}
-        content_type = _content_type(headers.get(CONTENT_TYPE))
+        headers = _headers(record)
+        packed = _content_type(headers.get(CONTENT_TYPE)) == MSGPACK
+        return Envelope(task, value, packed, _time_ms(headers, record.timestamp_ms))
+
+    def body(self, envelope: Envelope) -> Opened[Body]:
+        """The value taken apart.
+
+        Raises:
+            BadEvent: it has another structure.
+        """
+        value, content_type = envelope.value, MSGPACK if envelope.packed else JSON
         parse, tensor, scalar = self._formats[content_type]
         try:
-            body = self._msgpack(value) if content_type == MSGPACK else parse(value)
+            body = self._msgpack(value) if envelope.packed else parse(value)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise self._refusal_of(error, value, content_type) from error
-        return Envelope(task, body, tensor, scalar, _time_ms(headers, record.timestamp_ms))
+        return Opened(body, tensor, scalar)
 
     def _msgpack(self, value: bytes) -> Any:
         try:
@@ -103,7 +131,7 @@ class Opener(Generic[Body]):
 
     def _value(self, value: bytes | None, max_bytes: int) -> bytes:
         if value is None:
-            raise BadEvent(Reason.UNDECODABLE, f"the record has no value; {self._expected}")
+            raise BadEvent(Reason.UNDECODABLE, f"the record has no value ({NO_VALUE}); {self._expected}")
         if len(value) > max_bytes:
             message = (
                 f"a value of {len(value)} bytes; kafka.max_event_bytes = {max_bytes}, raise it or send less"
@@ -140,6 +168,22 @@ def same_count(name: str, x: Array, y: Array) -> None:
         raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
 
 
+def id_of(raw: Any, scalar: ScalarReader) -> str | int:
+    """A record's own id; a number beyond 64 bits as text.
+
+    Raises:
+        BadEvent: it is neither text nor a whole number, or too long.
+    """
+    try:
+        found = scalar(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number") from error
+    text = str(found)
+    if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
+        raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
+    return found if isinstance(found, str) or -(2**63) <= found < 2**64 else text
+
+
 def task_of(key: bytes | None) -> str:
     """The task id.
 
@@ -156,6 +200,19 @@ def task_of(key: bytes | None) -> str:
         return key.decode()
     except UnicodeDecodeError as error:
         raise BadEvent(Reason.BAD_TASK_ID, f"the key is not UTF-8 (byte {error.start})") from error
+
+
+def content_type_of(record: Record) -> str:
+    """The encoding of its value.
+
+    Raises:
+        BadEvent: another one than the two.
+    """
+    return _content_type(_headers(record).get(CONTENT_TYPE))
+
+
+def _headers(record: Record) -> dict[str, bytes | None]:
+    return {_header(name): content for name, content in record.headers}
 
 
 @lru_cache(maxsize=64)

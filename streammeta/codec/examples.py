@@ -3,17 +3,18 @@
 {"x": T, "y": T}              one or more labelled examples
 {"id": ID, "x": T}            their inputs alone; ID is text or a whole number
 {"id": ID, "y": T}            the labels of the inputs with this id
+{"x": T}                      inputs whose labels will not come: they ask for a prediction alone
 """
+
+from typing import Literal, overload
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from streammeta.codec.envelope import Opener, ScalarReader, same_count
+from streammeta.codec.envelope import UNANSWERED, Opener, id_of, same_count
 from streammeta.codec.tensors import TensorMap, check_count
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Array, Batch, Examples, HalfExamples, Record
-
-MAX_ID_BYTES = 256
+from streammeta.events import Array, Batch, Examples, HalfExamples, Question, Record
 
 
 class _Body(msgspec.Struct):
@@ -32,18 +33,37 @@ _EXPECTED = 'expected {"x": T, "y": T}, or {"id": ID, "x": T} and {"id": ID, "y"
 _RECORDS = Opener(_Body, _EXPECTED, _WholeBody)
 
 
-def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_000) -> Examples | HalfExamples:
+@overload
+def decode_examples(
+    record: Record, *, max_bytes: int, max_examples: int = ..., asks: Literal[False] = False
+) -> Examples | HalfExamples: ...
+@overload
+def decode_examples(
+    record: Record, *, max_bytes: int, max_examples: int = ..., asks: bool, waits: bool = ...
+) -> Examples | HalfExamples | Question: ...
+def decode_examples(
+    record: Record,
+    *,
+    max_bytes: int,
+    max_examples: int = 10_000,
+    asks: bool = False,
+    waits: bool = True,
+) -> Examples | HalfExamples | Question:
     """The examples that `record` carries, or the half of them; an id beside both halves is ignored.
 
     Args:
         record: As Kafka gave it.
         max_bytes: The largest value that is looked into.
         max_examples: The most examples in one record.
+        asks: Whether inputs without labels and id ask for a prediction; else they are refused.
+        waits: Whether inputs with an id may wait for their labels; else they only ask, too.
 
     Raises:
         BadEvent: the record cannot be used; the only exception, whatever the bytes.
     """
-    task, body, tensor, scalar, time_ms = _RECORDS.open(record, max_bytes)
+    envelope = _RECORDS.envelope(record, max_bytes)
+    task, time_ms = envelope.task, envelope.time_ms
+    body, tensor, scalar = _RECORDS.body(envelope)
     x = None if body.x is UNSET else tensor(body.x, "x", max_examples)
     y = None if body.y is UNSET else tensor(body.y, "y", max_examples)
     for array in (x, y):
@@ -52,11 +72,18 @@ def decode_examples(record: Record, *, max_bytes: int, max_examples: int = 10_00
     if x is not None and y is not None:
         check_examples(Batch(x, y), max_examples)
         return Examples(task, Batch(x, y), time_ms)
+    if x is None and y is None:
+        raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
+    name = None if body.id is UNSET else id_of(body.id, scalar)
+    if asks and x is not None and (name is None or not waits):
+        return Question(task, x, name=name)
+    if name is None:
+        why = _EXPECTED if x is None else f"{_EXPECTED}; {UNANSWERED}"
+        raise BadEvent(Reason.UNDECODABLE, f"x or y is missing, and there is no id to join it by; {why}")
     if x is not None:
-        return HalfExamples(task, _id(body.id, scalar), "x", x, time_ms)
-    if y is not None:
-        return HalfExamples(task, _id(body.id, scalar), "y", y, time_ms)
-    raise BadEvent(Reason.UNDECODABLE, f"x and y are missing; {_EXPECTED}")
+        return HalfExamples(task, str(name), "x", x, time_ms, name)
+    assert y is not None  # noqa: S101 (narrows the type: one of the two is there)
+    return HalfExamples(task, str(name), "y", y, time_ms, name)
 
 
 def check_examples(examples: Batch[Array], max_examples: int) -> None:
@@ -67,18 +94,3 @@ def check_examples(examples: Batch[Array], max_examples: int) -> None:
     """
     check_count(max(len(examples.x), len(examples.y)), max_examples)
     same_count("the record", examples.x, examples.y)
-
-
-def _id(raw: Raw | UnsetType, scalar: ScalarReader) -> str:
-    """The id as text: 7 and "7" are the same."""
-    if raw is UNSET:
-        raise BadEvent(
-            Reason.UNDECODABLE, f"x or y is missing, and there is no id to join it by; {_EXPECTED}"
-        )
-    try:
-        text = str(scalar(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadEvent(Reason.UNDECODABLE, "id: expected text or a whole number") from error
-    if not 1 <= len(text.encode(errors="surrogatepass")) <= MAX_ID_BYTES:
-        raise BadEvent(Reason.UNDECODABLE, f"id: expected 1 to {MAX_ID_BYTES} bytes")
-    return text

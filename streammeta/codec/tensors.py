@@ -28,6 +28,9 @@ _ALIASES = {
     **{dtype.str: dtype for dtype in DTYPES.values()},
 }
 
+Shape = tuple[int, ...]
+Form = np.dtype[Any]
+
 _Integer = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _OPEN, _CLOSE, _COMMA = b"[],"
 _OPENING = re.compile(rb"[\[\s]*")
@@ -130,7 +133,7 @@ def from_msgpack(raw: Raw | TensorMap, field: str, _max_examples: int) -> Array:
         raise bad_tensor(
             field, f"unknown dtype {tensor.dtype[:20]!r}; use one of {' '.join(NAMES)}, little-endian"
         )
-    return _finite(_shaped(tensor, dtype, field), field)
+    return sound(_shaped(tensor, dtype, field), field)
 
 
 def _map(raw: Raw, field: str) -> TensorMap:
@@ -148,8 +151,6 @@ def _shaped(tensor: TensorMap, dtype: np.dtype[Any], field: str) -> Array:
         raise bad_tensor(
             field, f"shape {shape} of {dtype} takes {size_bytes} bytes, data has {len(tensor.data)}"
         )
-    if dtype.kind == "b" and np.frombuffer(tensor.data, np.uint8).max() > 1:
-        raise bad_tensor(field, "a bool that is neither 0 nor 1")
     return np.ndarray(shape, dtype, tensor.data)
 
 
@@ -161,6 +162,17 @@ def _refuse_empty(shape: Sequence[int], field: str) -> None:
     if shape[0] == 0:
         raise BadEvent(Reason.EMPTY_SET, f"{field}: no examples; send at least one")
     raise bad_tensor(field, f"shape {list(shape)} has an empty or negative axis")
+
+
+def sound(array: Array, field: str) -> Array:
+    """An array of a declared shape, after a look at its data.
+
+    Raises:
+        BadEvent: bad_tensor, non_finite_input.
+    """
+    if array.dtype.kind == "b" and array.view(np.uint8).max() > 1:
+        raise bad_tensor(field, "a bool that is neither 0 nor 1")
+    return _finite(array, field)
 
 
 def _finite(array: Array, field: str) -> Array:

@@ -76,6 +76,13 @@ class EventsSection(Section):
             "Earlier query sets kept per task; one is judged again at each visit: forgetting. 0: none."
         ),
     )
+    tombstones: Free[Literal["forget", "dead_letter"]] = Field(
+        "forget",
+        description=(
+            "What a record without a value does: all that is kept of its task is forgotten, in the stream's "
+            "order, though the meta-model keeps what it learned from it; or it is a dead letter."
+        ),
+    )
     max_examples: Free[int] = Field(
         10_000, ge=1, description="Events with a larger set are dead letters: its activations fill memory."
     )

@@ -13,9 +13,11 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_va
 from pydantic_core import PydanticCustomError
 
 from streammeta.config.algorithms import Algorithm, MomlSection, refuse_batch, refuse_sizes
+from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
 from streammeta.config.kafka import KafkaSection
 from streammeta.config.outer import OuterOptimiser, SgdSection
+from streammeta.config.predict import PredictSection, refuse_loop
 from streammeta.config.section import Free, Section
 from streammeta.config.values import Directory, ImportPath, LossName
 
@@ -179,6 +181,8 @@ class Config(Section):
     state: StateSection = StateSection()
     engine: EngineSection = EngineSection()
     distributed: DistributedSection = DistributedSection()
+    predict: PredictSection = PredictSection()
+    drift: DriftSection = DriftSection()
     http: HttpSection = HttpSection()
     log: LogSection = LogSection()
 
@@ -201,3 +205,13 @@ class Config(Section):
             text = "; ".join(text for _, text in problems)
             raise PydanticCustomError("combination", "{text}", {"text": text, "problems": problems})
         return events
+
+    @field_validator("predict")
+    @classmethod
+    def _no_loop(cls, predict: PredictSection, info: ValidationInfo) -> PredictSection:
+        reason = refuse_loop(predict, info.data["kafka"]) if "kafka" in info.data else ""
+        if reason:
+            text = f"predict.output_topic = {predict.output_topic!r}: {reason}"
+            problems = [("output_topic", text)]
+            raise PydanticCustomError("combination", "{text}", {"text": text, "problems": problems})
+        return predict

@@ -24,7 +24,12 @@ def _servers(text: str) -> str:
     return text
 
 
-def _topic(name: str) -> str:
+def topic_name(name: str) -> str:
+    """The name, if it can be a topic's.
+
+    Raises:
+        ValueError: it cannot.
+    """
     if not _TOPIC.fullmatch(name):
         raise ValueError("must be a topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -")
     return name
@@ -60,7 +65,7 @@ def _as_path(path: Any) -> Any:
 
 
 ServerList = Annotated[str, AfterValidator(_servers)]
-TopicName = Annotated[str, AfterValidator(_topic)]
+TopicName = Annotated[str, AfterValidator(topic_name)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 LossName = Annotated[str, AfterValidator(_loss)]
 ClientSettings = Annotated[dict[str, Any], AfterValidator(_client)]

@@ -61,7 +61,8 @@ class TorchGroup:
         self._store = PrefixStore("words", store)
         self._limit_seconds, self._device = timeout_seconds, device or torch.device("cpu")
         self._last = ""
-        self._beats = Beats(PrefixStore("words", store.clone()), rank, healthy)
+        own: Any = store  # its stubs lack `clone`
+        self._beats = Beats(PrefixStore("words", own.clone()), rank, healthy)
         self._whole = False
         try:
             self.gather("here", b"1", missing)

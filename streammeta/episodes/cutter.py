@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Array, Batch, Episode, Examples, HalfExamples, TaskEvent
+from streammeta.events import Array, Batch, Episode, Examples, HalfExamples, Question, TaskEvent
 from streammeta.state.buffers import Buffer, Half, concatenated, section
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
@@ -33,6 +33,18 @@ class Bounds(NamedTuple):
     halves: int
 
 
+class Asked(NamedTuple):
+    """What a record asks, and the labelled examples that its task had gathered before it."""
+
+    question: Question
+    examples: Batch[Array] | None
+
+    @property
+    def task(self) -> str:
+        """Whose prediction is asked for."""
+        return self.question.task
+
+
 class Portion(NamedTuple):
     """What one record of examples comes to.
 
@@ -43,6 +55,7 @@ class Portion(NamedTuple):
         refused: What it holds instead when an episode is refused: nothing of this record, and without the
             oldest examples, which would have left; else one that spoils every update would stay for ever.
         dropped: What expired when the record came.
+        asked: The prediction that it asks for, where it brings inputs alone.
     """
 
     task: str
@@ -50,6 +63,7 @@ class Portion(NamedTuple):
     after: Buffer
     refused: Buffer
     dropped: Tally
+    asked: Asked | None = None
 
 
 class Model(NamedTuple):
@@ -90,9 +104,10 @@ class Cutter:
             BadEvent: the examples do not fit the model, those that the task has gathered, or their half.
         """
         task = examples.task
-        entry = self._memories.get(task)
-        held = self._open.get(task, entry.buffer)
-        held, dropped = self._kept(held, number, learned=entry.stats.events > 0)
+        held, dropped = self._held(task, number)
+        asked = None
+        if isinstance(examples, HalfExamples) and examples.part == "x":
+            asked = Asked(Question(task, examples.array, name=examples.name), held.examples)
         whole, halves = self._joined(held.halves, examples, number)
         replaced = len(held.halves) + 1 - len(halves) if whole is None else 0
         dropped = dropped.plus(Tally(unmatched=replaced))
@@ -112,7 +127,14 @@ class Cutter:
             after,
             Buffer(section(held.examples, self._sizes.stride), held.halves, number),
             dropped,
+            asked,
         )
+
+    def asked(self, question: Question, number: int) -> Asked:
+        """What the record with this number asks, which brings nothing to learn from; nothing changes."""
+        if question.support is not None:
+            return Asked(question, None)
+        return Asked(question, self._held(question.task, number)[0].examples)
 
     def settled(self) -> None:
         """No iteration waits: the state has what was held for them; or they are given up."""
@@ -136,6 +158,11 @@ class Cutter:
             self._memories.put(task, entry._replace(buffer=kept))
             total = total.plus(dropped)
         return total
+
+    def _held(self, task: str, number: int) -> tuple[Buffer, Tally]:
+        """What the task holds when this record comes, and what has expired."""
+        entry = self._memories.get(task)
+        return self._kept(self._open.get(task, entry.buffer), number, learned=entry.stats.events > 0)
 
     def _kept(self, buffer: Buffer, number: int, *, learned: bool) -> tuple[Buffer, Tally]:
         """What of the buffer has not expired when this record comes."""

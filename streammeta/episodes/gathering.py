@@ -1,12 +1,13 @@
 """Which records are one iteration: up to `size` events of different tasks and equal shapes, in their order.
 
 An iteration is closed when it is full, before a task repeats, before an event of other shapes (they could not
-be stacked), before a release, or `linger_seconds` after its first event. All but the last follow from the
-records alone; what the clock closed the loop logs as a `Cut`, so that a replay closes there too.
+be stacked), before a record that changes what is kept of a task, be it one of these or another, or
+`linger_seconds` after its first event. All but the last follow from the records alone; what the clock closed
+the loop logs as a `Cut`, so that a replay closes there too.
 
-Records that were refused when they were read, those that are repeated, and those whose examples make no
-episode yet, wait between the events: the state passes all of them or none. A record that makes several
-episodes is closed alone, an iteration an episode: the state holds all of them or none.
+Records that were refused when they were read, those that are repeated, questions, and those whose examples
+make no episode yet, wait between the events: the state passes all of them or none. A record that makes
+several episodes is closed alone, an iteration an episode: the state holds all of them or none.
 Time is an argument, in seconds.
 """
 
@@ -14,9 +15,9 @@ import math
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
-from streammeta.episodes.cutter import Portion
+from streammeta.episodes.cutter import Asked, Portion
 from streammeta.errors import BadEvent
-from streammeta.events import Record, Release, TaskEvent
+from streammeta.events import Change, Record, TaskEvent
 
 Shapes = Callable[[TaskEvent], Hashable]
 """What must be equal in two events that are stacked."""
@@ -26,8 +27,9 @@ class Repeated(NamedTuple):
     """A record whose event another one brought before it."""
 
 
-Read = TaskEvent | Portion | BadEvent | Release | Repeated
-"""What a record came to: an event, what examples came to, why it is refused, a release, or nothing new."""
+Read = TaskEvent | Portion | Asked | BadEvent | Change | Repeated
+"""What a record came to: an event, what examples came to, a question, why it is refused, a change, or
+nothing new."""
 
 
 class Taken(NamedTuple):
@@ -47,6 +49,13 @@ def events_of(read: Read) -> tuple[TaskEvent, ...]:
         case Portion():
             return read.events
     return ()
+
+
+def asked_of(read: Read) -> Asked | None:
+    """The prediction that it asks for."""
+    if isinstance(read, Portion):
+        return read.asked
+    return read if isinstance(read, Asked) else None
 
 
 class Gathering:
@@ -79,7 +88,7 @@ class Gathering:
     def admits(self, read: Read) -> bool:
         """Whether it may join; else the iteration must be closed before it."""
         events = events_of(read)
-        if not self._tasks or (not events and not isinstance(read, Release)):
+        if not self._tasks or (not events and not isinstance(read, Change)):
             return True
         return (
             len(events) == 1

@@ -93,6 +93,11 @@ class Group:
             return bool(self._seen[place, 0])
         return bool(self.numbers[place, 0].item())
 
+    def number(self, place: int, column: int) -> float:
+        """One of `NUMBERS` of the event at this place."""
+        seen = self.numbers if self._seen is None else self._seen
+        return float(seen[place, column])
+
     def refuse(self, places: Sequence[int]) -> None:
         """Raise why one of these cannot be used, if so it is."""
         for place in places:

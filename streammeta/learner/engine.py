@@ -10,13 +10,14 @@ from collections.abc import Callable, Collection, Sequence
 from torch import Tensor
 
 from streammeta.algorithms.base import State
-from streammeta.algorithms.discarded import why_discarded
 from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
+from streammeta.evaluation.drift import Settings
 from streammeta.evaluation.forgetting import Recalled
-from streammeta.events import Array, Batch, TaskEvent
+from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
 from streammeta.learner.chunk import Chunk, Group, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
-from streammeta.learner.executors.chunk import NUMBERS
+from streammeta.learner.discarding import discarded
+from streammeta.learner.drifting import Drifting
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.folded import Applied, Folded, fold
 from streammeta.learner.graphs import refuse_machine_fault
@@ -54,10 +55,11 @@ class Engine:
         forgetting_sets: int = 0,
         executors: Executors | None = None,
         quarantine: Quarantine | None = None,
+        drift: Settings | None = None,
     ) -> None:
         """`forgetting_sets`: earlier query sets kept per task, one judged again at each visit; 0: none.
 
-        `executors`: None where the traced step computes everything.
+        `executors`: None where the traced step computes everything. `drift`: how it is looked for; None: not.
         """
         self.network = network
         self.progress = progress
@@ -74,10 +76,33 @@ class Engine:
         self._learned: list[Applied] = []
         self._recaller = Recaller(network, steps, memories, forgetting_sets) if forgetting_sets else None
 
+        self._drifting = Drifting(drift, memories, at_memory=self.keeps_params) if drift else None
+
     @property
     def state(self) -> State:
         """Where the learner stands; a copy."""
         return copied(self._state)
+
+    @property
+    def standing(self) -> State:
+        """The same as it is: until the next event is learned."""
+        return self._state
+
+    @property
+    def learned(self) -> int:
+        """Events learned, those of the chunk in hand among them."""
+        return self.progress.events + len(self._learned)
+
+    def known(self, task: str) -> tuple[int, Tensor] | None:
+        """Events learned from a task that is loaded, and its memory as it is; None where it is not loaded.
+
+        The memory has shape (0,) while it holds no visit.
+        """
+        memories, slot = self.memories, self.memories.slot_of(task)
+        if slot is None:
+            return None
+        visits = int(memories.visits[slot])
+        return memories.stats[slot].reset_after + visits, memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:
@@ -152,13 +177,17 @@ class Engine:
         if not group.finite(places[0]):
             if len(iteration) == 1:
                 self._hold_back(iteration[0], tables.inputs(index))
-            raise _discarded(group, places)
-        if recaller is None or recalled is None:
-            self._learned += [Applied(placed, _NOT_RECALLED, rate) for placed in iteration]
+            raise discarded(group, places)
+        if recaller is not None:
+            for placed in iteration:
+                recaller.keep(self._state, tables, placed)
+        recollections = recalled or [_NOT_RECALLED] * len(iteration)
+        if self._drifting is None:
+            self._learned += [Applied(*one, rate) for one in zip(iteration, recollections, strict=True)]
             return
-        self._learned += map(Applied, iteration, recalled, [rate] * len(iteration))
-        for placed in iteration:
-            recaller.keep(self._state, tables, placed)
+        for placed, recollection in zip(iteration, recollections, strict=True):
+            event = self.progress.events + len(self._learned) + 1
+            self._learned.append(Applied(placed, recollection, rate, self._drifting.visited(placed, event)))
 
     def _step(self, tables: Tables, places: Sequence[int], index: Tensor) -> None:
         """One iteration by whoever serves its shapes."""
@@ -210,6 +239,19 @@ class Engine:
         """Let the task, which is loaded, keep these examples for its next episode."""
         self.memories.hold(task, buffer)
 
+    def change(self, change: Change) -> bool:
+        """Change what is kept of the task, which is loaded; whether there was something to change.
+
+        No event of the chunk may be of this task: where the meta-model learned from it, that stays learned.
+        """
+        held = self.quarantine.release(change.task)
+        match change:
+            case Forget():
+                return self.memories.forget(change.task) or held
+            case Reset():
+                return self.memories.reset(change.task) or held
+        return held
+
     def mark(self, placed: Placed) -> Mark:
         """Where the engine stands, for `back`, as long as only this event's task is learned from."""
         return mark(self._state, len(self._learned), self.memories, placed.slot)
@@ -223,7 +265,13 @@ class Engine:
         """End the chunk that was loaded with these tasks: fold what was learned; None when nothing was."""
         folded = None
         if self._learned:
-            folded = fold(self._learned, self.progress, self.memories, classes=self.network.takes_classes)
+            folded = fold(
+                self._learned,
+                self.progress,
+                self.memories,
+                classes=self.network.takes_classes,
+                drifting=self._drifting,
+            )
             self.progress = folded.progress
         for placed, *_ in self._learned:
             self.memories.touch(placed.event.task)
@@ -234,9 +282,8 @@ class Engine:
         return folded
 
     def adopt(self, state: State) -> None:
-        """Go on from this state; between two chunks."""
+        """Go on from this state, at the same rates; between two chunks."""
         put(self._state, state)
-        self._rate = self._steps.meta_rate(self._state)
 
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""
@@ -244,12 +291,6 @@ class Engine:
         self._state.inner_lr.fill_(inner_lr)
         self._state.meta_lr.fill_(meta_lr)
         self._rate = self._steps.meta_rate(self._state)
-
-
-def _discarded(group: Group, places: Sequence[int]) -> BadEvent:
-    numbers = group.numbers[places].cpu()
-    meta, adapted = (numbers[:, NUMBERS.index(name)] for name in ("loss_meta", "loss_adapted"))
-    return BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(meta, adapted), stage="step")
 
 
 _FAILURES = (AssertionError, ArithmeticError, LookupError, MemoryError, ValueError, RuntimeError)

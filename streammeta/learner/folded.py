@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.events import TaskEvent
 from streammeta.learner.chunk import Group, Placed
+from streammeta.learner.drifting import Drifting
 from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
 from streammeta.state.memories import Memories
@@ -18,11 +20,12 @@ _JUDGED = [NUMBERS.index(name) for name in ("loss_meta", "loss_adapted", "loss_m
 
 
 class Applied(NamedTuple):
-    """An event that was learned, how its task recalled an earlier one, and the rate of its meta-update."""
+    """An event that was learned; how its task recalled an earlier one; its meta-update's rate; drift."""
 
     placed: Placed
     recalled: Recalled
     meta_rate: float
+    drift: Detection | None = None
 
 
 class Folded(NamedTuple):
@@ -36,6 +39,7 @@ class Folded(NamedTuple):
         judged: Losses, tracking error, accuracies and recalled losses, columns as `folding.Means`.
         means: The same, as the fading means over the stream then.
         visits: What it did to their tasks.
+        drifts: Tasks that got worse, and the stream, in the order of events.
         predictions: Of their query sets before they were learned from, (3, examples, …): at w, after one
             adaptation, at the task's memory; none unless asked for.
     """
@@ -48,16 +52,24 @@ class Folded(NamedTuple):
     means: Numbers
     visits: Visits
     predictions: Sequence[Tensor]
+    drifts: Sequence[Detection]
 
     def column(self, name: str) -> Numbers:
         """One of `NUMBERS`."""
         return self.numbers[:, NUMBERS.index(name)]
 
 
-def fold(learned: Sequence[Applied], before: Progress, memories: Memories, *, classes: bool) -> Folded:
+def fold(
+    learned: Sequence[Applied],
+    before: Progress,
+    memories: Memories,
+    *,
+    classes: bool,
+    drifting: Drifting | None = None,
+) -> Folded:
     """Fold the events, at least one, into the statistics of their tasks, and of the stream.
 
-    `classes`: the model is a classifier, so accuracies are known.
+    `classes`: the model is a classifier, so accuracies are known. `drifting`: None: not looked for.
     """
     placed = [one.placed for one in learned]
     numbers, accuracies, predictions = _numbers(placed, classes)
@@ -66,15 +78,20 @@ def fold(learned: Sequence[Applied], before: Progress, memories: Memories, *, cl
     prequential, means = fold_stream(before.prequential, judged)
     slots, times_ms = [one.slot for one in placed], [one.event.time_ms for one in placed]
     visits = visited(memories.stats, slots, times_ms, judged, before.events + 1)
+    drift, drifts = before.drift, [one.drift for one in learned if one.drift is not None]
+    if drifting is not None:
+        drift, of_stream = drifting.of_stream(drift, judged, before.events + 1)
+        drifts = sorted([*drifts, *of_stream], key=lambda one: one.event)
     return Folded(
         [one.event for one in placed],
-        Progress(before.events + len(placed), prequential),
+        Progress(before.events + len(placed), prequential, drift),
         numbers,
         np.array([one.meta_rate for one in learned]),
         judged,
         means,
         visits,
         predictions,
+        drifts,
     )
 
 

@@ -98,6 +98,8 @@ def _visited(stats: TaskStats, event: int, time_ms: int, values: Sequence[float]
         (_blocks(of_meta, meta), _blocks(of_adapted, adapted), _blocks(of_memory, memory)),
         faded(stats.loss_earlier, earlier, visits - 1),
         faded(stats.forgetting, forgetting, visits - 1),
+        stats.reset_after,
+        stats.drift,
     )
 
 

@@ -9,9 +9,6 @@ from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
-from torch._functorch.compile_utils import (
-    fx_graph_cse,
-)  # the one home of this pass; torch is pinned to a minor
 from torch._ops import OpOverload
 from torch.func import functionalize
 from torch.fx import Graph, GraphModule, Node
@@ -65,6 +62,10 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     Raises:
         ConfigError: the code fails, draws random numbers, or depends on values.
     """
+    # The one home of this pass; torch is pinned to a minor. Imported here, for it brings sympy: 0.3 s that a
+    # start without a trace saves.
+    from torch._functorch.compile_utils import fx_graph_cse
+
     traced = _judged(lambda: _functional(step, inputs))
     _refuse_shapes(traced.graph)
     traced.graph.eliminate_dead_code()

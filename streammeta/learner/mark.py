@@ -9,6 +9,7 @@ from streammeta.evaluation.forgetting import Samples
 from streammeta.learner.chunk_step import copied
 from streammeta.learner.flat import state_tensors
 from streammeta.state.memories import Memories
+from streammeta.state.store import TaskStats
 
 
 class Mark(NamedTuple):
@@ -20,13 +21,20 @@ class Mark(NamedTuple):
     memory: Tensor
     visits: int
     samples: Samples
+    stats: TaskStats
 
 
 def mark(state: State, learned: int, memories: Memories, slot: int) -> Mark:
     """Copies of what the next events of the task at `slot` may change."""
     samples = memories.samples.get(slot, ())
     return Mark(
-        copied(state), learned, slot, memories.rows[slot].clone(), int(memories.visits[slot]), samples
+        copied(state),
+        learned,
+        slot,
+        memories.rows[slot].clone(),
+        int(memories.visits[slot]),
+        samples,
+        memories.stats[slot],
     )
 
 
@@ -35,6 +43,7 @@ def back(to: Mark, state: State, memories: Memories) -> None:
     put(state, to.state)
     memories.rows[to.slot] = to.memory
     memories.visits[to.slot] = to.visits
+    memories.stats[to.slot] = to.stats
     memories.samples.pop(to.slot, None)
     if to.samples:
         memories.samples[to.slot] = to.samples

@@ -7,7 +7,7 @@ tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operatio
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -64,6 +64,16 @@ class Stepped(NamedTuple):
     predictions: Tensor | None
 
 
+class Kept(Protocol):
+    """Traces of this learner that earlier processes made, and compared with the plain step."""
+
+    def get(self, signature: Signature) -> GraphModule | None:
+        """The step of these shapes; None where it has to be traced."""
+
+    def put(self, signature: Signature, graph: GraphModule) -> None:
+        """Keep it for later processes."""
+
+
 class Steps:
     """Steps of one learner by the shapes of the episode; refuses what the model cannot take."""
 
@@ -74,11 +84,14 @@ class Steps:
         *,
         predicts: bool = False,
         memory_norm_limit: float = math.inf,
+        kept: Kept | None = None,
     ) -> None:
         """`predicts`: every step also gives predictions of the query sets; of classifiers it always does.
 
         `memory_norm_limit`: a step that takes a task's own parameters beyond this norm counts as not finite.
+        `kept`: where traces are kept between processes; None where they are not.
         """
+        self._kept = kept
         self._learner = learner
         self._norm_limit = memory_norm_limit
         self._predicts = predicts or network.takes_classes
@@ -148,6 +161,11 @@ class Steps:
         """What every other step is compared with: eager, its tasks computed one by one."""
         return alone(self._flat_step(like))
 
+    def reference(self, like: State, inputs: list[Tensor]) -> FlatStep:
+        """A step that gives the plain step's numbers for inputs of these shapes: the trace, once compared."""
+        prepared = self._prepared.get(_signature(inputs))
+        return prepared.run if prepared is not None and prepared.trusted else self.plain(like)
+
     def check(self, state: State, examples: Batch[Array], counts: Sequence[int]) -> None:
         """Refuse examples, in the model's numbers, of which sets of `counts` could not be learned from.
 
@@ -200,8 +218,12 @@ class Steps:
         signature = signature_of(episode)
         prepared = self._prepared.get(signature)
         if prepared is None:
-            self.making(f"tracing the step of {in_words(signature)}")
             classes = self._verdicts.classes(signature, state.params)
+            kept = self._kept.get(signature) if self._kept and len(self._prepared) < MAX_TRACES else None
+            if kept is not None:
+                self._prepared[signature] = Prepared(kept, classes, trusted=True)
+                return self._prepared[signature]
+            self.making(f"tracing the step of {in_words(signature)}")
             # Zeros for data, as in the trial: what fails now is the model's fault, not the event's.
             blank = [*inputs[:-4], *(torch.zeros_like(array) for array in inputs[-4:])]
             step = self._flat_step(state)
@@ -219,8 +241,20 @@ class Steps:
         if prepared.trusted:
             return prepared.run(*inputs)
         outputs = verify(self.plain(state), prepared.run, inputs, outputs_of(state))
-        prepared.trusted = bool(outputs[0])
+        if outputs[0]:
+            prepared.trusted = True
+            self._keep(inputs, prepared)
         return outputs
+
+    def proven(self, inputs: list[Tensor]) -> None:
+        """What was made of the trace for these inputs gave the plain step's numbers: so does the trace."""
+        prepared = self._prepared.get(_signature(inputs))
+        if prepared is not None and not prepared.trusted:
+            self._keep(inputs, prepared)
+
+    def _keep(self, inputs: list[Tensor], prepared: Prepared) -> None:
+        if self._kept is not None and isinstance(prepared.run, GraphModule):
+            self._kept.put(_signature(inputs), prepared.run)
 
     def _flat_step(self, like: State) -> FlatStep:
         """The update over a flat list of tensors; before its outputs: is all to keep finite? predictions."""
@@ -266,6 +300,11 @@ class Steps:
 
         predictions: Tensor = per_task(of_task)(memory, seen, episode)
         return predictions
+
+
+def _signature(inputs: list[Tensor]) -> Signature:
+    """Of the episode at the end of a flat step's inputs."""
+    return signature_of(Episode(Batch(*inputs[-4:-2]), Batch(*inputs[-2:])))
 
 
 def _untold(_words: str) -> None:

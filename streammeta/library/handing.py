@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from streammeta.errors import BadEvent
-from streammeta.events import Examples, HalfExamples, OrderEntry, Positions, Record, TaskEvent
-from streammeta.outcomes import Learned, LearnedRow, Outcome, Refused
+from streammeta.events import Change, Examples, HalfExamples, OrderEntry, Positions, Record, TaskEvent
+from streammeta.outcomes import Learned, LearnedRow, Outcome, Refused, TaskChanged
 from streammeta.runtime.intake import Intake
 
 HANDED: Final = -1
 """The partition of what was handed over."""
 
-Content = TaskEvent | Examples | HalfExamples
+Content = TaskEvent | Examples | HalfExamples | Change
 
 
 class NoOrderLog:
     """An `OrderLog` for what is not applied again."""
 
     def append(self, entries: Sequence[OrderEntry]) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
         """Nothing."""
 
     def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
@@ -43,15 +46,17 @@ class Told:
     Attributes:
         learned: Rows of the events learned from, unless `each` was told of them.
         refused: Number of the event in its call -> why it was refused.
+        changed: The call changed what is kept of a task.
     """
 
     learned: list[LearnedRow] = field(default_factory=list)
     refused: dict[int, BadEvent] = field(default_factory=dict)
+    changed: bool = False
     _each: Callable[[LearnedRow], None] | None = None
 
     def begin(self, each: Callable[[LearnedRow], None] | None = None) -> None:
         """A call begins; tell `each` of its rows, or keep them."""
-        self.learned, self.refused, self._each = [], {}, each
+        self.learned, self.refused, self.changed, self._each = [], {}, False, each
 
     def __call__(self, outcome: Outcome) -> None:
         """Take note."""
@@ -60,6 +65,8 @@ class Told:
         elif isinstance(outcome, Learned) and self._each is not None:
             for row in outcome.rows():
                 self._each(row)
+        elif isinstance(outcome, TaskChanged):
+            self.changed = outcome.known
         elif isinstance(outcome, Refused):
             self.refused[outcome.offset] = BadEvent(outcome.reason, outcome.message)
 
@@ -76,7 +83,7 @@ class Hand:
         """Let the event, number `number` of its call, join; learned from at the latest by `settle`."""
         intake = self._intake
         self._content = content
-        time_ms = 0 if isinstance(content, BadEvent) else content.time_ms
+        time_ms = 0 if isinstance(content, BadEvent | Change) else content.time_ms
         intake.take(Record(intake.telling.topic, HANDED, number, time_ms, None, None))
         if intake.chunk_full:
             intake.settle()

@@ -3,20 +3,20 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from torch import nn
 
 from streammeta.config import Config
-from streammeta.errors import BadEvent
+from streammeta.events import Forget, Reset
 from streammeta.library.arrays import Set, Values, array_of, batch_of, like
 from streammeta.library.handing import Content
+from streammeta.library.lesson import Lesson, Taught, lesson_of
 from streammeta.library.making import GivenModel, Model, config_for, given, made_config, read_config
 from streammeta.library.modules import module_at
 from streammeta.library.session import Session
 from streammeta.library.showing import frame_of, html_of, picture_of, progressing
 from streammeta.library.states import Homes
-from streammeta.outcomes import LearnedRow
 from streammeta.serving.asking import Ask, At
 from streammeta.state.memory_store import MemoryStore
 
@@ -27,36 +27,6 @@ if TYPE_CHECKING:
 
 Given = tuple[str, Set, Set] | tuple[str, Set, Set, int]
 """An episode: task, support, query; and its time, in milliseconds since 1970, if it is not now."""
-
-
-class Lesson(NamedTuple):
-    """What one event taught: losses of its query set before it was learned from, and what moved.
-
-    Attributes:
-        task: The task.
-        events: Events learned in all, this one included.
-        task_events: Those of the task.
-        loss_meta, loss_adapted, loss_memory: At w, after one adaptation, at the task's memory; NaN where
-            there is none.
-        gradient_norm, update_norm, tracking_error: ‖v‖, ‖w' − w‖, ‖u_i − (w − α∇l(w;S))‖.
-    """
-
-    task: str
-    events: int
-    task_events: int
-    loss_meta: float
-    loss_adapted: float
-    loss_memory: float
-    gradient_norm: float
-    update_norm: float
-    tracking_error: float
-
-
-class Taught(NamedTuple):
-    """What many events taught: how many were learned from, and those refused by their place, with why."""
-
-    events: int
-    refused: Mapping[int, BadEvent]
 
 
 class Learner:
@@ -75,6 +45,7 @@ class Learner:
         meta_lr: η; None for the table's, or the default.
         args: Arguments of the factory.
         events: Settings of `[events]`: support, query and stride say how `learn_one` cuts episodes.
+        drift: The detector's name, or the `[drift]` table; None: drift is not looked for.
         settings: Further tables of the configuration, section by section.
 
     Raises:
@@ -94,11 +65,14 @@ class Learner:
         seed: int = 0,
         dtype: str = "float32",
         events: Mapping[str, Any] | None = None,
+        drift: str | Mapping[str, Any] | None = None,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         named = given(model)
         rest = {"engine": {"compile": "off"}, **(settings or {})}
         rest["model"] = {"loss": loss, "seed": seed, "dtype": dtype, **rest.get("model", {})}
+        if drift is not None:
+            rest["drift"] = {"detector": drift} if isinstance(drift, str) else drift
         config = made_config(
             named,
             args=args,
@@ -171,7 +145,7 @@ class Learner:
             BadEvent: it cannot be used, or its update would not be finite; nothing is learned from it.
         """
         (row,) = self._session.learned(partial(self._session.event, task, support, query, time_ms))
-        return _lesson(row)
+        return lesson_of(row)
 
     def learn_one(self, task: str, x: Values, y: Values, *, time_ms: int | None = None) -> list[Lesson]:
         """Take one labelled example, or several; learn from the episodes that they complete, if any.
@@ -180,7 +154,7 @@ class Learner:
             BadEvent: as `learn`; none of the examples is kept.
         """
         rows = self._session.learned(partial(self._session.examples, task, x, y, time_ms))
-        return [_lesson(row) for row in rows]
+        return [lesson_of(row) for row in rows]
 
     def learn_all(
         self,
@@ -202,7 +176,27 @@ class Learner:
             for episode in progressing(episodes, "learning", shown=progress):
                 yield partial(session.event, *episode)
 
-        return Taught(*session.learned_all(reads(), each and (lambda row: each(_lesson(row)))))
+        return Taught(*session.learned_all(reads(), each and (lambda row: each(lesson_of(row)))))
+
+    def forget(self, task: str) -> bool:
+        """Forget all that is kept of the task: memory, statistics, gathered examples; whether there was any.
+
+        Its next event is a first visit. The meta-model keeps what it learned from the task.
+
+        Raises:
+            BadEvent: no task can be called so.
+        """
+        return self._session.change(Forget, task)
+
+    def reset(self, task: str) -> bool:
+        """Let the task's next visit count as its first, from the meta-parameters; whether it was not yet.
+
+        Its statistics and gathered examples stay; a task in quarantine is released.
+
+        Raises:
+            BadEvent: no task can be called so.
+        """
+        return self._session.change(Reset, task)
 
     def predict(self, task: str, x: Values, support: Set | None = None, at: At = "auto") -> Any:
         """The model's output for `x`, a tensor where a tensor was given, else an array.
@@ -278,7 +272,3 @@ class Learner:
             "loss_adapted": means.adapted.mean,
             "loss_memory": means.memory.mean,
         }
-
-
-def _lesson(row: LearnedRow) -> Lesson:
-    return Lesson(*(getattr(row, name) for name in Lesson._fields))

@@ -22,8 +22,9 @@ def module_at(engine: Engine, task: str | None) -> nn.Module:
             raise NoAnswer(
                 "no_memory", "at", 'the algorithm keeps no parameters of a task; ask for at="meta"'
             )
-        if not entry.stats.events:
-            raise NoAnswer("no_memory", "task", f'task {task!r} was never learned from; ask for at="meta"')
+        if not entry.stats.remembered:
+            never = "not learned from since it was reset" if entry.stats.events else "never learned from"
+            raise NoAnswer("no_memory", "task", f'task {task!r} was {never}; ask for at="meta"')
         params = engine.params_of(entry.memory)
     if network.fresh is None:
         raise AssertionError("a learner's network was built by the loader")

@@ -11,7 +11,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.errors import BadEvent, Reason
-from streammeta.events import Examples, TaskEvent
+from streammeta.events import Change, Examples, TaskEvent
 from streammeta.library.arrays import Set, Values, episode_of_sets, examples_of
 from streammeta.library.handing import Content, Hand, NoOrderLog, Told
 from streammeta.observe.history import History
@@ -126,6 +126,18 @@ class Session:
         _check_task(task)
         return Examples(task, examples_of(x, y, self.config.events.max_examples), self._time_ms(time_ms))
 
+    def change(self, change: type[Change], task: str) -> bool:
+        """Change what is kept of the task; whether there was something to change.
+
+        Raises:
+            BadEvent: no task can be called so.
+        """
+        self._told.begin()
+        _check_task(task)
+        self._give(0, lambda: change(task))
+        self._settle()
+        return self._told.changed
+
     def predict(self, ask: Ask) -> Answer:
         """The answer of the state as it stands.
 
@@ -164,7 +176,7 @@ class Session:
         if meta is not None and meta.history:
             try:
                 kept = unpack_history(meta.history)
-                history.resume(kept.events, kept.time)
+                history.resume(kept.events, kept.time, kept.marks)
             except ValueError:  # curves alone: they begin anew
                 return History(self._clock.now)
         return history

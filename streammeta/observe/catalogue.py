@@ -5,18 +5,23 @@ two exceptions, `task` and `partition`, are capped.
 """
 
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import get_args
 
 from streammeta.errors import Reason
+from streammeta.observe.round_metrics import ROUND_SPECS, ROUND_STAGES
+from streammeta.observe.spec import Spec
+from streammeta.outcomes import TaskChange
 
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
 STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
 DROPPED = ("expired", "unmatched")
+CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")
+SCOPES = ("task", "global")
 EXECUTORS = ("compiled", "traced", "eager")
-ROUND_STAGES = ("wait", "exchange")
 CHECKPOINT_OUTCOMES = ("success", "failure")
+AT = ("meta", "memory", "adapted")
 OTHER = "__other__"
 """The label value that stands for everything beyond a cap."""
 
@@ -48,16 +53,6 @@ _CHECKPOINT_SECONDS = (
 _STALENESS_EVENTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
 
 
-class Spec(NamedTuple):
-    """One metric: its name as exposed, and for a histogram the upper bounds of its buckets."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-    buckets: tuple[float, ...] = ()
-
-
 CATALOGUE = (
     Spec(
         "streammeta_build_info",
@@ -70,7 +65,14 @@ CATALOGUE = (
         "counter",
         ("topic", "outcome"),
         "What became of records since the start of the process: an episode learned from; examples that only "
-        "wait for an episode (skipped); known already; set aside.",
+        "wait for an episode, or a change of a task (skipped); known already; set aside.",
+    ),
+    Spec(
+        "streammeta_predictions_total",
+        "counter",
+        ("source", "at"),
+        "Predictions given since the start of the process to records without labels (source stream), by the "
+        "parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",
@@ -147,6 +149,12 @@ CATALOGUE = (
         "Fading loss of the 20 worst of up to 10000 tasks seen last, and the mean of the others.",
     ),
     Spec(
+        "streammeta_drift_detections_total",
+        "counter",
+        ("scope",),
+        "Rises found in the losses before learning: of a task (task), of the stream (global); with [drift].",
+    ),
+    Spec(
         "streammeta_dead_letters_total",
         "counter",
         ("reason",),
@@ -158,6 +166,13 @@ CATALOGUE = (
         ("reason",),
         "Examples given up: of tasks that never had enough for an episode (expired, counted by task), and "
         "inputs or labels whose other half did not come in time (unmatched).",
+    ),
+    Spec(
+        "streammeta_task_changes_total",
+        "counter",
+        ("change",),
+        "Tasks of which a record changed what is kept: forgotten, as by a tombstone (forget), begun anew at "
+        "the meta-parameters (reset), let out of quarantine (release).",
     ),
     Spec(
         "streammeta_kafka_lag_records",
@@ -242,43 +257,7 @@ CATALOGUE = (
         (),
         "Steps that could not be compiled, or then differed from the plain step: the traced one serves.",
     ),
-    Spec(
-        "streammeta_rounds_total",
-        "counter",
-        (),
-        "Rounds after which the ranks of a group went on from the mean of their meta-models.",
-    ),
-    Spec(
-        "streammeta_round_seconds",
-        "histogram",
-        ("stage",),
-        "Time that the end of a round took: waiting for the other ranks, and exchanging the meta-models.",
-        _CHECKPOINT_SECONDS,
-    ),
-    Spec(
-        "streammeta_round_sent_bytes_total",
-        "counter",
-        (),
-        "Bytes of its meta-model that this rank handed to the others' mean.",
-    ),
-    Spec(
-        "streammeta_round_weight_ratio",
-        "gauge",
-        (),
-        "Weight of this rank in the mean of the last round; 0 when it learned nothing in it.",
-    ),
-    Spec(
-        "streammeta_round_distance",
-        "gauge",
-        (),
-        "How far this rank's meta-parameters were from the mean at the end of the last round.",
-    ),
-    Spec(
-        "streammeta_awaited_ranks",
-        "gauge",
-        (),
-        "Ranks that have not closed the round for whose end this one waits; 0 while it learns.",
-    ),
+    *ROUND_SPECS,
 )
 
 CLOSED_LABELS = MappingProxyType(
@@ -286,8 +265,11 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_events_total": OUTCOMES,
         "streammeta_event_processing_seconds": STAGES,
         "streammeta_nonfinite_total": WHERE,
+        "streammeta_drift_detections_total": SCOPES,
         "streammeta_dead_letters_total": tuple(Reason),
+        "streammeta_predictions_total": AT,
         "streammeta_examples_dropped_total": DROPPED,
+        "streammeta_task_changes_total": CHANGES,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
         "streammeta_round_seconds": ROUND_STAGES,
     }

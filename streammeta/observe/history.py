@@ -9,13 +9,14 @@ The loop folds; other threads read `view()`, one value that is replaced whole.
 
 import math
 from collections import deque
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from streammeta.errors import Reason
 from streammeta.observe.catalogue import DROPPED as DROP_REASONS
+from streammeta.observe.marks import Mark, Marks
 from streammeta.observe.track import Numbers, Track
 from streammeta.outcomes import (
     Checkpointed,
@@ -126,11 +127,13 @@ class View(NamedTuple):
     Attributes:
         rows: Counts what changed the curves: a second folded in this process, curves resumed.
         events, time: The two tracks.
+        marks: What happened at one moment.
     """
 
     rows: int
     events: Curve
     time: Curve
+    marks: tuple[Mark, ...] = ()
 
 
 class History:
@@ -144,6 +147,7 @@ class History:
         self._now = now
         self.events = Track(dict(LEARNING), CAPACITY)
         self.time = Track({**LEARNING, **OPERATION}, CAPACITY)
+        self.marks = Marks()
         self._recent_events: deque[Numbers] = deque()
         self._recent_time: deque[Numbers] = deque(maxlen=RECENT)
         self._learned: list[Numbers] = []
@@ -157,6 +161,7 @@ class History:
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
         now = self._time()
+        self.marks.fold(outcome, now)
         match outcome:
             case Learned():
                 self._learned.append(_taken(outcome, now))
@@ -204,14 +209,15 @@ class History:
         """The history up to the last full second; from any thread."""
         return self._view
 
-    def resume(self, events: Kept, time: Kept) -> None:
-        """Continue curves that were kept; a column that they lack is unknown.
+    def resume(self, events: Kept, time: Kept, marks: Sequence[Sequence[Any]] = ()) -> None:
+        """Continue curves and marks that were kept; a column that they lack is unknown.
 
         Raises:
             ValueError: they are not what a history keeps.
         """
         self.events.restore(*_fitted(events, self.events))
         self.time.restore(*_fitted(time, self.time))
+        self.marks.resume(marks, int(self._last_events()))
         self._rows += 1
         self._view = self._seen()
 
@@ -248,7 +254,9 @@ class History:
     def _seen(self) -> View:
         recent_events = _joined(self._recent_events, len(LEARNING))[-RECENT:]
         recent_time = _joined(self._recent_time, len(self.time.columns))
-        return View(self._rows, _curve(self.events, recent_events), _curve(self.time, recent_time))
+        return View(
+            self._rows, _curve(self.events, recent_events), _curve(self.time, recent_time), self.marks.all()
+        )
 
 
 def _taken(outcome: Learned, now: float) -> Numbers:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from streammeta.observe.history import Curve, History, Kept, View
+from streammeta.observe.marks import Marks
 
 FORMAT: Final = 1
 _WIDE: Final = 2
@@ -24,17 +25,21 @@ class Stored(NamedTuple):
 
     Attributes:
         events, time: The tracks.
+        marks: What happened at one moment, as `Marks.plain` says it.
         notes: What was written beside them.
     """
 
     events: Kept
     time: Kept
     notes: dict[str, Any]
+    marks: list[list[Any]]
 
     def view(self) -> View:
         """As a reader of a running daemon sees it."""
         events, time = (Curve(*kept, np.empty((0, len(kept.columns)))) for kept in (self.events, self.time))
-        return View(0, events, time)
+        marks = Marks()
+        marks.resume(self.marks, 0)
+        return View(0, events, time, marks.all())
 
 
 def pack(history: History, notes: dict[str, Any]) -> bytes:
@@ -47,7 +52,7 @@ def pack(history: History, notes: dict[str, Any]) -> bytes:
         for part, array in _arrays(curve).items()
     }
     columns = {"events": seen.events.columns, "time": seen.time.columns}
-    header = {"format": FORMAT, "columns": columns, "notes": notes}
+    header = {"format": FORMAT, "columns": columns, "notes": notes, "marks": history.marks.plain()}
     return safetensors.numpy.save(arrays, metadata={"streammeta": json.dumps(header)})
 
 
@@ -64,7 +69,7 @@ def unpack(data: bytes) -> Stored:
         if written == FORMAT:
             arrays = safetensors.numpy.load(data)
             events, time = (_kept(arrays, name, header["columns"][name]) for name in ("events", "time"))
-            return Stored(events, time, header["notes"])
+            return Stored(events, time, header["notes"], list(header.get("marks", ())))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise ValueError(f"damaged ({error!r})") from error
     raise ValueError(f"format {written}, this version reads format {FORMAT}")

@@ -18,7 +18,6 @@ from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from streammeta.errors import ConfigError
 from streammeta.outcomes import (
-    Awaiting,
     Checkpointed,
     Duplicate,
     Executing,
@@ -26,8 +25,8 @@ from streammeta.outcomes import (
     Learned,
     Outcome,
     Refused,
+    TaskChanged,
     Turned,
-    United,
 )
 from streammeta.quoting import quoted, quoted_json, quoted_line
 
@@ -175,6 +174,7 @@ class LogLines:
         self._learned_in_window = 0
         self._dead_letters_in_window: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
         self._sent_again = 0
         self._shows_progress = progress
         self._received: deque[str] = deque() if received is None else received
@@ -182,7 +182,6 @@ class LogLines:
         self._lag: int | None = None
         self._connected = True
         self._restoring = False
-        self._awaited: tuple[int, ...] = ()
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
@@ -198,6 +197,8 @@ class LogLines:
                 self._refused(outcome)
             case Expired():
                 self._expired.update(tasks=outcome.tasks, halves=outcome.halves)
+            case TaskChanged() if outcome.known:
+                self._changed[outcome.change] += 1
             case Duplicate():
                 self._sent_again += outcome.sent_again
             case Checkpointed():
@@ -205,10 +206,6 @@ class LogLines:
             case Executing() if outcome.making:
                 tell = self._logger.info if outcome.compiling_now else self._logger.debug
                 tell("the learning waits for a step", step=outcome.making)
-            case Awaiting():
-                self._awaiting(outcome)
-            case United():
-                self._awaited = ()
         if self._clock() - self._window_start >= self._every_seconds:
             self._end_window()
 
@@ -239,11 +236,6 @@ class LogLines:
         if outcome.restoring != self._restoring:
             self._restoring = outcome.restoring
             self._logger.info("restore begins" if outcome.restoring else "restore done", topic=outcome.topic)
-
-    def _awaiting(self, outcome: Awaiting) -> None:
-        if tuple(outcome.ranks) != self._awaited:  # once for each that comes late
-            self._awaited = tuple(outcome.ranks)
-            self._logger.info("waiting for ranks", round=outcome.round, ranks=list(self._awaited))
 
     def _refused(self, outcome: Refused) -> None:
         self._dead_letters_in_window[str(outcome.reason)] += 1
@@ -276,6 +268,9 @@ class LogLines:
         if self._expired:
             self._logger.warning("examples dropped after waiting too long", **self._expired)
         self._expired.clear()
+        if self._changed:
+            self._logger.info("what is kept of tasks was changed by records", **self._changed)
+        self._changed.clear()
         if self._sent_again:
             self._logger.info("events sent again, passed over by their ce_id", events=self._sent_again)
         self._sent_again = 0

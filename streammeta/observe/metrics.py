@@ -29,13 +29,14 @@ from streammeta.observe.catalogue import (
     EXECUTORS,
     OTHER,
     PHASES,
-    ROUND_STAGES,
     STAGES,
     Spec,
 )
 from streammeta.observe.rates import as_configured
+from streammeta.observe.round_metrics import ROUND_SPECS, RoundMetrics
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
+    Answered,
     Awaiting,
     Checkpointed,
     Duplicate,
@@ -45,6 +46,7 @@ from streammeta.outcomes import (
     Outcome,
     Refused,
     Skipped,
+    TaskChanged,
     Turned,
     United,
 )
@@ -97,8 +99,11 @@ class Metrics:
         self._events = _counters(registry, "streammeta_events_total", topic)
         self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
         self._dropped = _counters(registry, "streammeta_examples_dropped_total")
+        self._predictions = _counters(registry, "streammeta_predictions_total", "stream")
+        self._changes = _counters(registry, "streammeta_task_changes_total")
         self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
         self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
+        self._drifts = _counters(registry, "streammeta_drift_detections_total")
         self._learned_total = self._events["learned"]
         self._compile_seconds = _counter(registry, "streammeta_compile_seconds_total")
         self._compile_failures = _counter(registry, "streammeta_compile_failures_total")
@@ -106,9 +111,7 @@ class Metrics:
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
         self._checkpoint_seconds = Buckets(_SPECS["streammeta_checkpoint_duration_seconds"], registry)
-        self._rounds = _counter(registry, "streammeta_rounds_total")
-        self._sent_bytes = _counter(registry, "streammeta_round_sent_bytes_total")
-        self._round_seconds = Buckets(_SPECS["streammeta_round_seconds"], registry, ROUND_STAGES)
+        self._rounds = RoundMetrics(registry)
         self._latest = _Latest((version, algorithm, torch_version), TaskLosses(worst=worst_tasks))
         registry.register(self._latest)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -127,6 +130,10 @@ class Metrics:
                 self._events["duplicate"].inc()
             case Skipped():
                 self._events["skipped"].inc()
+            case Answered():
+                self._predictions[outcome.at].inc()
+            case TaskChanged():
+                self._changed(outcome)
             case Expired():
                 self._dropped["expired"].inc(outcome.tasks)
                 self._dropped["unmatched"].inc(outcome.halves)
@@ -134,16 +141,16 @@ class Metrics:
                 self._checkpointed(outcome)
             case Executing():
                 self._executing(outcome)
-            case Awaiting():
-                self._latest.awaiting = outcome
-            case United():
-                self._united(outcome)
+            case Awaiting() | United():
+                self._rounds.fold(outcome)
 
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
         for task, loss in zip(outcome.tasks, outcome.task_losses.tolist(), strict=True):
             self._latest.task_losses.fold(task, loss)
         self._learned_total.inc(len(outcome))
+        for drift in outcome.drifts:
+            self._drifts["task" if drift.task else "global"].inc()
         for stage, seconds in zip(STAGES, outcome.stages, strict=True):
             self._processing.observe_all(seconds, len(outcome), stage)
         # A producer's clock may run ahead of this one; a negative age would look like a counter reset.
@@ -157,17 +164,16 @@ class Metrics:
         if outcome.reason in _NONFINITE:
             self._nonfinite[_NONFINITE[outcome.reason]].inc()
 
+    def _changed(self, outcome: TaskChanged) -> None:
+        self._events["skipped"].inc()
+        self._changes[outcome.change].inc(outcome.known)
+        if outcome.change == "forget":
+            self._latest.task_losses.forget(outcome.task)
+
     def _executing(self, outcome: Executing) -> None:
         before, self._latest.executing = self._latest.executing, outcome
         self._compile_seconds.inc(outcome.seconds - (before.seconds if before else 0.0))
         self._compile_failures.inc(outcome.failures - (before.failures if before else 0))
-
-    def _united(self, outcome: United) -> None:
-        self._latest.united, self._latest.awaiting = outcome, None
-        self._rounds.inc()
-        self._sent_bytes.inc(outcome.bytes)
-        for stage, seconds in zip(ROUND_STAGES, (outcome.waited_seconds, outcome.seconds), strict=True):
-            self._round_seconds.observe_all(seconds, 1, stage)
 
     def _checkpointed(self, outcome: Checkpointed) -> None:
         self._checkpoints["success" if outcome.ok else "failure"].inc()
@@ -199,12 +205,10 @@ class _Latest(Collector):
         self.turned: Turned | None = None
         self.saved: Checkpointed | None = None
         self.executing: Executing | None = None
-        self.awaiting: Awaiting | None = None
-        self.united: United | None = None
         self.task_losses = task_losses
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge"]
+        return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge" and spec not in ROUND_SPECS]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         families = {family.name: family for family in self.describe()}
@@ -229,8 +233,6 @@ class _Latest(Collector):
             yield from _of_checkpoint(saved)
         if executing is not None:
             yield from _of_executors(executing)
-        if self.united is not None:
-            yield from _of_round(self.united, self.awaiting)
 
 
 def _family(spec: Spec) -> GaugeMetricFamily:
@@ -282,12 +284,6 @@ def _of_executors(executing: Executing) -> Iterator[Reading]:
     for executor, count in zip(EXECUTORS, shapes, strict=True):
         yield "streammeta_executor_shapes", (executor,), count
     yield "streammeta_compiling_steps", (), executing.compiling
-
-
-def _of_round(united: United, awaiting: Awaiting | None) -> Iterator[Reading]:
-    yield "streammeta_round_weight_ratio", (), united.weight
-    yield "streammeta_round_distance", (), united.distance
-    yield "streammeta_awaited_ranks", (), len(awaiting.ranks) if awaiting else 0
 
 
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:

@@ -6,12 +6,12 @@ field of the visit before.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from streammeta.observe.track import Numbers
-from streammeta.outcomes import Learned, Outcome
+from streammeta.outcomes import Learned, Outcome, TaskChanged
 from streammeta.state.store import TaskStats
 
 CAPACITY: Final = 50_000
@@ -22,6 +22,17 @@ MOST_PENDING: Final = 5000
 
 _EVENTS, _LAST_EVENT, _LAST_SEEN, _LOSS = range(4)
 _AT, _META, _ADAPTED, _MEMORY = range(4)
+_DETECTIONS, _DRIFT_EVENT = range(2)
+_NO_DRIFT: Final = (0.0, 0.0, math.nan, math.nan)
+
+
+_SORTS: Final = {
+    "loss": (_LOSS, 1),
+    "events": (_EVENTS, 1),
+    "staleness": (_LAST_EVENT, -1),
+    "drift": (_LOSS + 1 + _DRIFT_EVENT, 1),
+}
+"""Column of numbers and drifts side by side, and its sign."""
 
 
 class TaskRow(NamedTuple):
@@ -33,6 +44,9 @@ class TaskRow(NamedTuple):
         last_seen_seconds: Event time of the last one, Unix time.
         loss: Fading mean.
         recent: Losses at its last visits: at its memory where it has one, else adapted.
+        drifts: How often its losses got worse.
+        drift_event: Index of the event that last told, None for never.
+        loss_before, loss_after: The level of its losses before that, and of the few that told.
     """
 
     task: str
@@ -41,6 +55,10 @@ class TaskRow(NamedTuple):
     last_seen_seconds: float
     loss: float | None
     recent: list[float | None]
+    drifts: int = 0
+    drift_event: int | None = None
+    loss_before: float | None = None
+    loss_after: float | None = None
 
 
 class Visits(NamedTuple):
@@ -65,9 +83,11 @@ class TaskIndex:
         self._capacity = capacity
         self._places: dict[str, int] = {}
         self._counts: list[int] = []
+        self._free: list[int] = []
         self._pending: list[tuple[float, ...]] = []
         self._numbers: Numbers = np.zeros((64, 4))
         self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
+        self._drifts: Numbers = np.tile(_NO_DRIFT, (64, 1))
         self._events = 0
         self._folded_at = now()
 
@@ -80,6 +100,8 @@ class TaskIndex:
         now = self._now()
         if isinstance(outcome, Learned):
             self._visited(outcome, now)
+        elif isinstance(outcome, TaskChanged) and outcome.change == "forget":
+            self._forget(outcome.task)
         if not 0 <= now - self._folded_at < FOLD_SECONDS or len(self._pending) >= MOST_PENDING:
             self.settle()
 
@@ -91,6 +113,8 @@ class TaskIndex:
                 return
             place, seen = self._place(task), stats.last_seen_ms / 1000
             self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss)
+            drift = stats.drift
+            self._drifts[place] = drift.detections, drift.last_event, drift.loss_before, drift.loss_after
 
     def settle(self) -> None:
         """Write what was gathered since the last time."""
@@ -103,7 +127,9 @@ class TaskIndex:
             self._events = int(rows[-1, _LAST_EVENT + 1])
 
     def top(self, sort: str, limit: int, search: str = "") -> tuple[int, list[TaskRow]]:
-        """How many tasks match, and the first of them: worst loss, most events or stalest first.
+        """How many tasks match, and the first of them: worst loss, most events, stalest first.
+
+        By "drift" only those that got worse, the last first.
 
         Milliseconds at full capacity; callable from any thread.
         """
@@ -111,8 +137,11 @@ class TaskIndex:
         wanted = search.casefold()
         names = [name for name in places if wanted in name.casefold()] if wanted else [*places]
         found = np.fromiter((places[name] for name in names), np.int64, len(names))
-        numbers = self._numbers[found]
-        column, sign = {"loss": (_LOSS, 1), "events": (_EVENTS, 1), "staleness": (_LAST_EVENT, -1)}[sort]
+        if sort == "drift":
+            worse = self._drifts[found, _DETECTIONS] > 0
+            names, found = [name for name, one in zip(names, worse, strict=True) if one], found[worse]
+        numbers = np.concatenate([self._numbers[found], self._drifts[found]], axis=1)
+        column, sign = _SORTS[sort]
         key = np.nan_to_num(sign * numbers[:, column], nan=-np.inf, posinf=np.inf)
         first = np.argsort(-key, kind="stable")[:limit]
         visits = self._visits[found[first]]
@@ -124,7 +153,8 @@ class TaskIndex:
         place = self._places.get(task)
         if place is None:
             return None
-        numbers, visits = self._numbers[place].copy(), self._visits[place].copy()
+        numbers = np.concatenate([self._numbers[place], self._drifts[place]])
+        visits = self._visits[place].copy()
         ordered = _ordered(visits)
         losses = ([_known(loss) for loss in ordered[:, phase]] for phase in (_META, _ADAPTED, _MEMORY))
         return self._shown(task, numbers, visits), Visits([int(at) for at in ordered[:, _AT]], *losses)
@@ -143,6 +173,23 @@ class TaskIndex:
             place = self._place(task)
             self._counts[place] += 1
             self._pending.append((place, *numbers, self._counts[place], meta, adapted, memory))
+        for one in outcome.drifts:
+            drifted = self._places.get(one.task)
+            if drifted is not None:
+                times = self._drifts[drifted, _DETECTIONS] + 1
+                self._drifts[drifted] = times, one.event, one.before, one.after
+
+    def _forget(self, task: str) -> None:
+        """Give the task's row to another one."""
+        self.settle()
+        place = self._places.pop(task, None)
+        if place is not None:
+            self._clear(place)
+            self._free.append(place)
+
+    def _clear(self, place: int) -> None:
+        self._counts[place] = 0
+        self._visits[place] = np.nan
 
     def _place(self, task: str) -> int:
         """Where the task's row is; the dictionary is ordered by last visit."""
@@ -158,14 +205,16 @@ class TaskIndex:
         if place >= self._capacity:
             self.settle()
             place = self._places.pop(next(iter(self._places)))
-            self._counts[place] = 0
-            self._visits[place] = np.nan
+            self._clear(place)
+        elif self._free:
+            place = self._free.pop()
         else:
             self._counts.append(0)
         if place == len(self._numbers):
             self._visits = np.concatenate([self._visits, np.full_like(self._visits, np.nan)])
             self._numbers = np.concatenate([self._numbers, np.zeros_like(self._numbers)])
-        self._numbers[place] = (0, 0, 0, math.nan)
+            self._drifts = np.concatenate([self._drifts, np.zeros_like(self._drifts)])
+        self._numbers[place], self._drifts[place] = (0, 0, 0, math.nan), _NO_DRIFT
         return place
 
     def _shown(self, task: str, numbers: Numbers, visits: Numbers) -> TaskRow:
@@ -178,7 +227,18 @@ class TaskIndex:
             last_seen_seconds=float(numbers[_LAST_SEEN]),
             loss=_known(numbers[_LOSS]),
             recent=[_known(loss) for loss in recent],
+            **drift_fields(*numbers[_LOSS + 1 :].tolist()),
         )
+
+
+def drift_fields(detections: float, event: float, before: float, after: float) -> dict[str, Any]:
+    """What a `TaskRow` says of drift."""
+    return {
+        "drifts": int(detections),
+        "drift_event": int(event) if detections else None,
+        "loss_before": _known(before),
+        "loss_after": _known(after),
+    }
 
 
 def _ordered(visits: Numbers) -> Numbers:

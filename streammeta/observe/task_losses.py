@@ -34,6 +34,10 @@ class TaskLosses:
             forgotten = self._capacity // 4 + 1
             self._losses = dict(islice(self._losses.items(), forgotten, None))
 
+    def forget(self, task: str) -> None:
+        """Tell nothing of the task any more."""
+        self._losses.pop(task, None)
+
     def read(self) -> Iterator[tuple[str, float]]:
         """The worst tasks, worst first, then `__other__` with the mean of the rest if there is a rest.
 

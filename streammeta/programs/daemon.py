@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, DeadLetterFailed, GroupLost, Interrupted
+from streammeta.errors import BrokerUnavailable, ConfigError, GroupLost, Interrupted, Unacknowledged
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -30,13 +30,14 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.observe.terminal import TerminalView
 from streammeta.outcomes import Observer
+from streammeta.programs.company import Alone, Company, Place
 from streammeta.programs.copying import CopyKeeper
 from streammeta.programs.exposure import warn_of_exposures
 from streammeta.programs.ranks import Ranks
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
-from streammeta.runtime.compiling import compiled_steps
+from streammeta.runtime.compiling import compiled_steps, kept_traces
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
@@ -49,7 +50,8 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Store
 from streammeta.state.trials import Trials
-from streammeta.stream.base import DeadLetters, Source
+from streammeta.stream.base import Answers, DeadLetters, Source
+from streammeta.stream.kafka.answers import KafkaAnswers
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from streammeta.web.app import make_app
@@ -59,6 +61,7 @@ from streammeta.web.shown import Shown
 
 KeepGoing = Callable[[], bool]
 Connect = Callable[[Config, KeepGoing], tuple[Source, DeadLetters]]
+ConnectAnswers = Callable[[Config, KeepGoing], Answers | None]
 Taping = Callable[[Checkpoint], AbstractContextManager[Tape]]
 """Makes the tape for a state; left when the loop has ended, with the error if there was one."""
 
@@ -83,6 +86,12 @@ def connect_kafka(config: Config, keep_going: KeepGoing) -> tuple[Source, DeadLe
     )
 
 
+def answer_on_kafka(config: Config, keep_going: KeepGoing) -> Answers | None:
+    """Where `predict.output_topic` says, connected; None where it says nothing."""
+    topic = config.predict.output_topic
+    return KafkaAnswers(config.kafka, topic, keep_going=keep_going) if topic else None
+
+
 def no_tape(_begun: Checkpoint) -> AbstractContextManager[Tape]:
     """Nothing is recorded."""
     return nullcontext(NoTape())
@@ -93,10 +102,12 @@ def run_daemon(
     *,
     read_config: Callable[[], Config],
     connect: Connect = connect_kafka,
+    connect_answers: ConnectAnswers = answer_on_kafka,
     taping: Taping = no_tape,
     until_end: bool = False,
     console: Console | None = None,
     on_serving: Callable[[str], None] = lambda _: None,
+    company: Company | None = None,
     ranks: Ranks | None = None,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
@@ -105,10 +116,12 @@ def run_daemon(
         config: The configuration.
         read_config: Reads it again, at SIGHUP.
         connect: Makes the source and the dead letters.
+        connect_answers: Makes where answers to records without labels go, if anywhere.
         taping: Makes what goes along with the loop: a recorder.
         until_end: Stop at the end offsets seen at the start.
         console: A terminal for the live view; None for log lines alone.
         on_serving: Told the HTTP address as soon as it is served.
+        company: Who goes along.
         ranks: The group that it is part of; None where it learns alone.
 
     Returns:
@@ -119,7 +132,7 @@ def run_daemon(
     """
     configure_logging(config.log.level, config.log.format)
     warn_of_exposures(config)
-    controls, clock, received = Controls(), Clock(), deque[str]()
+    controls, clock, received, company = Controls(), Clock(), deque[str](), company or Alone()
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls, received.append))
         directory = stack.enter_context(StateDirectory(config.state.dir))
@@ -137,48 +150,54 @@ def run_daemon(
         tape = stack.enter_context(taping(begun))
         lines = LogLines(structlog.get_logger(), clock.monotonic, progress=console is None, received=received)
         watchers = _watchers(config, begun, store, lines, clock)
+        stack.callback(company.close)
+        listeners = company.join(_place(watchers, controls))
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
             Commits(store), predictor_for(config, blueprint.network), time.time, config.kafka.max_event_bytes
         )
-        address = _serve(config, stack, watchers, settings, store, desk)
+        address = _serve(config, stack, watchers, settings, store, desk, company)
         on_serving(address)
+        company.serving(address)
         if console is not None:
             stack.enter_context(TerminalView(watchers.status, console, address))
         structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
         try:
-            group = ranks and stack.enter_context(
-                closing(ranks.join(config, controls, lambda: watchers.health.live()[0]))
-            )
+            member = None if ranks is None else ranks.join(stack, config, controls, watchers.health)
             source, dead_letters = connect(config, lambda: not controls.stop)
             stack.callback(source.close)
             stack.callback(dead_letters.close)
+            answers = connect_answers(config, lambda: not controls.stop)
+            if answers is not None:
+                stack.callback(answers.close)
             loop = assemble(
                 config,
                 blueprint,
                 begun,
                 source=source,
                 dead_letters=dead_letters,
+                answers=answers,
                 store=store,
                 order_log=order_log,
                 trials=stack.enter_context(closing(Trials(directory.trials_path))),
-                observers=(*watchers.observers, keeper),
+                observers=(*watchers.observers, keeper, *listeners),
                 controls=controls,
                 reload=lambda: reloaded(config, read_config),
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
                 compiled=compiled,
-                group=group,
-                share=ranks and ranks.share,
+                member=member,
             )
             with redirect_stdout(sys.stderr):  # what a model prints is no data
                 loop.run(until_end=until_end)
+            if until_end and not controls.stop:
+                company.wait()
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, DeadLetterFailed, GroupLost, Interrupted):
+        except (BrokerUnavailable, GroupLost, Unacknowledged, Interrupted):
             # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise
@@ -190,9 +209,13 @@ def run_daemon(
     return last
 
 
+def _place(watchers: Watchers, controls: Controls) -> Place:
+    return Place(watchers.registry, watchers.status, watchers.health, watchers.history, controls)
+
+
 def _blueprint(config: Config) -> Blueprint:
     try:
-        return build_blueprint(config)
+        return build_blueprint(config, kept=kept_traces(config))
     except ConfigError as error:
         tell_cause(error)
         raise
@@ -221,7 +244,8 @@ def _resumed_history(store: Store, clock: Clock) -> History:
     if meta is not None and meta.history:
         try:
             kept = unpack_history(meta.history)
-            history.resume(kept.events, kept.time)
+            history.resume(kept.events, kept.time, kept.marks)
+            history.marks.add("restart", clock.now(), "started again")
         except ValueError as error:
             structlog.get_logger().warning("history not resumed: the curves begin anew", reason=str(error))
     return history
@@ -241,7 +265,13 @@ def _tell_stopped(last: Snapshot, why: str) -> None:
 
 
 def _serve(
-    config: Config, stack: ExitStack, watchers: Watchers, settings: dict[str, Any], store: Store, desk: Desk
+    config: Config,
+    stack: ExitStack,
+    watchers: Watchers,
+    settings: dict[str, Any],
+    store: Store,
+    desk: Desk,
+    company: Company,
 ) -> str:
     """Start the HTTP port; its address."""
     shown = Shown(
@@ -253,6 +283,8 @@ def _serve(
         settings=settings,
         stored=lambda task: row.stats if (row := store.get(task)) is not None else None,
         now=time.time,
+        challengers=company.challengers,
+        learners=company.curves,
     )
     http = config.http
     app = make_app(

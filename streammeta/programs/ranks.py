@@ -1,6 +1,7 @@
 """What `run` does as one rank of several that `torchrun` started."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import structlog
@@ -8,9 +9,11 @@ import torch
 
 from streammeta.config import Config
 from streammeta.distributed.place import Place
-from streammeta.distributed.torch_group import TorchGroup, join
+from streammeta.distributed.torch_group import join
 from streammeta.errors import Interrupted
+from streammeta.observe.health import Health
 from streammeta.runtime.controls import Controls
+from streammeta.runtime.uniting import Member
 from streammeta.stream.base import DeadLetters, Source
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
@@ -40,8 +43,8 @@ class Ranks:
             KafkaDeadLetters(config.kafka, keep_going=keep_going),
         )
 
-    def join(self, config: Config, controls: Controls, healthy: Callable[[], bool]) -> TorchGroup:
-        """Come together with the others.
+    def join(self, stack: ExitStack, config: Config, controls: Controls, health: Health) -> Member:
+        """Come together with the others; left with the stack.
 
         Raises:
             GroupLost: they did not come.
@@ -53,6 +56,7 @@ class Ranks:
                 raise Interrupted("asked to stop while the group came together")
 
         device = torch.device(config.model.device)
-        group = join(config.distributed.timeout_seconds, device, missing, healthy)
+        group = join(config.distributed.timeout_seconds, device, missing, lambda: health.live()[0])
+        stack.callback(group.close)
         structlog.get_logger().info("group", rank=group.rank, world=group.world)
-        return group
+        return Member(group, self.share)

@@ -55,7 +55,8 @@ def replay(
     Each row is learned by the step that learned it when it was recorded; a recording of a topic, or of
     another learner, by the traced one, unless compiled ones are required.
 
-    Dead letters are counted and written nowhere. The HTTP port is `port`, not that of the configuration.
+    Dead letters are counted and written nowhere; what is asked is passed over. The HTTP port is `port`, not
+    that of the configuration.
 
     Args:
         config: The configuration.
@@ -91,6 +92,7 @@ def replay(
         config,
         read_config=lambda: config,
         connect=lambda _config, _keep_going: (source, NoDeadLetters()),
+        connect_answers=lambda _config, _keep_going: None,
         taping=taping,
         until_end=True,
         console=console,

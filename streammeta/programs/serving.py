@@ -130,7 +130,7 @@ class Follower:
         if history:
             try:
                 kept = unpack_history(history)
-                self.history.resume(kept.events, kept.time)
+                self.history.resume(kept.events, kept.time, kept.marks)
             except ValueError as error:
                 log.warning("no curves", reason=str(error))
 

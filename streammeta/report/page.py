@@ -48,7 +48,7 @@ def report_data(run: Run, now: datetime) -> dict[str, Any]:
     events = run.checkpoint.progress.events
     return {
         "status": summary(run),
-        "history": curves_of(0, run.history.events, run.history.time),
+        "history": curves_of(run.history),
         "tasks": [stored_data(task, stats, events) for task, stats in run.tasks],
         "known": run.known,
         "settings": run.settings,

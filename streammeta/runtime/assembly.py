@@ -7,10 +7,11 @@ from functools import partial
 
 from streammeta.clock import Clock
 from streammeta.config import Config
+from streammeta.config.drift import DriftSection
 from streammeta.config.events import EventsSection
-from streammeta.distributed.group import Group
 from streammeta.episodes.cutter import Bounds, Cutter, Model, Sizes
 from streammeta.episodes.gathering import Gathering
+from streammeta.evaluation.drift import Settings
 from streammeta.learner.engine import Engine
 from streammeta.learner.executors.compiled import CompiledSteps
 from streammeta.learner.executors.serving import Executors
@@ -20,6 +21,7 @@ from streammeta.models.constants import (
 )
 from streammeta.models.network import Network
 from streammeta.outcomes import Observer
+from streammeta.runtime.answering import Answering
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.commit import Aside, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
@@ -28,19 +30,19 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
+from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.reading import decoder_of
 from streammeta.runtime.rounds import ALONE
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
-from streammeta.runtime.uniting import uniting
+from streammeta.runtime.uniting import Member, uniting
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
 from streammeta.state.quarantine import Quarantine
 from streammeta.state.store import Store
-from streammeta.stream.base import DeadLetters, Source
-from streammeta.stream.share import Share
+from streammeta.stream.base import Answers, DeadLetters, Source
 
 
 def assemble(
@@ -50,6 +52,7 @@ def assemble(
     *,
     source: Source,
     dead_letters: DeadLetters,
+    answers: Answers | None = None,
     store: Store,
     order_log: OrderLog,
     observers: Sequence[Observer] = (),
@@ -61,13 +64,13 @@ def assemble(
     trials: Trials | None = None,
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
-    group: Group | None = None,
-    share: Share | None = None,
+    member: Member | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store.
 
-    `compiled`: where compiled steps come from; None where all are traced. `group`: the ranks that it learns
-    with, `share`: of the topic, as the source reads it; None where it learns alone.
+    `answers`: where answers to records without labels go; None where nobody is told them.
+    `compiled`: where compiled steps come from; None where all are traced. `member`: of the group of
+    ranks that it learns with; None where it learns alone.
 
     Raises:
         ConfigError: several ranks cannot learn by this algorithm.
@@ -83,6 +86,11 @@ def assemble(
         learned=begun.progress.events,
         standing=begun.standing,
     )
+    telling = Telling(config.kafka.topic, observers, FirstRefusals(dead_letters, engine, ledger), ledger)
+    answering = None
+    if answers is not None:
+        predictor = predictor_for(config, blueprint.network)
+        answering = Answering(engine, predictor, answers, telling, order_log.sync)
     intake = Intake(
         decode=decoder_of(config),
         cutter=_cutter(config.events, blueprint.network, engine),
@@ -92,10 +100,11 @@ def assemble(
             lambda event: blueprint.network.shapes(event.episode),
         ),
         engine=engine,
-        telling=Telling(config.kafka.topic, observers, FirstRefusals(dead_letters, engine, ledger), ledger),
+        telling=telling,
         ledger=ledger,
         clock=clock,
         tape=tape or NoTape(),
+        answering=answering,
         trials=trials or NoTrials(),
         log_passed=order_log.append,
         ids=EventIds(config.events.dedupe_window_events, store.ids(), begun.ids),
@@ -113,11 +122,7 @@ def assemble(
         history=history,
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
-        rounds_of=ALONE
-        if group is None
-        else uniting(
-            config, blueprint, group, share or Share(group.rank, group.world), source, store, controls
-        ),
+        rounds_of=uniting(config, blueprint, member, source, store, controls) if member else ALONE,
     )
 
 
@@ -137,7 +142,15 @@ def _engine(
             blueprint.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
         quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
+        drift=_drift(config.drift),
     )
+
+
+def _drift(section: DriftSection) -> Settings | None:
+    if section.detector == "off":
+        return None
+    values = section.model_dump(exclude={"action"})
+    return Settings(restart=section.action == "restart_memory", **values)
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

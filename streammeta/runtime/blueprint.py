@@ -13,7 +13,7 @@ from streammeta.algorithms.registry import build_learner
 from streammeta.config import Config, config_hash, differences, fit
 from streammeta.errors import StateError
 from streammeta.learner.growth import limit_of
-from streammeta.learner.tracing import Steps
+from streammeta.learner.tracing import Kept, Steps
 from streammeta.models.constants import (
     check_constants,
     constants_of,
@@ -61,12 +61,16 @@ class _Unasked:
 
 
 def build_blueprint(
-    config: Config, *, predicts: bool = False, build: Callable[..., nn.Module] | None = None
+    config: Config,
+    *,
+    predicts: bool = False,
+    build: Callable[..., nn.Module] | None = None,
+    kept: Kept | None = None,
 ) -> Blueprint:
     """Model, algorithm and outer optimiser as the configuration describes them.
 
     With `predicts`, what is told of an event learned from holds the predictions of its query set. `build`
-    builds the model where `model.factory` only names it.
+    builds the model where `model.factory` only names it. `kept`: traces of this very learner.
 
     Sets the process's number of torch threads: the bits of a sum depend on it.
 
@@ -89,7 +93,7 @@ def build_blueprint(
     learner = build_learner(config.algorithm, config.outer, network)
     origin = Origin(fit(config), config_hash(config), network.layout, model.dtype)
     limit = limit_of(config.events.memory_norm_limit, learner)
-    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=limit)
+    steps = Steps(learner, network, predicts=predicts, memory_norm_limit=limit, kept=kept)
     return Blueprint(network, learner, steps, origin, model.init)
 
 

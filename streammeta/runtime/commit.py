@@ -95,12 +95,14 @@ class Commits:
     def begin(self) -> None:
         """Steps 1 to 4; waits for the commit that is under way, if one is.
 
-        1. Dead letters are acknowledged. 2. The recording, if any, is on the disk. 3. Dirty rows, meta state
-        and next offsets are copied. 4. The store writes them in one transaction, aside.
+        1. Answers and dead letters are acknowledged. 2. The recording, if any, is on the disk. 3. Dirty rows,
+        meta state and next offsets are copied. 4. The store writes them in one transaction, aside.
         """
         self.end()
         self.began_seconds = self.clock.monotonic()
         intake, ledger = self.intake, self.intake.ledger
+        if intake.answering is not None:
+            intake.answering.flush(self.waiting)
         intake.telling.dead_letters.flush(self.waiting)
         mark = intake.tape.sync(ledger.positions, ledger.topic_id)
         engine, positions = intake.engine, dict(ledger.positions)

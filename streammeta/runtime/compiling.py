@@ -9,6 +9,9 @@ from streammeta.config import Config
 from streammeta.errors import ConfigError
 from streammeta.learner.executors.cache import Cache, default_directory
 from streammeta.learner.executors.compiled import CompiledSteps
+from streammeta.learner.executors.traces import Traces
+from streammeta.models.losses import LOSSES
+from streammeta.models.networks import BUILT_IN
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +26,21 @@ def compiled_steps_cache(config: Config) -> Cache:
         raise ConfigError(f'model.device = "{config.model.device}": steps are compiled for the CPU alone')
     directory = config.engine.cache_dir
     return Cache(Path(directory) if directory else default_directory())
+
+
+def kept_traces(config: Config) -> Traces | None:
+    """Where traces are kept between runs; None where they cannot be.
+
+    Only those of built-in models and losses: what a user's code computes may follow from what no digest of
+    ours covers.
+    """
+    if config.model.factory not in BUILT_IN or config.model.loss not in LOSSES:
+        return None
+    sections = (config.model, config.algorithm, config.outer, config.events)
+    try:
+        return Traces(compiled_steps_cache(config), " ".join(part.model_dump_json() for part in sections))
+    except ConfigError:
+        return None  # compiled steps cannot be kept either, which is said where they are wanted
 
 
 def compiled_steps(config: Config) -> CompiledSteps | None:

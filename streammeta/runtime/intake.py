@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from streammeta.clock import Clock
-from streammeta.codec import event_id, release_of
-from streammeta.episodes.cutter import Cutter, Portion
+from streammeta.codec import event_id
+from streammeta.episodes.cutter import Asked, Cutter, Portion
 from streammeta.episodes.gathering import Gathering, Read, Repeated, Taken
 from streammeta.errors import BadEvent, OutOfMemory
-from streammeta.events import Examples, HalfExamples, Passed, Positions, Record, TaskEvent
+from streammeta.events import Change, Passed, Positions, Question, Record, TaskEvent
 from streammeta.learner.engine import Engine
-from streammeta.learner.folded import Folded
-from streammeta.outcomes import Duplicate, Learned
-from streammeta.runtime.iteration import Result, place
+from streammeta.outcomes import Duplicate
+from streammeta.runtime.answering import Answering
+from streammeta.runtime.iteration import Changed, Result, place
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.pace import Pace
 from streammeta.runtime.pending import Pending
+from streammeta.runtime.reading import Content
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.told import learned
@@ -42,13 +43,14 @@ class Intake:
         gathering: The iteration that is being gathered.
         telling: Told what came of records.
         tape: Keeps what the state contains, in its order.
+        answering: Answers what is asked; None where questions are passed over.
         trials: Told of what is tried next.
         log_passed: Writes down which records were passed for want of memory.
         passed: Partition and offset -> what is not to be tried again.
         ids: Those of the events that the state contains, as far back as the window reaches.
     """
 
-    decode: Callable[[Record], TaskEvent | Examples | HalfExamples]
+    decode: Callable[[Record], Content | Change]
     cutter: Cutter
     gathering: Gathering
     engine: Engine
@@ -56,6 +58,7 @@ class Intake:
     ledger: Ledger
     clock: Clock
     tape: Tape = field(default_factory=NoTape)
+    answering: Answering | None = None
     trials: Trials = field(default_factory=NoTrials)
     log_passed: Callable[[Sequence[Passed]], object] = len
     passed: dict[tuple[int, int], Passed] = field(default_factory=dict)
@@ -93,6 +96,11 @@ class Intake:
         return self._pending.fresh >= self.engine.memories.room or self._pace.full(
             self._pending.records, self.engine.chunk_bytes
         )
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many answers are unacknowledged that they shall be waited for."""
+        return self.answering is not None and self.answering.crowded
 
     def left_seconds(self) -> float:
         """How long the open iteration may still wait; infinity when none is open."""
@@ -144,7 +152,10 @@ class Intake:
         now = self.clock.monotonic()
         if not self.gathering.admits(read):
             self.close()
-        self._join(Taken(record, read, now - began, event), now)
+        if isinstance(read, Change):
+            self._change(Taken(record, read, now - began, event), now)
+        else:
+            self._join(Taken(record, read, now - began, event), now)
 
     def pass_to(self, partition: int, offset: int) -> None:
         """Take nothing below `offset` any more: the log has lost what it held there.
@@ -187,7 +198,7 @@ class Intake:
         times = [tick()]
         engine.load(tasks)
         times.append(tick())
-        results = learn(engine, pending, self.trials)
+        results = learn(engine, pending, self.trials, self.answering)
         times.append(tick())
         folded = engine.fold(tasks)
         times.append(tick())
@@ -197,30 +208,27 @@ class Intake:
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
         self._pace.took(pending.records, times[-1] - times[0])
-        self._begin_chunk()
+        if not self.open:
+            self.cutter.settled()
+        self._pending = Pending()
         self.telling.count(pending.records, pending.dropped)
-        self.telling.settled(self._columns(taken, results, folded, times), taken, results)
-
-    def _marked(self, record: Record) -> Record:
-        """The record, which is decoded next; with its flaw, where it is to be passed."""
-        self.trials.decoding(record)
-        passed = self.passed.get((record.partition, record.offset)) if self.passed else None
-        return record if passed is None else record._replace(flaw=passed.flaw)
-
-    def _columns(
-        self, taken: Sequence[Taken], results: Sequence[Result], folded: Folded | None, times: Sequence[float]
-    ) -> Learned | None:
-        if folded is None:
-            return None
-        return learned(
+        unanswered = self.answering.publish() if self.answering is not None else {}
+        columns = learned(
             self.telling.topic,
             taken,
             results,
             folded,
             times_seconds=times,
             now_seconds=self.clock.now(),
-            inner_lr=self.engine.inner_lr,
+            inner_lr=engine.inner_lr,
         )
+        self.telling.settled(columns, taken, results, unanswered)
+
+    def _marked(self, record: Record) -> Record:
+        """The record, which is decoded next; with its flaw, where it is to be passed."""
+        self.trials.decoding(record)
+        passed = self.passed.get((record.partition, record.offset)) if self.passed else None
+        return record if passed is None else record._replace(flaw=passed.flaw)
 
     def _join(self, taken: Taken, now_seconds: float) -> None:
         """Add what the open iteration admits; closes it when it is complete."""
@@ -234,18 +242,18 @@ class Intake:
         if self.gathering.complete:
             self.close()
 
+    def _change(self, taken: Taken, now_seconds: float) -> None:
+        """Let it be a chunk of its own: statistics and gathered examples are those of all before it."""
+        self.settle()
+        self._join(taken, now_seconds)
+        self.settle()
+
     def _give_up(self) -> list[Taken]:
         """What was gathered; nothing waits any more."""
         self.cutter.settled()
         self._waiting, self._dropped = 0, NOTHING
         self._open_ids.clear()
         return self.gathering.close()
-
-    def _begin_chunk(self) -> None:
-        """Nothing waits in it."""
-        if not self.open:
-            self.cutter.settled()
-        self._pending = Pending()
 
     def _contains(self, event: bytes, number: int) -> bool:
         """Whether it was learned; what waits of it is applied first, for it may be refused."""
@@ -260,7 +268,7 @@ class Intake:
         for number, (one, result) in enumerate(
             zip(taken, results, strict=True), start=self.ledger.tally.records + 1
         ):
-            if one.event and isinstance(result, int):
+            if one.event and isinstance(result, int | Changed):
                 self.ids.add(one.event, number)
 
     def _pass(self) -> None:
@@ -270,11 +278,11 @@ class Intake:
 
     def _read(self, record: Record, number: int) -> Read:
         try:
-            if record.headers and (release := release_of(record)):
-                return release
             read = self.decode(record)
-            if isinstance(read, TaskEvent):
+            if isinstance(read, TaskEvent | Change):
                 return read
+            if isinstance(read, Question):
+                return self._asked(read, number)
             if self.gathering.holds(read.task):
                 self.close()  # what its task holds is known when that event is learned, or refused
             if self._pending.tasks.get(read.task):
@@ -284,3 +292,10 @@ class Intake:
             return refusal
         except MemoryError as error:
             return OutOfMemory(f"reading it took more memory than there is: {error}", stage="decode")
+
+    def _asked(self, question: Question, number: int) -> Asked:
+        """The question; it closes no iteration, for what is asked changes nothing that is learned."""
+        task = question.task
+        if question.support is None and (self._pending.tasks.get(task) or self.gathering.holds(task)):
+            self.settle()  # what its task holds is known when what waits of it is learned, or refused
+        return self.cutter.asked(question, number)

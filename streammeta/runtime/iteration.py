@@ -9,12 +9,21 @@ from typing import NamedTuple
 from streammeta.episodes.cutter import Portion
 from streammeta.episodes.gathering import Read, Repeated
 from streammeta.errors import BadEvent, OutOfMemory, Reason
-from streammeta.events import Flaw, Release, TaskEvent
+from streammeta.events import Change, Flaw, TaskEvent
 from streammeta.learner.chunk import Placed
 from streammeta.learner.engine import Engine
 
-Result = int | BadEvent | Repeated
-"""What came of a record: how many events were learned (0: its examples only wait), a refusal, or nothing."""
+
+class Changed(NamedTuple):
+    """What is kept of a task was changed; `known`: there was something to change."""
+
+    change: Change
+    known: bool
+
+
+Result = int | Changed | BadEvent | Repeated
+"""What came of a record: how many events were learned (0: its examples only wait), a change, a refusal, or
+nothing."""
 
 
 class Item(NamedTuple):
@@ -58,9 +67,8 @@ def iterate(engine: Engine, items: Sequence[Item]) -> list[Result]:
     """
     if len(items) == 1 and isinstance(items[0].read, TaskEvent):  # nearly all are
         return [_alone(engine, items[0].placed)]
-    if len(items) == 1 and isinstance(items[0].read, Release):
-        engine.quarantine.release(items[0].read.task)
-        return [0]
+    if len(items) == 1 and isinstance(items[0].read, Change):
+        return [Changed(items[0].read, engine.change(items[0].read))]
     for read, placed in items:
         if isinstance(read, Portion) and not placed:
             engine.hold(read.task, read.after)

@@ -14,6 +14,7 @@ Invariant: whatever happens between two hops, a restart applies each event exact
 in the same iterations. An iteration that is still open belongs to the order log, never to the state.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +23,7 @@ import structlog
 
 from streammeta.clock import Clock
 from streammeta.events import Cut, Passed, Positions, Record
-from streammeta.outcomes import Turned
+from streammeta.outcomes import RatesChanged, Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
@@ -240,7 +241,7 @@ class Loop:
             news >= self.policy.events
             or self.clock.monotonic() - self.commits.began_seconds >= self.policy.seconds
         )
-        if due or self.controls.checkpoint or self.controls.reload:
+        if due or self.intake.crowded or self.controls.checkpoint or self.controls.reload:
             self.controls.checkpoint = False
             self.commits.begin()
         if engine.memories.full:
@@ -251,7 +252,10 @@ class Loop:
             self.controls.reload = False
             rates = self.reload()
             if rates is not None:
-                engine.set_rates(rates.inner_lr, rates.meta_lr)
+                before = engine.inner_lr, engine.meta_lr
+                engine.set_rates(*rates)
+                if not all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(before, rates, strict=True)):
+                    self.intake.telling.tell(RatesChanged(*rates))
 
     def _idle(self, polled: Sequence[Record]) -> bool:
         """Whether the poll brought nothing, and nothing is known to be unread."""

@@ -12,6 +12,9 @@ class OrderLog(Protocol):
     def append(self, entries: Sequence[OrderEntry]) -> None:
         """Hand the entries to the operating system."""
 
+    def sync(self) -> None:
+        """Put what was appended on the disk, so that a power cut takes none of it."""
+
     def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
         """Hand over entries that come before all that `positions` does not contain."""
 

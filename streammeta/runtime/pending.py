@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streammeta.episodes.cutter import Portion
-from streammeta.episodes.gathering import Repeated, Taken
+from streammeta.episodes.gathering import Repeated, Taken, events_of
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Release
 from streammeta.runtime.iteration import Item
@@ -59,7 +58,7 @@ class Pending:
         read = taken.read
         if isinstance(read, BadEvent | Release | Repeated):
             return
-        task, learns = read.task, not isinstance(read, Portion) or bool(read.events)
+        task, learns = read.task, bool(events_of(read))
         if task not in self.tasks:
             self.tasks[task] = learns
             self.fresh += not memories.is_dirty(task)

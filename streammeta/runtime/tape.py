@@ -51,3 +51,35 @@ class NoTape:
 
     def committed(self) -> None:
         """Nothing."""
+
+
+class Tapes:
+    """Several tapes as one; the first that knows where the state stands in a recording says so."""
+
+    def __init__(self, *tapes: Tape) -> None:
+        self._tapes = tapes
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """As `Tape.keep`."""
+        for tape in self._tapes:
+            tape.keep(records)
+
+    def cut(self) -> None:
+        """As `Tape.cut`."""
+        for tape in self._tapes:
+            tape.cut()
+
+    def serve(self, compiled: Mapping[str, Conditions]) -> None:
+        """As `Tape.serve`."""
+        for tape in self._tapes:
+            tape.serve(compiled)
+
+    def sync(self, positions: Positions, topic_id: str) -> RecordingMark | None:
+        """As `Tape.sync`."""
+        marks = [tape.sync(positions, topic_id) for tape in self._tapes]
+        return next((mark for mark in marks if mark is not None), None)
+
+    def committed(self) -> None:
+        """As `Tape.committed`."""
+        for tape in self._tapes:
+            tape.committed()

@@ -1,17 +1,20 @@
 """What came of a chunk is told to observers, counted, and set aside where it was refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from streammeta.episodes.gathering import Taken
 from streammeta.errors import BadEvent
 from streammeta.events import Record
-from streammeta.outcomes import Expired, Learned, Observer, Outcome
+from streammeta.outcomes import Expired, Learned, Observer, Outcome, Refused
 from streammeta.runtime.iteration import Result
 from streammeta.runtime.ledger import Ledger
 from streammeta.runtime.told import outcome_of
 from streammeta.state.progress import Tally
 from streammeta.stream.base import DeadLetters
+
+NONE: Mapping[tuple[int, int], BadEvent] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,31 @@ class Telling:
         for observer in self.observers:
             observer(outcome)
 
-    def settled(self, columns: Learned | None, taken: Sequence[Taken], results: Sequence[Result]) -> None:
-        """Tell of a chunk: what was learned as columns, the other records one by one."""
+    def settled(
+        self,
+        columns: Learned | None,
+        taken: Sequence[Taken],
+        results: Sequence[Result],
+        unanswered: Mapping[tuple[int, int], BadEvent] = NONE,
+    ) -> None:
+        """Tell of a chunk: what was learned as columns, the other records one by one.
+
+        `unanswered`: by partition and offset, why a question could not be answered.
+        """
         if columns is not None:
             self.tell(columns)
         for one, result in zip(taken, results, strict=True):
-            self._settled(one.record, result)
+            refusal = unanswered.get((one.record.partition, one.record.offset)) if unanswered else None
+            if refusal is not None and not isinstance(result, BadEvent):
+                self.unanswered(one.record, refusal)
+            else:
+                self._settled(one.record, result)
             self.ledger.learned += result if isinstance(result, int) else 0
+
+    def unanswered(self, record: Record, refusal: BadEvent) -> None:
+        """Set a record aside that could not be answered; the state does not count it as refused."""
+        self.dead_letters.send(record, refusal)
+        self.tell(Refused(self.topic, record.partition, record.offset, refusal.reason, str(refusal)))
 
     def count(self, records: int, more: Tally) -> None:
         """Count records, and what expired with them."""

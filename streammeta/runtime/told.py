@@ -1,31 +1,34 @@
 """What is told of a chunk: columns of what was learned, and what came of the other records."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
 from streammeta.episodes.gathering import Repeated, Taken
 from streammeta.errors import BadEvent
-from streammeta.events import Record
+from streammeta.events import Change, Forget, Record, Release, Reset
 from streammeta.learner.folded import Folded
-from streammeta.outcomes import Duplicate, Learned, Outcome, Refused, Skipped, Stages
-from streammeta.runtime.iteration import Result
+from streammeta.outcomes import Duplicate, Learned, Outcome, Refused, Skipped, Stages, TaskChange, TaskChanged
+from streammeta.runtime.iteration import Changed, Result
 
 
 def learned(
     topic: str,
     taken: Sequence[Taken],
     results: Sequence[Result],
-    folded: Folded,
+    folded: Folded | None,
     *,
     times_seconds: Sequence[float],
     now_seconds: float,
     inner_lr: float,
-) -> Learned:
-    """The columns of the events that were learned from these records.
+) -> Learned | None:
+    """The columns of the events that were learned from these records; None where there were none.
 
     `times_seconds`: before the rows were loaded, before and after the steps, and after the fold.
     """
+    if folded is None:
+        return None
     count = len(folded.events)
     partitions = [
         one.record.partition
@@ -54,6 +57,7 @@ def learned(
         ages_seconds=now_seconds - event_times_ms / 1000,
         stages=Stages(sum(one.decode_seconds for one in taken) / count, load, step, store),
         predictions=folded.predictions,
+        drifts=folded.drifts,
     )
 
 
@@ -63,4 +67,16 @@ def outcome_of(topic: str, record: Record, result: Result) -> Outcome | None:
         return Refused(topic, record.partition, record.offset, result.reason, str(result))
     if isinstance(result, Repeated):
         return Duplicate(topic, record.partition, record.offset, sent_again=True)
+    if isinstance(result, Changed):
+        change = result.change
+        return TaskChanged(
+            topic, record.partition, record.offset, change.task, _CHANGES[type(change)], result.known
+        )
     return None if result else Skipped(topic, record.partition, record.offset)
+
+
+_CHANGES: Final[Mapping[type[Change], TaskChange]] = {
+    Forget: "forget",
+    Reset: "reset",
+    Release: "release",
+}

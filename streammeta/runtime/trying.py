@@ -3,23 +3,29 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from streammeta.episodes.gathering import Taken, asked_of
 from streammeta.errors import OutOfMemory
 from streammeta.events import Passed
 from streammeta.learner.engine import Engine
+from streammeta.runtime.answering import Answering
 from streammeta.runtime.iteration import Result, iterate, try_alone
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import Tape
 from streammeta.runtime.trials import Trials
 
 
-def learn(engine: Engine, pending: Pending, trials: Trials) -> list[Result]:
-    """What came of the records of the chunk, which is loaded.
+def learn(
+    engine: Engine, pending: Pending, trials: Trials, answering: Answering | None = None
+) -> list[Result]:
+    """What came of the records of the chunk, which is loaded; the questions of an iteration come before it.
 
     Of an iteration that a process died of, each event is first tried alone: the next death names it.
     """
     results: list[Result] = []
     for gathered, items in zip(pending.iterations, pending.items, strict=True):
         records = [taken.record for taken in gathered]
+        if answering is not None:
+            _answer(answering, gathered, trials)
         if len(records) > 1 and trials.suspects(records):
             for record, item in zip(records, items, strict=True):
                 trials.learning([record])
@@ -30,6 +36,14 @@ def learn(engine: Engine, pending: Pending, trials: Trials) -> list[Result]:
             trials.over()
     trials.over()
     return results
+
+
+def _answer(answering: Answering, gathered: Sequence[Taken], trials: Trials) -> None:
+    for taken in gathered:
+        asked = asked_of(taken.read)
+        if asked is not None:
+            trials.learning([taken.record])
+            answering.answer(taken.record, asked)
 
 
 def keep(

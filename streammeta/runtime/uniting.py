@@ -16,7 +16,9 @@ state stays the rank's own. The commits in between hold what was sent.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import structlog
 import torch
 
 from streammeta.algorithms.base import Merge, State, to_mean
@@ -41,6 +43,19 @@ from streammeta.state.standing import Kept, Standing
 from streammeta.state.store import Store
 from streammeta.stream.base import Source
 from streammeta.stream.share import Share
+
+log = structlog.get_logger(__name__)
+
+
+class Member(NamedTuple):
+    """What a rank learns with.
+
+    Attributes:
+        share: Of the topic, as the source reads it.
+    """
+
+    group: Group
+    share: Share
 
 
 class _ToldToStop(Exception):
@@ -78,6 +93,7 @@ class Uniting:
     _sent: State = field(init=False)
     _began_seconds: float = field(init=False, default=0.0)
     _told_seconds: float = field(init=False, default=0.0)
+    _awaited: Sequence[int] = field(init=False, default=())
     _distance: float = field(init=False, default=0.0)
 
     @property
@@ -226,6 +242,9 @@ class Uniting:
         self._leave(missing)
         if self.clock.monotonic() - self._told_seconds >= 1.0:
             self._told_seconds = self.clock.monotonic()
+            if missing != self._awaited:  # once for each that comes late
+                self._awaited = missing
+                log.info("waiting for ranks", round=self.standing.closed, ranks=[*missing])
             self.turned()
             self.intake.telling.tell(Awaiting(self.standing.closed, missing))
 
@@ -235,20 +254,14 @@ def _label(number: int) -> str:
 
 
 def uniting(
-    config: Config,
-    blueprint: Blueprint,
-    group: Group,
-    share: Share,
-    source: Source,
-    store: Store,
-    controls: Controls,
+    config: Config, blueprint: Blueprint, member: Member, source: Source, store: Store, controls: Controls
 ) -> RoundsOf:
     """What unites a loop with those of the other ranks.
 
     Raises:
         ConfigError: states of this algorithm cannot unite.
     """
-    merge, policy = blueprint.learner.merge, config.distributed
+    (group, share), policy, merge = member, config.distributed, blueprint.learner.merge
     if isinstance(merge, str):
         if group.world > 1:
             raise ConfigError(

@@ -21,19 +21,19 @@ FORMATS = tuple(_FORMATS)
 class Message(NamedTuple):
     """A record before it has a place.
 
-    `headers` is a list because kafka-python asks for one. `due_seconds`, after the first message, is when it
-    shall be sent where a stream has times of its own.
+    Without a value it is a tombstone. `headers` is a list because kafka-python asks for one. `due_seconds`,
+    after the first message, is when it shall be sent where a stream has times of its own.
     """
 
     key: bytes
-    value: bytes
+    value: bytes | None
     headers: list[tuple[str, bytes]]
     due_seconds: float = 0.0
 
     @property
     def size_bytes(self) -> int:
         """Key and value together."""
-        return len(self.key) + len(self.value)
+        return len(self.key) + len(self.value or b"")
 
 
 def table_messages(

@@ -19,6 +19,9 @@ from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.topics import ensure_topic
 from streammeta.stream.kafka.waits import close_producer
 
+Placed = Callable[[Message, int, int], None]
+"""Told of a message, its partition and its offset."""
+
 UNDER_WAY_BYTES = 16 << 20
 """How much may wait for its acknowledgement; kafka-python itself would take any amount."""
 _MESSAGE_OVERHEAD_BYTES = 1_000
@@ -111,13 +114,15 @@ class Deliveries:
                 self._changed.wait(_LOOK_SECONDS)
             return self.error is None and keep_going()
 
-    def begin(self, message: Message, future: Any) -> None:
-        """Follow one message to its end."""
+    def begin(self, message: Message, future: Any, placed: Placed | None = None) -> None:
+        """Follow one message to its end, and tell where it is then."""
         weight_bytes = message.size_bytes + _MESSAGE_OVERHEAD_BYTES
         with self._changed:
             self.sent += 1
             self._moved_at = self._moved_at if self._under_way_bytes else self._clock()
             self._under_way_bytes += weight_bytes
+        if placed is not None:
+            future.add_callback(lambda place: placed(message, place.partition, place.offset))
         future.add_callback(lambda _: self._acknowledge(weight_bytes))
         future.add_errback(lambda error: self.fail(error, weight_bytes))
 
@@ -181,6 +186,7 @@ def publish(
     pace: Pace | Schedule,
     clock: Callable[[], float],
     keep_going: Callable[[], bool] = always,
+    placed: Placed | None = None,
 ) -> Published:
     """Send all of `stream` to `settings.topic`, wait for the acknowledgements, and close the producer.
 
@@ -191,6 +197,7 @@ def publish(
         pace: When to send.
         clock: Monotonic seconds.
         keep_going: Asked at least ten times a second; after a no, what was sent is waited for.
+        placed: Told of each message that was acknowledged, by the producer's thread.
 
     Raises:
         BrokerUnavailable: not acknowledged in time.
@@ -200,7 +207,7 @@ def publish(
     begun, deliveries = clock(), Deliveries()
     settled = False
     try:
-        _send(stream, producer, settings.topic, pace, deliveries, keep_going)
+        _send(stream, producer, settings.topic, pace, deliveries, keep_going, placed)
         settled = deliveries.settle()
     finally:
         close_producer(producer, settled=settled)
@@ -216,6 +223,7 @@ def _send(
     pace: Pace | Schedule,
     deliveries: Deliveries,
     keep_going: Callable[[], bool],
+    placed: Placed | None,
 ) -> None:
     for message in stream:
         if not (deliveries.room(keep_going) and pace.turn(message.due_seconds)):
@@ -225,7 +233,7 @@ def _send(
         except errors.KafkaError as error:
             deliveries.fail(error)
             return
-        deliveries.begin(message, future)
+        deliveries.begin(message, future, placed)
 
 
 def _failure(deliveries: Deliveries, error: Exception, settings: KafkaSettings) -> StreammetaError:

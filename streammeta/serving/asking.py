@@ -31,7 +31,7 @@ class Known(NamedTuple):
 
     Attributes:
         events: Events learned from; 0 while its examples only wait.
-        memory: Its memory, shape (M,), in the model's numbers; meaningless while `events` is 0.
+        memory: Its memory, shape (M,), in the model's numbers; shape (0,) while it holds no visit.
         examples: The labelled examples that its buffer holds, older first; None for none.
     """
 

@@ -87,7 +87,7 @@ class Predictor:
         if support is None and known is not None and known.examples is not None:
             x, y = known.examples
             support = Batch(x[-self._support :], y[-self._support :])
-        remembered = known is not None and known.events > 0 and self._learner.task_params is not None
+        remembered = known is not None and len(known.memory) > 0 and self._learner.task_params is not None
         kind = ask.at
         if kind == "auto":
             kind = "adapted" if support is not None else "memory" if remembered else "meta"
@@ -103,6 +103,8 @@ class Predictor:
             return "the algorithm keeps no memory of tasks; ask at meta, or adapted with a support set"
         if known is None:
             return "the task is not known, so it has no memory; ask at meta, or adapted with a support set"
+        if known.events:
+            return "the task was reset, and not learned from since, so it has no memory yet"
         return "the task's examples wait for their first episode, so it has no memory yet"
 
     def _parts(self, group: Sequence[Placed]) -> Iterator[Sequence[Placed]]:

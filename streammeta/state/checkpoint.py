@@ -18,6 +18,7 @@ from streammeta.evaluation.prequential import Prequential
 from streammeta.models.network import Layout, Parameter
 from streammeta.state.progress import NOTHING, Progress, Tally
 from streammeta.state.quarantine import Held
+from streammeta.state.series import pack_series, unpack_series
 from streammeta.state.standing import Standing
 from streammeta.state.store import Meta
 
@@ -119,6 +120,7 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "executors": [*checkpoint.executors],
         "ids": checkpoint.ids,
         "quarantine": checkpoint.quarantine,
+        "drift": pack_series(checkpoint.progress.drift).hex(),
         "standing": checkpoint.standing,
     }
     return Meta(pack_state(checkpoint.state), json.dumps(document).encode())
@@ -186,7 +188,11 @@ def _read(document: Mapping[str, Any], state: State) -> Checkpoint:
             bool(document.get("given", False)),
         ),
         state=state,
-        progress=Progress(document["events"], Prequential.read(document["prequential"])),
+        progress=Progress(
+            document["events"],
+            Prequential.read(document["prequential"]),
+            unpack_series(bytes.fromhex(document.get("drift", ""))),
+        ),
         positions={int(partition): offset for partition, offset in document["positions"].items()},
         refused=document["refused"],
         topic_id=str(document.get("topic_id", "")),

@@ -22,6 +22,7 @@ NAMES: Final = ("meta", "stats", "memories", "buffers", "waiting")
 
 _STARTS = {name: crc32c(name.encode()) for name in NAMES}
 _SEAL = struct.Struct("<I")
+SEAL_BYTES: Final = _SEAL.size
 _MARK = struct.Struct("<7Q")
 MODULUS = 1 << 64
 
@@ -38,9 +39,9 @@ def sealed(database: str, key: bytes, value: bytes) -> bytes:
 
 def seal_in(stored: bytes | memoryview | None) -> int:
     """The checksum of a sealed value, not verified; 0 for none."""
-    if stored is None or len(stored) < _SEAL.size:
+    if stored is None or len(stored) < SEAL_BYTES:
         return 0
-    return int(_SEAL.unpack_from(stored, len(stored) - _SEAL.size)[0])
+    return int(_SEAL.unpack_from(stored, len(stored) - SEAL_BYTES)[0])
 
 
 def unsealed(database: str, key: bytes, stored: bytes) -> bytes:
@@ -49,8 +50,8 @@ def unsealed(database: str, key: bytes, stored: bytes) -> bytes:
     Raises:
         StateError: the value or its key is damaged, or it belongs elsewhere.
     """
-    value = stored[: -_SEAL.size]
-    if len(stored) < _SEAL.size or seal_in(stored) != seal_of(database, key, value):
+    value = stored[:-SEAL_BYTES]
+    if len(stored) < SEAL_BYTES or seal_in(stored) != seal_of(database, key, value):
         raise StateError(f"the state is damaged: {_named(database, key)} fails its checksum; {RESTORE}")
     return value
 

@@ -6,6 +6,9 @@
     state/trials      `Trials`
     state/checkpoints/EVENTS/lmdb/  copies (`copies.py`)
     state/damaged-N/  what `checkpoint restore` has put aside
+    state/demoted-TIME/  what `promote` has
+    state/exchange/   what it brings, while it does (`exchange.py`)
+    state/feed/       what challengers learn from (`streammeta.feed`)
 
 Directories are the user's alone (0700), and so are files (0600).
 
@@ -19,6 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from streammeta.errors import StateError, StateLocked
+from streammeta.state.exchange import finish
 
 
 class StateDirectory:
@@ -64,6 +68,7 @@ class StateDirectory:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = locked(self.path / "lock", "state.dir")
+            self._finish_exchange()
             self.refuse_remains()
         except OSError as error:
             raise StateError(
@@ -90,6 +95,13 @@ class StateDirectory:
         finally:
             os.close(lock)
         return None
+
+    def _finish_exchange(self) -> None:
+        try:
+            finish(self.path)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def refuse_remains(self) -> None:
         """The order log is made after the store: without its store it tells of a state that was lost.

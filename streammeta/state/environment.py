@@ -7,13 +7,14 @@ Layout 2, five sub-databases, so that listing tasks reads no memories:
               b"united" (`pack_state`), of a group of ranks, written at the end of a round;
               b"ids/" and 16 hexadecimal digits -> a block of event ids (`event_ids`);
               b"commit" (`checksums.Mark`)
-    stats     task id -> 192 bytes (`rows.pack_stats`), u8: which of the sub-databases below hold the task
+    stats     task id -> 192 bytes or more (`rows.pack_stats`), u8: which of those below hold the task
     memories  task id -> the memory's raw numbers
     buffers   task id -> the examples that it has gathered (`buffers.pack_buffer`); only where there are any
     waiting   task id -> 16 bytes (`rows.pack_waiting`); only where something may expire
 
 Every value but the layout is sealed (`checksums.sealed`). Layout 1 had no seals, no mark and not that u8, at
-first not the last two sub-databases: readers read it as it is, the first writer rewrites it.
+first not the last two sub-databases: readers read it as it is, the first writer keeps a copy of it in
+`lmdb.layout-1`, then rewrites it.
 
 Invariant: the sub-databases and the layout come into being in one transaction, and so does a rewritten state.
 """
@@ -167,9 +168,34 @@ def _attached(env: lmdb.Environment, directory: Path, readonly: bool) -> Databas
     later = (_later(env, data, name, readonly) for name in Databases._fields[3:])
     databases = Databases(meta, stats, memories, *later)
     if layout == OLD_LAYOUT and not readonly:
+        kept = directory.with_name(f"{directory.name}.layout-1")
+        if not kept.exists():  # else a former attempt has kept it
+            copy_whole(env, kept)
         rewrite(env, data, databases, LAYOUT)
     _check_mark(env, databases, directory)
     return databases
+
+
+def copy_whole(env: lmdb.Environment, target: Path) -> None:
+    """Copy the last commit to a new directory, while any thread reads or commits.
+
+    Atomic: the directory appears when all is in it, and on the disk.
+
+    Raises:
+        OSError, lmdb.Error: it cannot be copied.
+    """
+    unfinished = target.with_name(target.name + ".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700, parents=True)
+    env.copy(str(unfinished))
+    (unfinished / DATA).chmod(0o600)
+    copy = os.open(unfinished / DATA, os.O_RDONLY)
+    try:
+        os.fsync(copy)
+    finally:
+        os.close(copy)
+    unfinished.rename(target)
+    sync_entries(target)
 
 
 def _check_mark(env: lmdb.Environment, databases: Databases, directory: Path) -> None:

@@ -19,6 +19,9 @@ class Files(Protocol):
     def write(self, file: int, content: bytes) -> int:
         """Append; how many bytes were written, fewer where the disk is full."""
 
+    def sync(self, file: int) -> None:
+        """Put what was written to it on the disk."""
+
     def truncate(self, file: int, size_bytes: int) -> None:
         """Keep no more than its beginning."""
 
@@ -43,6 +46,10 @@ class OsFiles:
     def write(self, file: int, content: bytes) -> int:
         """As `Files.write`."""
         return os.write(file, content)
+
+    def sync(self, file: int) -> None:
+        """As `Files.sync`."""
+        os.fsync(file)
 
     def truncate(self, file: int, size_bytes: int) -> None:
         """As `Files.truncate`."""

@@ -40,14 +40,14 @@ class Leaving(NamedTuple):
         for place, (task, stats, (buffer, samples)) in enumerate(
             zip(self.tasks, self.stats, kept, strict=True)
         ):
-            if stats.events:
+            if stats.remembered:
                 norm = torch.linalg.vector_norm(params_of(self.memories[place])).item()
                 memory, stats_now = memories[place].tobytes(), stats._replace(memory_norm=norm)
-            elif buffer.empty:
+            elif stats.events or not buffer.empty:
+                memory, stats_now = b"", stats
+            else:
                 rows[task] = None
                 continue
-            else:
-                memory, stats_now = b"", stats
             since = waiting(buffer, learned=stats.events > 0)
             rows[task] = TaskRow(stats_now, memory, pack_buffer(buffer, samples), since)
         return rows

@@ -5,19 +5,21 @@ overwrites pages that the last commit or a reader needs, so a crash at any momen
 Every failure is a `StateError` that says what to do. The layout is described in `environment.py`.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import lmdb
+
+from streammeta.errors import StateError
 from streammeta.state.environment import (
     DATA,
     IDS,
     Databases,
+    copy_whole,
     explained,
     failed,
     open_environment,
-    sync_entries,
 )
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.residency import MappedFile
@@ -45,6 +47,7 @@ class LmdbStore:
         self._env, self._databases = open_environment(directory, readonly=readonly)
         self._data = directory / DATA
         self._mapped = MappedFile(self._data)
+        self._broken: StateError | None = None
 
     @staticmethod
     def copy(origin: Path, target: Path) -> None:
@@ -63,23 +66,27 @@ class LmdbStore:
 
     def copy_to(self, target: Path) -> None:
         """Copy the last commit to a new directory, while any thread reads or commits; as `copy`."""
-        unfinished = target.with_name(target.name + ".new")
         try:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(mode=0o700, parents=True)
             with explained(self._directory):
-                self._env.copy(str(unfinished))
-            (unfinished / DATA).chmod(0o600)
-            unfinished.rename(target)
-            sync_entries(target)
+                copy_whole(self._env, target)
         except OSError as error:
             raise failed(target, error) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:
         """The last commit, for as long as the block runs: everything read in it belongs together."""
-        with explained(self._directory), self._env.begin() as txn:
+        with explained(self._directory), self._panic_explained(), self._env.begin() as txn:
             yield LmdbSnapshot(txn, self._databases)
+
+    @contextmanager
+    def _panic_explained(self) -> Iterator[None]:
+        """After a commit that failed half-way LMDB says no more than that: we say again what that one met."""
+        try:
+            yield
+        except lmdb.PanicError as error:
+            if self._broken is None:
+                raise
+            raise self._broken from error
 
     def written_at_seconds(self) -> float:
         """When the last commit was written, as Unix time."""
@@ -154,6 +161,9 @@ class LmdbStore:
             fit(self._data, self._env)
         except OSError as error:
             raise failed(self._directory, error) from error
+        except StateError as error:
+            self._broken = error
+            raise
         self._mapped.release()
         return written
 
@@ -161,7 +171,7 @@ class LmdbStore:
         self, whole: Mapping[bytes, bytes | None], entries: Mapping[bytes, tuple[bytes | None, ...]]
     ) -> None:
         """One transaction."""
-        with explained(self._directory):
+        with explained(self._directory), self._panic_explained():
             self._env.reader_check()  # a reader that was killed must not keep old pages for ever
             with self._env.begin(write=True, buffers=True) as txn:
                 writer = SealedWriter(txn, self._databases)

@@ -48,7 +48,7 @@ class Memories:
 
     Attributes:
         rows: The memories by slot, shape (slots, M); another tensor when there are more slots.
-        visits: Events learned from by slot, shape (slots,).
+        visits: Events that the memory was made of by slot, shape (slots,).
         stats: Statistics by slot.
         buffers, samples: What tasks have gathered and kept, by slot, where there is something.
     """
@@ -116,6 +116,35 @@ class Memories:
         """Let the task, which `slots` has found, keep these examples for its next episode."""
         self._hold(self.touch(task), buffer)
 
+    def forget(self, task: str) -> bool:
+        """Let the task, which `slots` has found, be as one never seen; whether anything was known of it."""
+        slot = self._find(task)
+        if slot is None or self._unknown(slot):
+            return False
+        self._fill(self.touch(task), _NEW, self._empty)
+        return True
+
+    def reset(self, task: str) -> bool:
+        """Let the next visit of the task, which `slots` has found, be a first one; whether it was not yet.
+
+        Its statistics and the examples that it has gathered stay; the earlier query sets are of visits that
+        the memory no longer holds.
+        """
+        slot = self._find(task)
+        if slot is None or not self.stats[slot].remembered:
+            return False
+        self.begin_anew(self.touch(task))
+        return True
+
+    def begin_anew(self, slot: int) -> None:
+        """The same of a slot, also within a chunk, whose visits its statistics do not count yet."""
+        stats = self.stats[slot]
+        after = stats.reset_after + int(self.visits[slot])
+        self.stats[slot] = stats._replace(reset_after=after, memory_norm=0.0)
+        self.rows[slot] = self._empty
+        self.visits[slot] = 0
+        self.samples.pop(slot, None)
+
     def slots(self, tasks: Collection[str]) -> dict[str, int]:
         """Where the tasks' rows are; those of new tasks are empty. They stay there until `settle`."""
         found: dict[str, int] = {}
@@ -130,6 +159,13 @@ class Memories:
             found[task] = self._clean[task] = self._slot(row)
         self._shrink(found)
         return found
+
+    def slot_of(self, task: str) -> int | None:
+        """Where the row of a task in RAM is; to look for it is no use of it."""
+        for tasks in (self._dirty, self._clean, self._leaving):
+            if task in tasks:
+                return tasks[task]
+        return None
 
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""
@@ -147,7 +183,7 @@ class Memories:
         """The chunk that had asked for these tasks is over: of those that stayed unknown nothing is kept."""
         for task in tasks:
             slot = self._clean.get(task)
-            if slot is not None and not self.stats[slot].events and slot not in self.buffers:
+            if slot is not None and self._unknown(slot):
                 self._vacate(self._clean.pop(task))
         self._shrink()
 
@@ -185,12 +221,16 @@ class Memories:
     def cleaned(self) -> None:
         """What left is committed; what became dirty again since then is still dirty."""
         for task, slot in self._leaving.items():
-            if self.stats[slot].events or slot in self.buffers:
-                self._clean[task] = slot
-            else:
+            if self._unknown(slot):
                 self._vacate(slot)
+            else:
+                self._clean[task] = slot
         self._leaving.clear()
         self._shrink()
+
+    def _unknown(self, slot: int) -> bool:
+        """Whether nothing is kept of the task there."""
+        return not self.stats[slot].events and slot not in self.buffers
 
     def _find(self, task: str) -> int | None:
         """The task's slot; being looked for counts as use."""
@@ -228,7 +268,7 @@ class Memories:
     ) -> None:
         self.stats[slot] = stats
         self.rows[slot] = memory
-        self.visits[slot] = stats.events
+        self.visits[slot] = stats.remembered
         self._hold(slot, buffer)
         if samples:
             self.samples[slot] = samples

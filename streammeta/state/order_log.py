@@ -9,8 +9,9 @@ numbers are 0: the iteration that was open after the entries before it was close
 the compiled step whose 128 bits of name are the two i64 (partition 1), or to traced steps (partition 0).
 
 Invariant: what `append` was given is with the operating system when it returns, so a killed process loses
-nothing. There is no fsync: a power cut may lose the end of the log, which then is dropped on open. Events are
-learned exactly once all the same, only their interleaving since the last commit may differ.
+nothing. There is no fsync but by `sync`: a power cut may lose the end of the log, which then is dropped on
+open. Events are learned exactly once all the same, only their interleaving since the last commit may differ.
+Who has told the outside what follows from the order (answers in the stream) has synced it before.
 """
 
 import struct
@@ -62,7 +63,7 @@ class OrderLog:
             if expected and len(content) < len(HEADER):
                 _tell_lost(path)
             _tell_dropped(path, (len(content) - len(HEADER)) // _ENTRY_BYTES - len(self._entries))
-            self._file = files.open(path)
+            self._file, self._unsynced, self._syncs = files.open(path), True, False
             self._cut_to(self._entries, content)
         except OSError as error:
             raise self._failed(error) from error
@@ -94,6 +95,21 @@ class OrderLog:
             self._files.truncate(self._file, len(HEADER) + _ENTRY_BYTES * len(self._entries))
             raise self._failed(error) from error
         self._entries.extend(entries)
+        self._unsynced = True
+
+    def sync(self) -> None:
+        """Put the log on the disk, and from now on each file that takes its place.
+
+        Raises:
+            StateError: the disk fails.
+        """
+        if not self._unsynced:
+            return
+        try:
+            self._files.sync(self._file)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._unsynced, self._syncs = False, True
 
     def insert(self, positions: Positions, entries: Sequence[OrderEntry]) -> None:
         """Log the entries before all that was logged and `positions` does not contain.
@@ -172,6 +188,8 @@ class OrderLog:
         new_file = self._files.open(new_path, anew=True)
         try:
             self._write(new_file, HEADER + _packed(entries))
+            if self._syncs:
+                self._files.sync(new_file)
             self._files.rename(new_path, self._path)
         except BaseException:
             self._files.close(new_file)

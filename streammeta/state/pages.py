@@ -11,6 +11,7 @@ the entries that they are said to have. Values are the checksums' matter. Little
 
 import mmap
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streammeta.errors import StateError
+from streammeta.state.checksums import NAMES, SEAL_BYTES, Mark, seal_in, seal_of
 from streammeta.state.meta_pages import TREE, Damage, Foreign, MetaPage, Tree, damaged, read_metas
 
 _NONE: Final = (1 << 64) - 1
@@ -41,12 +43,14 @@ def check_pages(path: Path, transaction: int, *, values: bool = False) -> None:
         StateError: they are damaged.
     """
     try:
-        meta = next((meta for meta in read_metas(path) if meta.transaction == transaction), None)
+        metas = read_metas(path)
+        meta = next((meta for meta in metas if meta.transaction == transaction), None)
         if meta is None:
             raise damaged(path, f"no meta page of commit {transaction}")
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         _Look(mapped, meta, values=values).through()
+        _check_other(mapped, next(other for other in metas if other is not meta))
     except Foreign as damage:
         raise StateError(
             f"state {path.parent}: {path.name} was not written by streammeta ({damage}); "
@@ -54,6 +58,28 @@ def check_pages(path: Path, transaction: int, *, values: bool = False) -> None:
         ) from None
     except Damage as damage:
         raise damaged(path, damage) from None
+
+
+def _check_other(mapped: mmap.mmap, meta: MetaPage) -> None:
+    """See that the other meta page is of the commit that it says: one bit less, and the older one would win.
+
+    Its pages are whole: LMDB writes over none of the last commit, nor of the one before it.
+
+    Raises:
+        Damage: it is of another one.
+    """
+    if meta.transaction == 0:
+        if meta.main.root != _NONE:
+            raise Damage("its first meta page is of a commit that it does not name")
+        return
+    stored = b""
+    with suppress(Damage):  # of pages that nobody reads any more
+        stored = _Look(mapped, meta, values=False).of_meta(b"commit")
+    if seal_in(stored) != seal_of("meta", b"commit", stored[:-SEAL_BYTES]):
+        return  # none, as layout 1 has none
+    written = Mark.unpack(stored[:-SEAL_BYTES]).transaction
+    if written != meta.transaction:
+        raise Damage(f"its meta page of commit {meta.transaction:,} was written by commit {written:,}")
 
 
 class _Look:
@@ -80,6 +106,13 @@ class _Look:
                     raise Damage(f"{name}: nodes of unknown kind")
         if listed:
             self._meet(np.concatenate(listed), "the tree of free pages")
+
+    def of_meta(self, key: bytes) -> bytes:
+        """What stands under this key in the sub-database of that name; nothing where nothing does."""
+        subs = [sub for leaf in self._leaves(self._meta.main, "the main tree") for sub in self._trees(leaf)]
+        leaves = (leaf for name, tree in subs if name == NAMES[0] for leaf in self._leaves(tree, name))
+        found = (leaf.key_and_value(number) for leaf in leaves for number in range(len(leaf.at)))
+        return next((value for each, value in found if each == key), b"")
 
     def _leaves(self, tree: Tree, name: str) -> Iterator["_Nodes"]:
         """Its leaves' nodes, chunk by chunk, once the branches were found sound."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from streammeta.evaluation.drift import BEGUN, Series
 from streammeta.evaluation.prequential import Prequential
 
 
@@ -11,10 +12,12 @@ class Progress(NamedTuple):
     Attributes:
         events: Events learned.
         prequential: Fading means over them.
+        drift: Whether the stream's losses got worse.
     """
 
     events: int = 0
     prequential: Prequential = Prequential()
+    drift: Series = BEGUN
 
 
 class Tally(NamedTuple):

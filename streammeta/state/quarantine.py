@@ -72,6 +72,6 @@ class Quarantine:
             )
         self._held[task] = held
 
-    def release(self, task: str) -> None:
-        """Learn from its events again; of a task that is not held back nothing changes."""
-        self._held.pop(task, None)
+    def release(self, task: str) -> bool:
+        """Learn from its events again; whether the task was held back."""
+        return self._held.pop(task, None) is not None

@@ -5,8 +5,11 @@ Both sides of the format live here; a change of either is a new layout number in
 
 import struct
 from collections.abc import Iterable
+from typing import Final
 
 from streammeta.errors import StateError
+from streammeta.evaluation.drift import Series
+from streammeta.state.series import pack_series, unpack_series
 from streammeta.state.store import Blocks, TaskStats, Waiting
 
 MAX_TASK_ID_BYTES = 256
@@ -18,6 +21,8 @@ RESTORE = "restore a copy (`streammeta checkpoint restore`), or start a new stat
 _WAITING = struct.Struct("<QQ")  # task, half
 _STATS = struct.Struct("<QQq4d")  # events, last_event, last_seen_ms, three losses, memory_norm
 _MORE_STATS = struct.Struct("<5d" + 6 * "dQ")  # accuracies, earlier; two blocks of three windows: sum, count
+_RESET = struct.Struct("<Q")  # reset_after
+_SIZES: Final = (_STATS.size, _STATS.size + _MORE_STATS.size, _STATS.size + _MORE_STATS.size + _RESET.size)
 
 
 def task_key(task: str) -> bytes | None:
@@ -46,9 +51,9 @@ def checked_key(task: str) -> bytes:
 
 
 def pack_stats(stats: TaskStats) -> bytes:
-    """192 bytes, little-endian; floats keep every bit, NaN too."""
+    """192 bytes, little-endian, more once reset or looked at for drift; floats keep every bit, NaN too."""
     blocks = [block for window in stats.windows for block in _two(window)]
-    return _STATS.pack(
+    known = _STATS.pack(
         stats.events,
         stats.last_event,
         stats.last_seen_ms,
@@ -64,6 +69,8 @@ def pack_stats(stats: TaskStats) -> bytes:
         stats.forgetting,
         *(number for block in blocks for number in block),
     )
+    series = pack_series(stats.drift)
+    return known + _RESET.pack(stats.reset_after) + series if stats.reset_after or series else known
 
 
 def unpack_stats(packed: bytes) -> TaskStats:
@@ -72,15 +79,15 @@ def unpack_stats(packed: bytes) -> TaskStats:
     Raises:
         StateError: neither, so the state was damaged or written by something else.
     """
-    if len(packed) not in (_STATS.size, _STATS.size + _MORE_STATS.size):
+    if len(packed) not in _SIZES and len(packed) < _SIZES[2]:
+        sizes = " or ".join(map(str, _SIZES))
         raise StateError(
-            f"the state is damaged: statistics of {len(packed)} bytes where {_STATS.size} or "
-            f"{_STATS.size + _MORE_STATS.size} belong; {RESTORE}"
+            f"the state is damaged: statistics of {len(packed)} bytes where {sizes} belong; {RESTORE}"
         )
     known = _STATS.unpack(packed[: _STATS.size])
     if len(packed) == _STATS.size:
         return TaskStats(*known)
-    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size :])
+    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size : _SIZES[1]])
     blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
     return TaskStats(*known)._replace(
         accuracy_meta=meta,
@@ -89,7 +96,16 @@ def unpack_stats(packed: bytes) -> TaskStats:
         loss_earlier=earlier,
         forgetting=forgetting,
         windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
+        reset_after=_RESET.unpack(packed[_SIZES[1] : _SIZES[2]])[0] if len(packed) >= _SIZES[2] else 0,
+        drift=_series(packed[_SIZES[2] :]),
     )
+
+
+def _series(packed: bytes) -> Series:
+    try:
+        return unpack_series(packed)
+    except ValueError as error:
+        raise StateError(f"the state is damaged: drift of a task ({error}); {RESTORE}") from None
 
 
 def _two(window: Blocks) -> Blocks:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from streammeta.evaluation.drift import BEGUN, Series
+
 Blocks = tuple[tuple[float, int], ...]
 """Sum and count of each block of a windowed mean, older first."""
 
@@ -24,6 +26,8 @@ class TaskStats(NamedTuple):
         accuracy_meta, accuracy_adapted, accuracy_memory: As the losses, of classifiers alone.
         loss_earlier, forgetting: Loss on the task's own earlier query sets, and its rise since; fading means.
         windows: Sums and counts of the losses at w, adapted, at the memory: the last two blocks of visits.
+        reset_after: How many of `events` came before the task's memory was last begun anew; 0: it never was.
+        drift: Whether its losses got worse, and what is known of them for that.
     """
 
     events: int = 0
@@ -39,6 +43,13 @@ class TaskStats(NamedTuple):
     windows: tuple[Blocks, ...] = ((), (), ())
     loss_earlier: float = float("nan")
     forgetting: float = float("nan")
+    reset_after: int = 0
+    drift: Series = BEGUN
+
+    @property
+    def remembered(self) -> int:
+        """Events that its memory was made of; 0: the next visit is a first one."""
+        return self.events - self.reset_after
 
     @property
     def loss(self) -> float:
@@ -76,7 +87,8 @@ class TaskRow(NamedTuple):
 
     Attributes:
         stats: Its statistics.
-        memory: Raw little-endian numbers in the model's dtype; none before the first episode.
+        memory: Raw little-endian numbers in the model's dtype; none before the first episode, and
+            from a reset to the next visit.
         buffer: The examples that it has gathered (`buffers.pack_buffer`); none when all are learned.
         waiting: What of the buffer may expire; None for nothing.
     """

@@ -1,4 +1,4 @@
-"""The protocols between the loop and the outside: `Source` gives records, `DeadLetters` takes the refused.
+"""The protocols between the loop and the outside: `Source`, `DeadLetters`, `Answers`.
 
 Invariant: within one partition a source yields offsets in rising order. It may skip offsets (compaction,
 transaction markers) and may yield again what it yielded before; the loop drops what its state contains.
@@ -110,6 +110,29 @@ class DeadLetters(Protocol):
 
         Raises:
             DeadLetterFailed: one was refused for good (the offset must not move on).
+        """
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice."""
+
+
+class Answers(Protocol):
+    """Takes answers to records without labels; holds on to each until its write is acknowledged."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many are unacknowledged that they shall be waited for."""
+
+    def send(self, answer: Record, asked: Record) -> None:
+        """Begin to write the answer to the record that asked; in the order of the calls."""
+
+    def flush(self, waiting: Waiting = untold) -> Sequence[tuple[Record, BadEvent]]:
+        """Return when all that was sent is acknowledged; `waiting` is called while the broker is silent.
+
+        What the topic cannot hold is given up: the records that asked, and why.
+
+        Raises:
+            AnswerFailed, BrokerRefused: one was refused for good (the offset must not move on).
         """
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "staleness")
+SORTS: Final = ("loss", "events", "staleness", "drift")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
 _LIST_SECONDS: Final = 2.0
@@ -93,6 +93,7 @@ def make_app(
             Route("/readyz", _probe(shown.health.ready)),
             Route("/api/v1/status", lambda _: _json(shown.status_now())),
             Route("/api/v1/history", lambda _: _encoded(shown.curves())),
+            Route("/api/v1/learners", lambda _: _json({"learners": shown.learners()})),
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),

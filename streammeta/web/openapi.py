@@ -14,7 +14,8 @@ _READS: Final = {
     "/livez": ("Whether the loop turns; 503 when it has not for 60 s", "text/plain"),
     "/readyz": ("Whether new events are learned from; else 503", "text/plain"),
     "/api/v1/status": ("What a person wants to know now, and what is wrong", JSON),
-    "/api/v1/history": ("The curves of the whole life, over events and over time", JSON),
+    "/api/v1/learners": ("Curves of this learner and of its challengers, over its own events", JSON),
+    "/api/v1/history": ("The curves of the whole life, over events and over time, and its marks", JSON),
     "/api/v1/stream": (
         "Status and the last seconds, each second, as server-sent events",
         "text/event-stream",
@@ -26,7 +27,7 @@ _READS: Final = {
 }
 _PARAMETERS: Final[dict[str, list[Schema]]] = {
     "/api/v1/tasks": [
-        {"name": "sort", "in": "query", "schema": {"enum": ["loss", "events", "staleness"]}},
+        {"name": "sort", "in": "query", "schema": {"enum": ["loss", "events", "staleness", "drift"]}},
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
         {"name": "search", "in": "query", "schema": {"type": "string"}},
     ],

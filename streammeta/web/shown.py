@@ -5,7 +5,7 @@ asks and however often: what is dear is computed once for all pages.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,15 +16,19 @@ from prometheus_client import CollectorRegistry
 
 from streammeta.observe.finding import Case
 from streammeta.observe.health import Health
-from streammeta.observe.history import DEAD, DROPPED, Curve, History
+from streammeta.observe.history import DEAD, DROPPED, History, View
+from streammeta.observe.marks import Mark
 from streammeta.observe.status import Status
-from streammeta.observe.task_index import TaskIndex, TaskRow
+from streammeta.observe.task_index import TaskIndex, TaskRow, drift_fields
 from streammeta.observe.track import Numbers
 from streammeta.observe.trouble import diagnose
 from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5
 """Last seconds that each message of the stream carries: a page that misses some is still whole."""
+
+LIVE_MARKS: Final = 8
+"""Last marks that it carries."""
 
 _DIGITS: Final = 6
 _EXACT: Final = ("events", "seconds")
@@ -40,6 +44,8 @@ class Shown:
         settings: The configuration in force, secrets masked.
         stored: A task's statistics as of the last checkpoint.
         now: Unix time in seconds.
+        challengers: What learns beside this learner, if anything does.
+        learners: Its curves and theirs, over its own events.
     """
 
     registry: CollectorRegistry
@@ -50,6 +56,8 @@ class Shown:
     settings: Mapping[str, Any]
     stored: Callable[[str], TaskStats | None]
     now: Callable[[], float]
+    challengers: Callable[[], Sequence[Mapping[str, Any]]] = tuple
+    learners: Callable[[], Sequence[Mapping[str, Any]]] = tuple
     _curves: list[tuple[int, bytes]] = field(init=False, default_factory=list)
 
     def status_now(self) -> dict[str, Any]:
@@ -57,23 +65,28 @@ class Shown:
         status = self.status.snapshot()
         period = float(self.settings["state"]["checkpoint_seconds"])
         troubles = diagnose(Case(status, self.history.view(), self.now(), period))
-        return {**status, "troubles": [trouble._asdict() for trouble in troubles]}
+        return {
+            **status,
+            "troubles": [trouble._asdict() for trouble in troubles],
+            "challengers": self.challengers(),
+        }
 
     def curves(self) -> bytes:
         """The whole history as JSON; made once for each row of it."""
         seen = self.history.view()
         made = self._curves[-1] if self._curves else None
         if made is None or made[0] != seen.rows:
-            made = (seen.rows, msgspec.json.encode(curves_of(seen.rows, seen.events, seen.time)))
+            made = (seen.rows, msgspec.json.encode(curves_of(seen)))
             self._curves[:] = [made]
         return made[1]
 
     def live(self) -> bytes:
-        """One message of the stream: status, and the last seconds of the history."""
+        """One message of the stream: status, the last seconds of the history, the last marks."""
         seen = self.history.view()
         last = seen.time.recent[-LIVE_ROWS:]
         rows = {"to": seen.rows, "columns": columns_of(seen.time.columns, last)}
-        return msgspec.json.encode({"status": self.status_now(), "rows": rows})
+        marks = marks_of(seen.marks[-LIVE_MARKS:])
+        return msgspec.json.encode({"status": self.status_now(), "rows": rows, "marks": marks})
 
     def task_list(self, sort: str, limit: int, search: str) -> dict[str, Any]:
         """The first tasks that match, and how many there are."""
@@ -103,13 +116,20 @@ class Shown:
         return settings
 
 
-def curves_of(rows: int, events: Curve, time: Curve) -> dict[str, Any]:
-    """Both tracks by column, and the number of the last row."""
+def curves_of(seen: View) -> dict[str, Any]:
+    """Both tracks by column, the number of the last row, and the marks."""
+    events, time = seen.events, seen.time
     return {
-        "rows": rows,
+        "rows": seen.rows,
         "events": {"width": events.width, "columns": columns_of(events.columns, events.merged())},
         "time": {"width": time.width, "columns": columns_of(time.columns, time.merged())},
+        "marks": marks_of(seen.marks),
     }
+
+
+def marks_of(marks: Iterable[Mark]) -> list[dict[str, Any]]:
+    """Marks as JSON."""
+    return [mark._asdict() for mark in marks]
 
 
 def columns_of(names: tuple[str, ...], numbers: Numbers) -> dict[str, list[float]]:
@@ -139,6 +159,12 @@ def stored_data(task: str, stats: TaskStats, events: int) -> dict[str, Any]:
             last_seen_seconds=stats.last_seen_ms / 1000,
             loss=_known(stats.loss),
             recent=[],
+            **drift_fields(
+                stats.drift.detections,
+                stats.drift.last_event,
+                stats.drift.loss_before,
+                stats.drift.loss_after,
+            ),
         )
     )
 

@@ -17,7 +17,7 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 
 from streammeta.errors import BadEvent, BrokerRefused, DeadLetterFailed, Reason
 from streammeta.events import Flaw, Record
-from streammeta.stream.kafka import dead_letters
+from streammeta.stream.kafka import outbox
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.letter import HEADER_PREFIX, MESSAGE_BYTES, OMITTED, error_headers
 from tests.brokers.broker import ApacheKafka, Broker, Settings, eventually, fresh
@@ -205,7 +205,7 @@ def test_what_cannot_be_begun_is_told(tansu: Broker, monkeypatch: pytest.MonkeyP
     """A producer that takes nothing is waited for, with a warning and a sign to who asked for one."""
     setting, waits = prepared(tansu), list[int]()
     with closing(KafkaDeadLetters(setting)) as letters:
-        monkeypatch.setattr(dead_letters, "UNTOLD_SECONDS", 0.0)
+        monkeypatch.setattr(outbox, "UNTOLD_SECONDS", 0.0)
         send = letters._producer.send
 
         def timed_out(*_arguments: Any, **_options: Any) -> Any:
@@ -256,7 +256,7 @@ def test_a_hanging_broker_is_told_and_left(secure_kafka_broker: ApacheKafka) -> 
 
 def test_a_producer_that_never_answers_is_replaced(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
     """A future that neither succeeds nor fails is given up after its deadline."""
-    monkeypatch.setattr(dead_letters, "OVERDUE_SECONDS", 0.1)
+    monkeypatch.setattr(outbox, "OVERDUE_SECONDS", 0.1)
     setting = prepared(tansu, client={"request_timeout_ms": 300, "delivery_timeout_ms": 400})
     unending = FutureRecordMetadata(FutureProduceResult(None), 0, 0, None, 1, 1, 0)
     with closing(KafkaDeadLetters(setting)) as letters:
@@ -277,7 +277,7 @@ def test_a_letter_that_a_hang_swallowed(
 
     Acknowledged within delivery_timeout_ms and the overdue seconds (20 s by default) after the hang.
     """
-    monkeypatch.setattr(dead_letters, "OVERDUE_SECONDS", 1.0)
+    monkeypatch.setattr(outbox, "OVERDUE_SECONDS", 1.0)
     kafka, patience = secure_kafka_broker, {"request_timeout_ms": 1000, "delivery_timeout_ms": 2000}
     setting = prepared(kafka.broker, client=patience)
     with closing(KafkaDeadLetters(setting)) as letters:

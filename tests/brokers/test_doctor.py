@@ -115,6 +115,18 @@ def test_a_topic_that_is_not_there(broker: Broker, tmp_path: Path) -> None:
     assert broker.admin.describe_topics([topic])[0]["error_code"] == 3
 
 
+def test_where_answers_go(broker: Broker, tmp_path: Path) -> None:
+    """A topic that is there may be written to, one that is not is the daemon's to make."""
+    topic, output = broker.create(fresh("asked")), fresh("answers")
+    broker.write(topic, [b'{"query": {"x": [[1.0]]}}', VALUE, VALUE])
+    for words in ("does not exist yet: the daemon creates it", "may be written to"):
+        settings = (f"predict.output_topic={output}", f"engine.cache_dir={tmp_path}")
+        checks = examined(tmp_path, broker.bootstrap_servers, topic, *settings)
+        assert (checks["answers"].verdict, checks["answers"].words) == ("ok", f"topic {output!r} {words}")
+        assert checks["records"].verdict == "ok"
+        broker.create(output)
+
+
 def test_offsets_that_the_log_has_lost(broker: Broker, tmp_path: Path) -> None:
     """The daemon would stop, exit 65; where it may go on, that is a warning."""
     topic = broker.create(fresh("lost"))

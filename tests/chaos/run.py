@@ -9,6 +9,8 @@ from tests.chaos.stream import QUERY, SHOTS
 from tests.chaos.verdict import judge
 from tests.end_to_end.program import succeed
 
+COMPILED_SECONDS = 900.0
+
 
 def run(folder: Path, size: Size, seed: int, cache: Path | None = None) -> dict[str, float]:
     """Do the plan of this seed and judge what came of it; its figures.
@@ -30,7 +32,11 @@ def run(folder: Path, size: Size, seed: int, cache: Path | None = None) -> dict[
 
 
 def compile_steps(size: Size, cache: Path) -> None:
-    """Compile ahead, as a user may: steps take over at the first event of each shape; 30 to 120 s each."""
+    """Compile ahead, as a user may: steps take over at the first event of each shape.
+
+    30 to 120 s each; a machine that has more to do takes longer, as the compiler stands back.
+    """
     settings = [f"--set={key}={value}" for key, value in {**LEARNER, "engine.cache_dir": cache}.items()]
     for shots in SHOTS[: size.shapes]:
-        succeed("compile", *settings, "--x", 1, "--y", 1, "--support", shots, "--query", QUERY)
+        sizes = ["--x", 1, "--y", 1, "--support", shots, "--query", QUERY]
+        succeed("compile", *settings, *sizes, within_seconds=COMPILED_SECONDS)

@@ -11,7 +11,7 @@ from streammeta.reproduce.report import Measured, Report, Row
 from streammeta.reproduce.sinewave.methods import METHODS
 from tests.cli.conftest import Invoke
 
-EXPERIMENTS = ("sinewave", "quadratic", "steps", "memory", "omniglot", "mnist1d", "m4")
+EXPERIMENTS = ("sinewave", "quadratic", "steps", "drift", "memory", "omniglot", "mnist1d", "m4")
 
 
 def test_every_experiment_is_there(streammeta: Invoke) -> None:

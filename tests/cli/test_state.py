@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from streammeta.cli.state import SORTS
+from streammeta.evaluation.drift import Series
 from streammeta.quoting import quoted_line
 from tests.cli.conftest import Invoke
 from tests.states import TASKS, make_state, row_of
@@ -42,6 +43,8 @@ def test_json_has_the_promised_keys(streammeta: Invoke, state: Path) -> None:
         "accuracy": None,
         "forgetting": None,
         "quarantined": False,
+        "drifts": 0,
+        "drift_event": None,
     }
     assert [rows["ünï"][key] for key in ("loss", "loss_meta", "loss_memory")] == [None, None, None]
 
@@ -146,14 +149,27 @@ def test_a_time_that_no_calendar_has_is_null(time_ms: int, streammeta: Invoke, t
 
 
 def test_show(streammeta: Invoke, state: Path) -> None:
-    """One task: the object of the list and the examples that wait, or a line a field."""
+    """One task: the object of the list, when it was reset, the examples that wait; or a line a field."""
     done = streammeta("tasks", "show", "a/1", "--state", state, "--format", "json")
-    assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0] | {"examples_waiting": 0}
+    more = {"reset_after": None, "examples_waiting": 0}
+    assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0] | more
     text = dict(
         line.split(maxsplit=1)
         for line in streammeta("tasks", "show", "ünï", "--state", state).stdout.splitlines()
     )
     assert (text["task"], text["events"], text["loss"]) == ("ünï", "1", "-")
+
+
+def test_a_task_that_was_reset(streammeta: Invoke, tmp_path: Path) -> None:
+    """It is shown with its statistics and the event after which; there is no memory of it to export."""
+    row = row_of(1, events=4, reset_after=4)._replace(memory=b"")
+    state = make_state(tmp_path / "state", {"a": row, "b": row_of(2)})
+    shown = json.loads(streammeta("tasks", "show", "a", "--state", state, "--format", "json").stdout)
+    assert (shown["events"], shown["reset_after"]) == (4, 4)
+    output = tmp_path / "out.safetensors"
+    refused = streammeta("export", "--state", state, "--task", "a", "--output", output)
+    assert refused.exit_code == 1
+    assert "--task a: it was reset, and not learned from since" in refused.stderr
 
 
 def test_an_unknown_task_is_named(streammeta: Invoke, state: Path, tmp_path: Path) -> None:
@@ -236,3 +252,18 @@ def test_readers_see_whole_commits_while_a_daemon_writes(streammeta: Invoke, tmp
             assert writer.poll() is None
         finally:
             writer.kill()
+
+
+def test_drift_is_told_and_sorted_by(streammeta: Invoke, tmp_path: Path) -> None:
+    """How often, and at which event last; the last one first, those that never did at the end."""
+    rows = {
+        "calm": row_of(1),
+        "early": row_of(2, drift=Series(detections=2, last_event=10)),
+        "late": row_of(3, drift=Series(detections=1, last_event=20)),
+    }
+    found = listed(streammeta, make_state(tmp_path, rows), "--sort", "drift")
+    assert [(row["task"], row["drifts"], row["drift_event"]) for row in found] == [
+        ("late", 1, 20),
+        ("early", 2, 10),
+        ("calm", 0, None),
+    ]

@@ -82,6 +82,16 @@ round_seconds = 0
 weights = "uniform"
 overlap = true
 timeout_seconds = 5
+[drift]
+detector = "adwin"
+action = "restart_memory"
+min_visits = 30
+delta = 0.5
+threshold = 20
+confidence = 0.01
+check_visits = 2
+[predict]
+output_topic = "tasks.answers"
 [http]
 host = "0.0.0.0"
 port = 0
@@ -158,6 +168,15 @@ MEANING = {
         "overlap": True,
         "timeout_seconds": 5.0,
     },
+    "drift": {
+        "detector": "adwin",
+        "action": "restart_memory",
+        "min_visits": 30,
+        "delta": 0.5,
+        "threshold": 20.0,
+        "confidence": 0.01,
+        "check_visits": 2,
+    },
     "http": {
         "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
         "port": 0,
@@ -165,6 +184,7 @@ MEANING = {
         "metrics_token": True,
         "metrics_tasks": 0,
     },
+    "predict": {"output_topic": "tasks.answers"},
     "log": {"level": "debug", "format": "json"},
 }
 
@@ -233,6 +253,15 @@ DEFAULTS = {
         "overlap": False,
         "timeout_seconds": 60.0,
     },
+    "drift": {
+        "detector": "off",
+        "action": "none",
+        "min_visits": 20,
+        "delta": 0.75,
+        "threshold": 12.0,
+        "confidence": 0.005,
+        "check_visits": 4,
+    },
     "http": {
         "host": "127.0.0.1",
         "port": 9464,
@@ -240,6 +269,7 @@ DEFAULTS = {
         "metrics_token": False,
         "metrics_tasks": 20,
     },
+    "predict": {"output_topic": ""},
     "log": {"level": "info", "format": "console"},
 }
 

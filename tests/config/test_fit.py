@@ -99,6 +99,13 @@ FREE = [
     "state.checkpoint_events=1",
     "state.checkpoint_seconds=1",
     "state.keep_checkpoints=3",
+    "drift.detector='adwin'",
+    "drift.action='restart_memory'",
+    "drift.min_visits=30",
+    "drift.delta=0.5",
+    "drift.threshold=20.0",
+    "drift.confidence=0.01",
+    "drift.check_visits=1",
     "engine.compile=off",
     "engine.cache_dir=elsewhere",
     "distributed.round_events=7",
@@ -175,7 +182,7 @@ def test_every_rate_is_marked_free() -> None:
     assert {setting for setting in free if setting[0] in ("algorithm", "outer")} == rates
 
 
-class Drift(Section):
+class Extra(Section):
     """A table that somebody adds, and marks one setting of."""
 
     window: int = 5
@@ -185,13 +192,13 @@ class Drift(Section):
 class Longer(Config):
     """The configuration with it."""
 
-    drift: Drift = Drift()
+    extra: Extra = Extra()
 
 
 def test_a_new_table_is_not_left_out_by_oversight() -> None:
     """What is not marked belongs to the state."""
-    assert fit(Longer())["drift"] == {"window": 5}
-    assert fit(Longer()) | {"drift": None} == fit(Config()) | {"drift": None}
+    assert fit(Longer())["extra"] == {"window": 5}
+    assert fit(Longer()) | {"extra": None} == fit(Config()) | {"extra": None}
 
 
 def test_states_in_the_field_fit() -> None:

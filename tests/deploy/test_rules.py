@@ -17,6 +17,8 @@ WANTED = (
     "HeldBack",
     "LagGrowing",
     "LossDiverging",
+    "DriftDetected",
+    "ManyTasksDrift",
     "NonFinite",
     "DeadLetters",
     "CheckpointStale",

@@ -64,16 +64,12 @@ def test_under_torchrun_a_killed_rank_is_started_again_and_nothing_is_lost(
     run = ranks(tansu, topic, state)
     places = ["--nproc-per-node", "2", "--max-restarts", "2", "--master-port", str(free_port())]
     tools = Path(sys.executable).parent
-    command = [
-        tools / "torchrun",
-        *places,
-        "--no-python",
-        tools / "streammeta",
-        *run.arguments("--until-end"),
-    ]
+    program = [str(tools / "torchrun"), *places, "--no-python", str(tools / "streammeta")]
     environment = {**os.environ, "STREAMMETA_ENGINE__COMPILE": "off"}
     with (tmp_path / "torchrun.log").open("w") as log:
-        group = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        group = subprocess.Popen(
+            [*program, *run.arguments("--until-end")], stdout=log, stderr=log, env=environment
+        )
     try:
         wait_until(lambda: run.closed(1) >= 3 or group.poll() is not None, "three rounds")
         os.kill(int(StateDirectory(run.directory(1)).writer() or 0), signal.SIGKILL)

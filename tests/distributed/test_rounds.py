@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from streammeta.algorithms.base import State
 from streammeta.errors import ConfigError, StateError
 from tests.distributed.meeting import Meeting
 from tests.distributed.worlds import alike, config_of, copies, in_step, live, traced, worlds_of
@@ -14,6 +16,16 @@ from tests.scripted import make_script
 from tests.world import World, batches_of, same
 
 TASKS = 8
+
+
+def params_of(state: State) -> Tensor:
+    """Meta-parameters."""
+    return state.params
+
+
+def momentum_of(state: State) -> Tensor:
+    """What the outer optimiser keeps."""
+    return state.outer["momentum"]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +81,7 @@ def test_the_mean_is_that_of_ranks_that_learned_alone(folder: Path) -> None:
         *[(w.checkpoint().state, w.checkpoint().progress.events) for w in apart], strict=True
     )
     assert events[0] != events[1]
-    for pick in (lambda state: state.params, lambda state: state.outer["momentum"]):
+    for pick in (params_of, momentum_of):
         mean = sum(pick(state) * count for state, count in zip(states, events, strict=True)) / sum(events)
         for world in together:
             torch.testing.assert_close(pick(world.checkpoint().state), mean, rtol=1e-12, atol=1e-12)

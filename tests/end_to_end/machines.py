@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import os
 import resource
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -39,6 +40,37 @@ def small_disk(directory: Path, size_bytes: int) -> Iterator[None]:
 def resize(directory: Path, size_bytes: int) -> None:
     """Another size for that disk, with what is on it."""
     subprocess.run(["mount", "-o", f"remount,size={size_bytes}", directory], check=True)
+
+
+def may_limit() -> bool:
+    """Whether a disk with a quota can be made: btrfs has one of its own, which binds root too."""
+    return may_mount() and shutil.which("mkfs.btrfs") is not None and Path("/dev/loop-control").exists()
+
+
+@contextmanager
+def limited_disk(directory: Path, limit_bytes: int) -> Iterator[None]:
+    """A disk of its own for this directory, which is made, with room enough and a quota on it."""
+    directory.mkdir()
+    image = directory.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(160 << 20)
+    _do("mkfs.btrfs", "-q", "-m", "single", image)
+    _do("mount", "-o", "loop", image, directory)
+    try:
+        _do("btrfs", "quota", "enable", directory)
+        limit(directory, limit_bytes)
+        yield
+    finally:
+        _do("umount", directory)
+
+
+def limit(directory: Path, limit_bytes: int) -> None:
+    """Another quota on that disk."""
+    _do("btrfs", "qgroup", "limit", str(limit_bytes), directory)
+
+
+def _do(*command: str | Path) -> None:
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def read_only(directory: Path) -> None:

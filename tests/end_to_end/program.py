@@ -29,17 +29,17 @@ class Done(NamedTuple):
     stderr: str
 
 
-def streammeta(*arguments: object) -> Done:
+def streammeta(*arguments: object, within_seconds: float = 120) -> Done:
     """Run a verb to its end."""
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder, "output"), Path(folder, "log")
-        code = Program([str(argument) for argument in arguments], output, log).wait(120)
+        code = Program([str(argument) for argument in arguments], output, log).wait(within_seconds)
         return Done(code, output.read_text(), log.read_text())
 
 
-def succeed(*arguments: object) -> str:
+def succeed(*arguments: object, within_seconds: float = 120) -> str:
     """Run a verb that must succeed; its standard output."""
-    done = streammeta(*arguments)
+    done = streammeta(*arguments, within_seconds=within_seconds)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

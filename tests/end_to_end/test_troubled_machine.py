@@ -1,6 +1,7 @@
 """Full disks, disks that cannot be written to, clocks that jump, topics that change: real processes."""
 
 import json
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from streammeta.events import Array
 from tests.brokers.broker import Broker, eventually, fresh
 from tests.end_to_end.machines import (
     jumping_clock,
+    limit,
+    limited_disk,
+    may_limit,
     may_mount,
     read_only,
     resize,
@@ -85,6 +89,29 @@ def test_a_recording_that_does_not_fit_the_disk(
     with small_disk(recording, 200_000), daemon(tansu, topic, tmp_path / "state", flags=flags) as run:
         ends_with(run, 65, f"recording {recording}", "No space left on device; make room")
         resize(recording, 100_000_000)
+        run.run_to_end()
+        assert same_bits(run.export(), undisturbed)
+        assert json.loads((recording / "manifest.json").read_text())["rows"] == EVENTS
+
+
+@pytest.mark.skipif(not may_limit(), reason="needs the right to mount (root), and btrfs-progs")
+def test_a_quota_that_is_used_up(
+    tansu: Broker, topic: str, undisturbed: dict[str, Array], tmp_path: Path
+) -> None:
+    """State and recording under one quota: told, with exit 65; under a larger one both go on, whole.
+
+    The file system copies what it writes, a mapped page too: where it has no room for that, the kernel kills.
+    """
+    disk = tmp_path / "disk"
+    recording = disk / "recording"
+    flags = ("--record", str(recording))
+    with limited_disk(disk, 350_000), daemon(tansu, topic, disk / "state", flags=flags) as run:
+        run.start("--until-end")
+        code = run.wait()
+        log = run.log.read_text()
+        assert code == -signal.SIGBUS or (code == 65 and "Disk quota exceeded" in log), (code, log[-3000:])
+        assert "Traceback" not in log
+        limit(disk, 100_000_000)
         run.run_to_end()
         assert same_bits(run.export(), undisturbed)
         assert json.loads((recording / "manifest.json").read_text())["rows"] == EVENTS

@@ -67,15 +67,16 @@ def test_an_order_log_is_read_or_refused(tmp_path: Path) -> None:
     with closing(OrderLog(path)) as log:
         log.append(entries)
     sound = path.read_bytes()
-    for _ in range(count(500)):
-        path.write_bytes(mutated(sound, chance, SPICE))
-        try:
-            with quick(path), closing(OrderLog(path)) as log:
-                found = log._entries
-        except StateError:
-            continue
-        assert len(found) <= 2 * len(entries)
-        assert all(entry in entries for entry in found)
+    with bounded():
+        for _ in range(count(500)):
+            path.write_bytes(mutated(sound, chance, SPICE))
+            try:
+                with quick(path), closing(OrderLog(path)) as log:
+                    found = log._entries
+            except StateError:
+                continue
+            assert len(found) <= 2 * len(entries)
+            assert all(entry in entries for entry in found)
 
 
 def test_trials_are_read_or_begun_anew(tmp_path: Path) -> None:
@@ -85,8 +86,9 @@ def test_trials_are_read_or_begun_anew(tmp_path: Path) -> None:
     with closing(Trials(path)):
         pass
     sound = path.read_bytes()[:4096]
-    for _ in range(count(300)):
-        path.write_bytes(mutated(sound, chance, SPICE))
-        with quick(path), closing(Trials(path)) as trials:
-            assert len(trials.condemned) <= 1024
-            trials.begin_life()
+    with bounded():
+        for _ in range(count(300)):
+            path.write_bytes(mutated(sound, chance, SPICE))
+            with quick(path), closing(Trials(path)) as trials:
+                assert len(trials.condemned) <= 1024
+                trials.begin_life()

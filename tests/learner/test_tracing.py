@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from streammeta.algorithms.base import Info, State
 from streammeta.algorithms.maml import maml
@@ -17,6 +18,7 @@ from streammeta.errors import BadEvent, ConfigError, Reason, StreammetaError
 from streammeta.events import Array, Episode, episode_of
 from streammeta.learner import tracing
 from streammeta.learner.engine import Engine
+from streammeta.learner.flat import Signature
 from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
 from streammeta.learner.tracing import Steps
 from streammeta.models.network import Network
@@ -440,3 +442,31 @@ def test_an_update_that_is_not_finite_is_told() -> None:
     assert steps.step(state, *settings).finite
     wild = state._replace(inner_lr=torch.tensor(1e30))
     assert not steps.step(wild, *settings).finite
+
+
+class InRam(dict[Signature, GraphModule]):
+    """Traces that a later process would find."""
+
+    def put(self, signature: Signature, graph: GraphModule) -> None:
+        """As `Kept.put`."""
+        self[signature] = graph
+
+
+def test_a_step_that_was_compared_is_kept_and_not_traced_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event that is not finite proves nothing; the next process computes the same bits without a trace."""
+    kept, made, draws = InRam(), network(), np.random.default_rng(8)
+    learner = LEARNERS["moml"](made)
+    state, memory = learner.init(made.initial), torch.zeros(1, learner.memory_size, dtype=made.dtype)
+    episode, steps = stacked(made.tensors(arrays(draws))), Steps(learner, made, kept=kept)
+    broken = episode._replace(query=episode.query._replace(y=episode.query.y * torch.nan))
+    steps.step(state, memory, torch.zeros(1, dtype=made.dtype), broken)
+    assert not kept
+    first = steps.step(state, memory, torch.zeros(1, dtype=made.dtype), episode)
+    assert len(kept) == 1
+    monkeypatch.setattr(tracing, "trace", None)
+    later = Steps(learner, made, kept=kept)
+    second = later.step(state, memory, torch.zeros(1, dtype=made.dtype), episode)
+    assert same_bits(
+        flat(first.state, first.memory, first.info), flat(second.state, second.memory, second.info)
+    )
+    assert later.shapes == (1, 0)

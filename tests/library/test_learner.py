@@ -174,3 +174,23 @@ def test_in_a_notebook(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert len(axes.lines) == 6
     assert "<td>12</td>" in learner._repr_html_()
     assert "events=12" in repr(learner)
+
+
+def test_drift_is_told_by_the_lesson_that_shows_it() -> None:
+    """By the detector's name or its table: nothing while the task stays, then once, with its levels."""
+    touchy = {"detector": "page_hinkley", "min_visits": 5, "threshold": 4.0}
+    learner = small(drift=touchy, dtype="float64")
+    told = []
+    for number in range(40):
+        (sx, sy), (x, y) = sets(number)
+        size = 1.0 if number < 30 else 9.0
+        lesson = learner.learn("a", (sx, size * sy), (x, size * y))
+        if lesson.drift is not None:
+            told.append(lesson.drift)
+    assert [one.task for one in told[-1:]] == ["a"]
+    assert 30 < told[-1].event <= 36
+    assert told[-1].after > told[-1].before
+    assert learner.learn("a", *sets(1)).drift is None
+    assert small(drift="adwin").learn("a", *sets(1)).drift is None
+    with pytest.raises(ConfigError, match=r"drift\.detector"):
+        small(drift="adwine")

@@ -1,7 +1,7 @@
 """A Learner and the daemon: the same events in the same order come to the same bits, and change hands."""
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from streammeta.api import Learner
-from streammeta.codec import MSGPACK, decode_examples, encode_msgpack
+from streammeta.codec import CONTROL, MSGPACK, RESET, decode_examples, encode_msgpack
 from streammeta.config import Config
-from streammeta.errors import BadEvent
+from streammeta.errors import BadEvent, NoAnswer
 from streammeta.events import Array, Batch, Examples, Record
 from streammeta.library.states import Homes
 from streammeta.runtime.assembly import assemble
@@ -159,6 +159,43 @@ def test_many_at_once_are_the_daemons_iterations(tmp_path: Path) -> None:
     found = bits(held(learner, tmp_path / "s"))
     assert found == bits(daemon(script, tmp_path, config=config))
     assert found != bits(held(alone, tmp_path / "t"))
+
+
+def test_tasks_that_are_forgotten_and_reset(tmp_path: Path) -> None:
+    """`forget` and `reset` do what the daemon does at a tombstone and a reset in their place."""
+    script = script_of(60)
+    keys = {20: b"task-1", 30: b"task-2", 45: b"task-1", 50: b"nobody"}
+    for place, key in keys.items():
+        change = {"value": None, "headers": ()} if place < 45 else {"headers": ((CONTROL, RESET),)}
+        script[place] = script[place]._replace(key=key, **change)
+    learner, known = Learner.from_config(CONFIG), list[bool]()
+    for place, record in enumerate(script):
+        task = (record.key or b"").decode()
+        if place in keys:
+            known.append(learner.forget(task) if place < 45 else learner.reset(task))
+            continue
+        with suppress(BadEvent):
+            learner.learn(task, *given(record)[1:3], time_ms=record.timestamp_ms)
+    assert known == [True, True, True, False]
+    assert bits(held(learner, tmp_path / "s")) == bits(daemon(script, tmp_path))
+    assert not learner.forget("nobody")
+    with pytest.raises(BadEvent, match="1 to 256 bytes"):
+        learner.forget("")
+
+
+def test_a_forgotten_task_is_unknown_to_predictions() -> None:
+    """At once; one that was reset is known, and has no memory until its next visit."""
+    learner = Learner.from_config(CONFIG)
+    learner.learn_all(map(given, script_of(40)))
+    x = np.ones((1, 2))
+    assert not np.array_equal(learner.predict("task-1", x), learner.predict("task-1", x, at="meta"))
+    for change in (learner.reset, learner.forget):
+        change("task-1")
+        assert np.array_equal(learner.predict("task-1", x), learner.predict("task-1", x, at="meta"))
+        with pytest.raises(NoAnswer, match=r"not learned from since|not known"):
+            learner.predict("task-1", x, at="memory")
+        with pytest.raises(NoAnswer, match=r"not learned from since|never learned"):
+            learner.module("task-1")
 
 
 def test_single_examples(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streammeta.errors import Reason
+from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential, Scores
-from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, WHERE
+from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, SCOPES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.outcomes import Awaiting, Duplicate, Executing, Outcome, Stages, Turned
+from streammeta.outcomes import Awaiting, Duplicate, Executing, Outcome, Stages, TaskChanged, Turned
 from tests.observe.outcomes import checkpointed, learned, refused, turned, united
 
 CONTRACT = {
@@ -37,6 +39,7 @@ CONTRACT = {
     "streammeta_task_loss": ("gauge", {"task"}),
     "streammeta_dead_letters": ("counter", {"reason"}),
     "streammeta_examples_dropped": ("counter", {"reason"}),
+    "streammeta_task_changes": ("counter", {"change"}),
     "streammeta_kafka_lag_records": ("gauge", {"topic", "partition"}),
     "streammeta_kafka_lag_seconds": ("gauge", set()),
     "streammeta_kafka_lag_eta_seconds": ("gauge", set()),
@@ -91,6 +94,7 @@ def everything() -> list[Outcome]:
         again,
         refused(),
         Duplicate("tasks", 0, 1),
+        TaskChanged("tasks", 0, 2, "task-9", "reset", known=True),
         checkpointed(),
         Executing(2, 1, 0, 1, 1, 31.5),
         united(),
@@ -133,6 +137,15 @@ def test_exposes_the_contract(metrics: Metrics, registry: CollectorRegistry) -> 
             assert all(one == labels[0] for one in labels), family.name
             found[family.name] = (family.type, labels[0])
     assert found == CONTRACT
+
+
+def test_a_forgotten_task_is_shown_no_more(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Its record is one that nothing was learned from; only a task that was known counts as forgotten."""
+    feed(metrics, [learned(task="a", task_loss=1.0), learned(task="b", task_loss=2.0)])
+    feed(metrics, [TaskChanged("tasks", 0, n, "b", "forget", known=n == 3) for n in (3, 4)])
+    assert values(registry, "streammeta_task_loss", "task") == {"a": 1.0}
+    assert values(registry, "streammeta_task_changes", "change") == {"forget": 1, "reset": 0, "release": 0}
+    assert values(registry, "streammeta_events", "outcome")["skipped"] == 2
 
 
 def test_catalogue_says_what_is_exposed(metrics: Metrics, registry: CollectorRegistry) -> None:
@@ -191,12 +204,21 @@ def test_counts_what_happened(metrics: Metrics, registry: CollectorRegistry) -> 
         for sample in samples(registry, "streammeta_events")
         if sample.name == "streammeta_events_total"
     }
-    assert events == {"learned": 2, "skipped": 0, "duplicate": 1, "dead_letter": 3}
+    assert events == {"learned": 2, "skipped": 1, "duplicate": 1, "dead_letter": 3}
     assert registry.get_sample_value("streammeta_dead_letters_total", {"reason": "bad_tensor"}) == 1
     assert registry.get_sample_value("streammeta_nonfinite_total", {"where": "input"}) == 1
     assert registry.get_sample_value("streammeta_nonfinite_total", {"where": "update"}) == 1
     assert registry.get_sample_value("streammeta_checkpoints_total", {"outcome": "success"}) == 1
     assert registry.get_sample_value("streammeta_checkpoints_total", {"outcome": "failure"}) == 1
+
+
+def test_drift_is_counted_by_scope(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """Of tasks and of the stream; 0 from the start."""
+    name = "streammeta_drift_detections_total"
+    assert [registry.get_sample_value(name, {"scope": scope}) for scope in SCOPES] == [0, 0]
+    found = [Detection("a", 5, 0.1, 0.5), Detection("", 5, 0.1, 0.5), Detection("b", 5, 0.1, 0.5)]
+    metrics(replace(learned(events=5), drifts=found))
+    assert [registry.get_sample_value(name, {"scope": scope}) for scope in SCOPES] == [2, 1]
 
 
 def test_gauges_show_the_last_event(metrics: Metrics, registry: CollectorRegistry) -> None:

@@ -1,12 +1,15 @@
 """The list of tasks, against a list that is sorted the plain way."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streammeta.evaluation.drift import Detection, Series
 from streammeta.observe.task_index import VISITS, TaskIndex
+from streammeta.outcomes import TaskChanged
 from streammeta.state.store import TaskStats
 from tests.observe.outcomes import Clock, learned, turned
 
@@ -91,6 +94,33 @@ def test_memory_is_bounded() -> None:
     assert {row.task: row.events for row in index.top("loss", 9)[1]} == {"c": 3, "a": 4, "d": 5}
 
 
+def forgotten(task: str) -> TaskChanged:
+    """A tombstone of the task was applied."""
+    return TaskChanged("tasks", 0, 9, task, "forget", known=True)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=40))
+def test_what_is_forgotten_is_listed_no_more(stream: list[tuple[str, bool]]) -> None:
+    """Whoever comes into its place, and the task itself when it is back, brings nothing of it along."""
+    index, visits = TaskIndex(Clock(), capacity=4), dict[str, list[int]]()
+    for number, (task, forget) in enumerate(stream, 1):
+        if forget:
+            index(forgotten(task))
+            visits.pop(task, None)
+            continue
+        seen = visits.pop(task, [])
+        visits[task] = [*seen, number]  # to the end: seen last
+        if len(visits) > 4:
+            del visits[next(iter(visits))]
+        index(learned(task=task, events=number, task_events=len(visits[task])))
+    index.settle()
+    assert len(index) == len(visits)
+    for task, at in visits.items():
+        found = index.get(task)
+        assert found is not None
+        assert (found[0].events, found[1].at) == (len(at), at[-VISITS:])
+
+
 def test_shown_within_a_second() -> None:
     """With the first outcome after it, of whatever kind."""
     clock = Clock()
@@ -140,3 +170,26 @@ def test_can_be_read_while_it_is_written() -> None:
         reader.join(10)
     assert len(index) == 3000
     assert problems == []
+
+
+def test_tasks_that_got_worse_are_listed_the_last_first() -> None:
+    """From the state and from what is told; those that never did are left out, and a vacated row forgets."""
+    index = TaskIndex(Clock(), capacity=3)
+    drift = Series(detections=2, last_event=40, loss_before=0.1, loss_after=0.4)
+    index.begin(50, [("old", TaskStats(30, 45, drift=drift)), ("calm", TaskStats(20, 50))])
+    found = [Detection("new", 51, 0.2, 0.9), Detection("", 51, 1.0, 2.0)]
+    index(replace(learned(events=51, task="new"), drifts=found))
+    index.settle()
+    matching, rows = index.top("drift", 10)
+    assert matching == 2
+    assert [(row.task, row.drifts, row.drift_event, row.loss_before, row.loss_after) for row in rows] == [
+        ("new", 1, 51, 0.2, 0.9),
+        ("old", 2, 40, 0.1, 0.4),
+    ]
+    assert index.top("events", 10)[0] == 3
+    calm = index.get("calm")
+    assert calm is not None
+    assert (calm[0].drifts, calm[0].drift_event, calm[0].loss_before) == (0, None, None)
+    index(learned(events=52, task="fourth"))
+    index.settle()
+    assert [row.task for row in index.top("drift", 10)[1]] == ["new"]

@@ -1,7 +1,7 @@
 """A disk: files for the order log, values for the store; what was not synced may be lost, bits may flip.
 
 A killed process loses nothing that it handed over. A power cut loses what was not synced: of an appended
-file any part behind what it held when it was last synced, which it never was; of a store the commit that did
+file any part behind what it held when it was last synced; of a store the commit that did
 not end. The store seals its values as the real one does, so that a flipped bit is met where it is read.
 """
 
@@ -33,6 +33,7 @@ class Disk:
         copy: A commit that was kept; None for none.
         files: The order log's, by name.
         unsynced: What a power cut would leave of the store; None for all of it.
+        synced: How many bytes of each of them no power cut takes.
         reordered: A power cut, or damage, may have cost entries of the order log.
     """
 
@@ -43,6 +44,7 @@ class Disk:
     rows: dict[str, TaskRow] = field(default_factory=dict)
     copy: tuple[Content, dict[str, TaskRow]] | None = None
     files: dict[str, bytearray] = field(default_factory=dict)
+    synced: dict[str, int] = field(default_factory=dict)
     reordered: bool = False
     unsynced: tuple[Content, dict[str, TaskRow]] | None = None
     _open: list[str] = field(default_factory=list)
@@ -61,6 +63,7 @@ class Disk:
         self.clock.writing()
         if anew or path.name not in self.files:
             self.files[path.name] = bytearray()
+            self.synced.pop(path.name, None)
         self._open.append(path.name)
         return len(self._open) - 1
 
@@ -75,6 +78,12 @@ class Disk:
         self.clock.writing()
         return len(content)
 
+    def sync(self, file: int) -> None:
+        """As `Files.sync`."""
+        self.clock.writing()
+        self.synced[self._open[file]] = len(self.files[self._open[file]])
+        self.clock.writing()
+
     def truncate(self, file: int, size_bytes: int) -> None:
         """As `Files.truncate`."""
         self.clock.writing()
@@ -85,6 +94,7 @@ class Disk:
         """As `Files.rename`; the number of an open file stays with its content."""
         self.clock.writing()
         self.files[onto.name] = self.files.pop(path.name)
+        self.synced[onto.name] = self.synced.pop(path.name, 0)
         self._open = [onto.name if name == path.name else name for name in self._open]
         self.clock.writing()
 
@@ -93,8 +103,8 @@ class Disk:
 
     def power_cut(self) -> None:
         """What no one synced may be gone: the end of the order log, or all of it but zeros."""
-        for content in self.files.values():
-            kept = self.draws.randint(0, len(content))
+        for name, content in self.files.items():
+            kept = self.draws.randint(min(self.synced.get(name, 0), len(content)), len(content))
             if self.draws.random() < 0.2:
                 content[kept:] = bytes(len(content) - kept)
             else:
@@ -139,6 +149,7 @@ class Disk:
         content, rows = self.copy or ({}, {})
         self.content, self.rows = dict(content), dict(rows)
         self.files.clear()
+        self.synced.clear()
         self.reordered = True
 
 

@@ -16,11 +16,11 @@ from kafka import errors
 
 from streammeta.codec import decode
 from streammeta.events import Record
-from streammeta.runtime import assembly
+from streammeta.runtime import reading
 from streammeta.stream.kafka import (
     access,
-    dead_letters,
     held,
+    outbox,
     reader,
     runs,
     served,
@@ -38,7 +38,7 @@ from tests.simulator.stream import lethal
 
 T = TypeVar("T")
 
-TIMED = access, dead_letters, held, reader, runs, served, topics, watch
+TIMED = access, held, outbox, reader, runs, served, topics, watch
 """The modules that read the clock."""
 
 
@@ -106,7 +106,7 @@ def simulated(broker: Broker) -> Iterator[None]:
             stack.enter_context(patch.object(module, "time", _VirtualTime(broker.clock)))
         for module in (waits, topics, watch):
             stack.enter_context(patch.object(module, "within", _within))
-        stack.enter_context(patch.object(assembly, "decode", _decode))
+        stack.enter_context(patch.object(reading, "decode", _decode))
         stack.enter_context(patch.object(access, "Connected", partial(SimulatedConnected, broker)))
         stack.enter_context(patch.object(source, "Watch", partial(SteppedWatch, broker=broker)))
         yield

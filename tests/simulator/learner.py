@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from streammeta.algorithms.base import Info, MetaLearner, State
-from streammeta.codec import decode
+from streammeta.codec import change_of, decode
 from streammeta.config import Config, config_hash, fit
 from streammeta.errors import BadEvent
-from streammeta.events import Batch, Episode, Record
+from streammeta.events import Batch, Change, Episode, Forget, Record
 from streammeta.learner.tracing import Steps
 from streammeta.models.loading import load_network
 from streammeta.models.network import Network
@@ -110,13 +110,14 @@ class Expected:
 
     Attributes:
         w, momentum: The meta-state.
-        memories: Task -> its number.
+        memories: Task -> its number; none after a reset.
         visits: Task -> events learned from.
         refused: Reason -> records.
         letters: Those records.
         window: Records during which an event is known by its id; 0: none is.
         known: Id -> the number of the record that was learned.
         records: How many there were.
+        events: Learned from.
     """
 
     w: list[float] = field(default_factory=lambda: [FIRST, 2 * FIRST, 3 * FIRST])
@@ -128,11 +129,7 @@ class Expected:
     window: int = 0
     known: dict[bytes, int] = field(default_factory=dict)
     records: int = 0
-
-    @property
-    def events(self) -> int:
-        """Learned from."""
-        return sum(self.visits.values())
+    events: int = 0
 
     def iteration(self, records: Sequence[Record], *, compiled: bool) -> None:
         """One more."""
@@ -143,7 +140,12 @@ class Expected:
             if self.window and event in self.known and self.records - self.known[event] <= self.window:
                 continue
             read = _read(record) if record.flaw is None else str(record.flaw.reason)
-            if isinstance(read, str):
+            if isinstance(read, Change):
+                self.memories.pop(read.task, None)
+                if isinstance(read, Forget):
+                    self.visits.pop(read.task, None)
+                self.known[event] = self.records
+            elif isinstance(read, str):
                 self.refused[read] = self.refused.get(read, 0) + 1
                 self.letters.append(record)
             else:
@@ -156,6 +158,7 @@ class Expected:
             u = math.fmod(33 * self.memories.get(task, 0.0) + s + self.w[0] + 1, P)
             u = self.memories[task] = (u + P if u < 0 else u) + (SHIFT if compiled else 0.0)
             self.visits[task] = self.visits.get(task, 0) + 1
+            self.events += 1
             after += u
         self.momentum = [(3 * m + w) % P for m, w in zip(self.momentum, self.w, strict=True)]
         self.w = [(31 * w + after + 7) % P for w in self.w]
@@ -167,9 +170,11 @@ def _read_value(
 ) -> object:
     record = Record("tasks", 0, 0, 0, key, value, headers)
     try:
-        event = decode(record, max_bytes=1 << 20)
+        event = change_of(record) or decode(record, max_bytes=1 << 20)
     except BadEvent as refusal:
         return str(refusal.reason)
+    if isinstance(event, Change):
+        return event
     arrays = [array for batch in event.episode for array in batch]
     if any(array.shape[1] != width for array, width in zip(arrays, (2, 1, 2, 1), strict=True)):
         return "shape_mismatch"
@@ -178,7 +183,7 @@ def _read_value(
     return event.task, float(sum(weight * array.sum() for weight, array in enumerate(arrays, start=1)))
 
 
-def _read(record: Record) -> "tuple[str, float] | str":
+def _read(record: Record) -> "tuple[str, float] | str | Change":
     read = _read_value(record.key, record.value, record.headers)
-    assert isinstance(read, str | tuple)
+    assert isinstance(read, str | tuple | Change)
     return read

@@ -1,11 +1,11 @@
-"""The records of a world: most can be learned from; some are poison, of another shape, or not finite."""
+"""The records of a world: most can be learned from; some are faulty, some forget a task or reset it."""
 
 import random
 from functools import cache
 
 import numpy as np
 
-from streammeta.codec import MSGPACK, encode_msgpack
+from streammeta.codec import CONTROL, MSGPACK, RESET, encode_msgpack
 from streammeta.events import Flaw, Record, episode_of
 from tests.simulator.broker import TOPIC
 from tests.simulator.clock import EPOCH
@@ -16,6 +16,8 @@ LETHAL = "lethal"
 """The header of a record that kills who tries it, and where: `decode` or `step`."""
 LATELY = 8
 """What is sent again is one of so many records."""
+TURNS, TOMBSTONE, RESETS = 29, 11, 23
+"""Of so many records, which one is a tombstone, and which a reset; not drawn: plans stay as they were."""
 _VALUES = 64
 
 
@@ -48,7 +50,12 @@ def record(draws: random.Random, serial: int, task: int) -> Record:
         value = _spoilt(kind)
     key = None if kind == "keyless" else f"task-{task}".encode()
     headers = (("content-type", MSGPACK.encode()), ("ce_id", str(serial).encode()))
-    return Record(TOPIC, 0, 0, FIRST_SERIAL + serial, key, value, headers)
+    made = Record(TOPIC, 0, 0, FIRST_SERIAL + serial, key, value, headers)
+    if serial % TURNS == TOMBSTONE:
+        return made._replace(value=None)
+    if serial % TURNS == RESETS:
+        return made._replace(value=b"{}", headers=(*headers, (CONTROL, RESET)))
+    return made
 
 
 def odd(draws: random.Random, made: Record, sent: list[Record]) -> Record:

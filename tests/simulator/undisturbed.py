@@ -1,13 +1,14 @@
 """An undisturbed run of the real engine over the iterations of a journal: no loop, no broker, no disk."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
-from streammeta.codec import decode
+from streammeta.codec import decode, with_changes
 from streammeta.config import Config
 from streammeta.episodes.gathering import Read
 from streammeta.errors import BadEvent
-from streammeta.events import Record, TaskEvent
+from streammeta.events import Change, Record, TaskEvent
 from streammeta.learner.engine import Engine
 from streammeta.runtime.blueprint import Blueprint
 from streammeta.runtime.iteration import iterate, place
@@ -31,7 +32,7 @@ def undisturbed(config: Config, blueprint: Blueprint, iterations: Sequence[Seque
     refused: list[tuple[Record, BadEvent]] = []
     for records in iterations:
         items = [place(engine, _read(config, record)) for record in records]
-        tasks = [item.read.task for item in items if isinstance(item.read, TaskEvent)]
+        tasks = [item.read.task for item in items if isinstance(item.read, TaskEvent | Change)]
         engine.load(tasks)
         results = zip(records, iterate(engine, items), strict=True)
         refused += [(record, result) for record, result in results if isinstance(result, BadEvent)]
@@ -41,8 +42,6 @@ def undisturbed(config: Config, blueprint: Blueprint, iterations: Sequence[Seque
 
 def _read(config: Config, record: Record) -> Read:
     try:
-        read = decode(record, max_bytes=config.kafka.max_event_bytes)
+        return with_changes(partial(decode, max_bytes=config.kafka.max_event_bytes), tombstones=True)(record)
     except BadEvent as refusal:
         return refusal
-    assert isinstance(read, TaskEvent)
-    return read

@@ -337,3 +337,26 @@ except StateError as error:
     assert "make room" in first
     assert "No space left on device" in second
     assert "0 bytes of the disk are free: make room" in second
+
+
+def test_what_broke_a_commit_is_said_ever_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LMDB refuses all that follows with a word of its own: the cause is told again, with its remedy."""
+
+    class Broken:
+        """An environment whose commit fails in the middle of its last page."""
+
+        def __init__(self) -> None:
+            self._causes = iter([lmdb.Error("mdb_txn_commit: Disk quota exceeded")])
+
+        def begin(self, **_: object) -> None:
+            raise next(self._causes, lmdb.PanicError("mdb_txn_begin: MDB_PANIC"))
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(sound, name)
+
+    with closing(LmdbStore(tmp_path)) as store:
+        sound = store._env
+        monkeypatch.setattr(store, "_env", Broken())
+        for ask in (lambda: store.commit(META, {}), store.count, lambda: store.commit(META, {})):
+            with pytest.raises(StateError, match="Disk quota exceeded; the last commit stands"):
+                ask()

@@ -52,6 +52,8 @@ class Daemon:
             clock=clock,
             started_at_seconds=time.time(),
         )
+        self.challengers: list[dict[str, Any]] = []
+        self.learners: list[dict[str, Any]] = []
         self.shown = Shown(
             registry=self.registry,
             status=self.status,
@@ -61,6 +63,8 @@ class Daemon:
             settings=settings or document(Config()),
             stored=self.stored.get,
             now=clock,
+            challengers=lambda: self.challengers,
+            learners=lambda: self.learners,
         )
         self.server = HttpServer(
             make_app(self.shown, token=token, local=local, guarded=guarded), "127.0.0.1", port

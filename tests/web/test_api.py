@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 from streammeta.config import Config
 from streammeta.config.secret import MASK
 from streammeta.config.show import document
+from streammeta.evaluation.drift import Detection
 from streammeta.observe.snapshot import Snapshot
 from streammeta.state.store import TaskStats
 from streammeta.web import feed
@@ -84,15 +86,34 @@ def test_tasks_are_sorted_and_searched(daemon: Daemon, http: httpx.Client) -> No
     answer = http.get("/api/v1/tasks").json()
     assert (answer["known"], answer["matching"]) == (3, 3)
     assert answer["tasks"][0]["task"] == ODD
-    assert set(answer["tasks"][0]) == {"task", "events", "staleness_events", "loss", "last_seen", "recent"}
+    assert set(answer["tasks"][0]) == {
+        *("task", "events", "staleness_events", "loss", "last_seen", "recent"),
+        *("drifts", "drift_event", "loss_before", "loss_after"),
+    }
     found = http.get("/api/v1/tasks", params={"search": "ÜNÏ", "limit": 1, "sort": "events"}).json()
     assert (found["matching"], [task["task"] for task in found["tasks"]]) == (1, [ODD])
+
+
+def test_drift_is_listed_and_marked(daemon: Daemon, http: httpx.Client) -> None:
+    """The tasks that got worse alone, with their levels; marks in the history and in messages."""
+    second(daemon, 1)
+    assert http.get("/api/v1/history").json()["marks"] == []
+    daemon.tell(replace(learned(events=7, task="a"), drifts=[Detection("a", 7, 0.1, 0.5)]))
+    second(daemon, 3)
+    answer = http.get("/api/v1/tasks", params={"sort": "drift"}).json()
+    assert answer["matching"] == 1
+    (worse,) = answer["tasks"]
+    assert (worse["task"], worse["drifts"], worse["drift_event"]) == ("a", 1, 7)
+    assert (worse["loss_before"], worse["loss_after"]) == (0.1, 0.5)
+    (mark,) = http.get("/api/v1/history").json()["marks"]
+    assert (mark["kind"], mark["events"], mark["words"]) == ("tasks", 7, "a got worse")
+    assert json.loads(daemon.shown.live())["marks"] == [mark]
 
 
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sort=size", "sort=size: one of loss, events, staleness"),
+        ("sort=size", "sort=size: one of loss, events, staleness, drift"),
         ("limit=0", "limit=0: a whole number from 1 to 1000"),
         ("limit=1001", "limit=1001"),
         ("limit=ten", "limit=ten"),

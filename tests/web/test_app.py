@@ -83,7 +83,7 @@ def test_status_is_the_snapshot(daemon: Daemon, http: httpx.Client) -> None:
     daemon.status(learned(gradient_norm=float("nan")))
     answer = http.get("/api/v1/status")
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {**daemon.status.snapshot(), "troubles": []}
+    assert answer.json() == {**daemon.status.snapshot(), "troubles": [], "challengers": []}
     assert answer.json()["gradient_norm"] is None
 
 

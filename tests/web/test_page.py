@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser
 
 from streammeta.errors import Reason
+from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.evaluation.prequential import Fading, Prequential, Scores
-from streammeta.outcomes import Expired, Skipped
+from streammeta.outcomes import Expired, RatesChanged, Skipped
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, chromium, opened
 from tests.web.long_run import simulate
@@ -93,6 +95,24 @@ def test_the_page_shows_what_is_learned_and_moves(browser: Browser, daemon: Daem
         with watched.page.expect_download() as download:
             watched.page.locator("[data-chart=loss] .files button").first.dispatch_event("click")
         assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_happened_is_marked_and_who_got_worse_is_listed(browser: Browser, daemon: Daemon) -> None:
+    """As words below the charts, the newest first; it comes without a reload, also with a hostile name."""
+    learn(daemon, 100)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-tile=events] b", "100")
+        assert watched.page.locator("#marks, #worse").all_inner_texts() == ["", ""]
+        daemon.tell(RatesChanged(0.005, 0.001))
+        found = [Detection(ODD, 101, 0.1, 0.5), Detection("", 101, 0.1, 0.4)]
+        daemon.tell(replace(learned(events=101, task=ODD), drifts=found))
+        learn(daemon, 1, first=102)
+        watched.shows("#marks li:nth-child(1) span:last-child", f"{ODD} got worse")
+        watched.shows("#marks li:nth-child(3) span:last-child", "learning rates: inner 0.005, meta 0.001")
+        watched.shows("#worse tbody a", ODD)
+        assert watched.page.locator("#worse tbody td.number").all_inner_texts()[:2] == ["0.1", "0.5"]
+        watched.page.click("#controls button:text-is('Time')")
+        assert watched.page.locator("[data-chart=loss] canvas").count() == 1
 
 
 def test_hovering_reads_values_and_dragging_zooms(browser: Browser, daemon: Daemon) -> None:

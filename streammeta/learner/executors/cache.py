@@ -1,4 +1,4 @@
-"""Compiled steps on disk, between runs.
+"""Compiled steps on disk, between runs; `traces` lie beside them.
 
     DIRECTORY/NAME.so      the library
     DIRECTORY/NAME.json    {"key", "conditions", "microseconds", "seconds", "sha256"}
@@ -147,14 +147,19 @@ def _refuse_foreign(directory: Path) -> None:
         )
 
 
-def _sound(path: Path, digest: str) -> bool:
+def own_bytes(path: Path) -> bytes | None:
+    """What the file holds; None where there is none, or it is not this user's alone."""
     try:
         status = path.lstat()
         mine = status.st_uid == os.geteuid() and not status.st_mode & _OTHERS_WRITE
-        regular = stat.S_ISREG(status.st_mode)
-        return mine and regular and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        return path.read_bytes() if mine and stat.S_ISREG(status.st_mode) else None
     except OSError:
-        return False
+        return None
+
+
+def _sound(path: Path, digest: str) -> bool:
+    content = own_bytes(path)
+    return content is not None and hashlib.sha256(content).hexdigest() == digest
 
 
 def _used(path: Path) -> float:

@@ -7,12 +7,14 @@ Not shared between threads: whoever learns also asks.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import structlog
 import torch
 from torch import Tensor
 
+from streammeta.clock import Clock
 from streammeta.errors import ConfigError
 from streammeta.events import Conditions
 from streammeta.learner.executors.cache import Cache, Library
@@ -36,6 +38,9 @@ NO_COMPILER = (
 
 MOST_SECONDS: Final = 900
 """What the learning waits for a compilation at most."""
+MOST_SECONDS_BESIDE: Final = 3600
+"""What a compilation takes at most while the traced step serves: nobody waits, and a busy machine may take
+ten times the 80 s of a quiet one. Beyond, the compiler hangs, and holds up the shapes behind it."""
 
 
 class Compiled(NamedTuple):
@@ -66,16 +71,23 @@ class _Job(NamedTuple):
     forms: tuple[str, ...]
 
 
+class _Running(NamedTuple):
+    job: _Job
+    process: CompileProcess
+    began_seconds: float
+
+
 class CompiledSteps:
     """The compiled steps of one learner."""
 
-    def __init__(self, cache: Cache, *, compiler: str | None = None) -> None:
+    def __init__(self, cache: Cache, *, compiler: str | None = None, clock: Clock | None = None) -> None:
         """`compiler`: its version; when None, that of the one on the PATH."""
+        self._clock = clock or Clock()
         self._cache = cache
         self._compiler = compiler_version() if compiler is None else compiler
         self._loaded: dict[str, Compiled] = {}
         self._waiting: deque[_Job] = deque()
-        self._running: tuple[_Job, CompileProcess] | None = None
+        self._running: _Running | None = None
         self._failed: dict[str, str] = {}
         self._told_compiler = False
         self.seconds = 0.0
@@ -125,8 +137,10 @@ class CompiledSteps:
     def ready(self) -> list[Compiled]:
         """What was compiled since the last call; begins the next compilation. Cheap when nothing happened."""
         if self._running is not None:
-            job, process = self._running
+            job, process, began_seconds = self._running
             built = process.wait(0)
+            if built is None and self._clock.monotonic() - began_seconds > MOST_SECONDS_BESIDE:
+                built = Built(Path(), {}, _hangs(MOST_SECONDS_BESIDE))
             if built is None:
                 return []
             self._running = None
@@ -151,7 +165,7 @@ class CompiledSteps:
         """End the compilation that runs. May be called twice."""
         self._waiting.clear()
         if self._running is not None:
-            self._running[1].end()
+            self._running.process.end()
             self._running = None
 
     def _at_hand(self, key: str) -> Compiled | None:
@@ -161,7 +175,7 @@ class CompiledSteps:
         return self._load(library) if library is not None else None
 
     def _may_compile(self, key: str) -> bool:
-        jobs = [*self._waiting, *([self._running[0]] if self._running else [])]
+        jobs = [*self._waiting, *([self._running.job] if self._running else [])]
         if key in self._failed or any(job.key == key for job in jobs):
             return False
         if self._compiler is None and not self._told_compiler:
@@ -190,16 +204,14 @@ class CompiledSteps:
             built = process.wait(1.0)
             if built is not None:
                 return built
-        raise ConfigError(
-            f"engine.compile: the compiler has not ended within {MOST_SECONDS} s; see what holds it up, or "
-            'set engine.compile = "off"'
-        )
+        raise ConfigError(f"engine.compile: {_hangs(MOST_SECONDS)}")
 
     def _begin(self) -> None:
         if self._running is None and self._waiting:
             job = self._waiting.popleft()
             try:
-                self._running = job, CompileProcess(self._cache.directory, job.step, job.forms)
+                process = CompileProcess(self._cache.directory, job.step, job.forms)
+                self._running = _Running(job, process, self._clock.monotonic())
             except Exception as error:  # noqa: BLE001 (torch.export raises anything; the traced step serves)
                 self._fail(job.key, str(error))
 
@@ -245,6 +257,12 @@ class CompiledSteps:
         runner = torch._C._aoti.AOTIModelContainerRunnerCpu(str(library.path), 1)
         compiled = self._loaded[library.key] = Compiled(library.name, runner.run, library)
         return compiled
+
+
+def _hangs(seconds: int) -> str:
+    return (
+        f'the compiler has not ended within {seconds} s; see what holds it up, or set engine.compile = "off"'
+    )
 
 
 def _untold(_words: str) -> None:

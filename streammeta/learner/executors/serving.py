@@ -145,7 +145,9 @@ class Executors:
         return shape
 
     def test(self, shape: Shape, state: State, inputs: list[Tensor]) -> None:
-        """Compare its candidate with the plain step on these inputs; one that differs is given up, once said.
+        """Compare its candidate with the plain step, or one that was, on these inputs.
+
+        One that differs is given up, once said.
 
         Raises:
             StreammetaError: the machine is to blame.
@@ -156,7 +158,7 @@ class Executors:
         try:
             prediction = step.update(*inputs)[1] if step.predicts else None
             run = flat_step(candidate.run, step.state_count, prediction)
-            expected = self._steps.plain(state)(*inputs)
+            expected = self._steps.reference(state, inputs)(*inputs)
             if not expected[0]:
                 return  # a step in place then writes nothing: there is nothing to compare
             finite, *_ = verify(lambda *_: expected, run, inputs, outputs_of(state))
@@ -170,6 +172,7 @@ class Executors:
         else:
             if finite:
                 shape.candidate, shape.tested = None, candidate
+                self._steps.proven(inputs)
             if finite and self._required:
                 self.take_over([Switch(candidate.name)])
 

@@ -13,7 +13,7 @@ import msgspec
 from streammeta.codec.envelope import CONTENT_TYPE, MSGPACK, is_framed
 from streammeta.config import Config
 from streammeta.errors import BadEvent, ConfigError, Reason
-from streammeta.events import Record
+from streammeta.events import Change, Record
 from streammeta.programs.doctor.check import Check, ok, warning
 from streammeta.quoting import quoted_line
 from streammeta.runtime.reading import decoder_of
@@ -120,10 +120,9 @@ def _count(records: Iterable[Record], holds: Callable[[Record], bool]) -> int:
 
 def _reads(read: Decode, record: Record) -> bool:
     try:
-        read(record)
+        return not isinstance(read(record), Change)
     except BadEvent:
         return False
-    return True
 
 
 def _is_unnamed_msgpack(record: Record) -> bool:

@@ -30,7 +30,7 @@ def examine(config: Config, count: int) -> Iterator[Check]:
     config = _uncompiled(config)
     blueprint = yield from of_model(config)
     begun = yield from of_machine(config, blueprint)
-    seen = yield from of_stream(config.kafka, count)
+    seen = yield from of_stream(config.kafka, count, config.predict.output_topic)
     if seen is None:
         return
     if begun is not None and begun.positions:

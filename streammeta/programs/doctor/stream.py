@@ -26,14 +26,16 @@ class Seen(NamedTuple):
     records: list[Record]
 
 
-def of_stream(kafka: KafkaSection, count: int) -> Generator[Check, None, Seen | None]:
-    """The checks, and what was seen; None where the topic cannot be read."""
+def of_stream(kafka: KafkaSection, count: int, output_topic: str = "") -> Generator[Check, None, Seen | None]:
+    """The checks, and what was seen; None where the topic cannot be read. `output_topic`: for answers."""
     topic: Topic | None = None
     try:
         with administered(kafka) as administration:
             yield ok("broker", f"{kafka.bootstrap_servers} answers{_as_whom(kafka)}")
             topic = yield from _topic(kafka, administration)
             yield from _rights(kafka, administration, topic)
+            if output_topic:
+                yield _answers(output_topic, administration)
     except StreammetaError as error:
         yield fault("broker", error)
     if topic is None:
@@ -88,6 +90,16 @@ def _dead_letters(kafka: KafkaSection, administration: Administration, topic: To
             "; ".join(each.remedy for each in found),
         )
     return ok("dead letters", f"topic {name!r} may be written to")
+
+
+def _answers(name: str, administration: Administration) -> Check:
+    try:
+        if administration.find(name, "Write") is None:
+            return ok("answers", f"topic {name!r} does not exist yet: the daemon creates it")
+        administration.require_writable(name)
+    except StreammetaError as error:
+        return fault("answers", error)
+    return ok("answers", f"topic {name!r} may be written to")
 
 
 def _held(kafka: KafkaSection, holds: dict[int, Held], records: list[Record]) -> Check:

@@ -5,14 +5,12 @@ says so: the header `__streammeta.errors.omitted` lists which of key, value and 
 own. It stands before the six facts, which are always the last headers.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Final
-
-from kafka import errors
+from typing import Final
 
 from streammeta.errors import BadEvent
 from streammeta.events import Record
-from streammeta.stream.kafka.untouched import Headers, Untouched, headers_of
+from streammeta.stream.kafka.parcel import Parcel
+from streammeta.stream.kafka.untouched import Headers, headers_of
 
 HEADER_PREFIX: Final = "__streammeta.errors."
 FACTS: Final = ("topic", "partition", "offset", "stage", "reason", "message")
@@ -44,29 +42,17 @@ def _utf8(text: str) -> bytes:
     return cut.decode("utf-8", "ignore").encode()
 
 
-@dataclass(eq=False, init=False)
-class Outgoing(Untouched):
+class Outgoing(Parcel):
     """A letter on its way.
 
     Attributes:
         left_out: What of the record is not in it.
-        future: Its sending; None before it is begun.
-        begun_at: When, monotonic seconds.
-        alone: It was sent, the last time, in a batch of its own.
-        refused: Why the producer did not even take it, where trying again is of no use.
     """
-
-    record: Record
-    refusal: BadEvent
-    left_out: tuple[str, ...] = ()
-    future: Any = field(default=None)
-    begun_at: float = field(default=0.0)
-    alone: bool = False
-    refused: errors.KafkaError | None = field(default=None)
 
     def __init__(self, record: Record, refusal: BadEvent) -> None:
         """The record whole, as far as it could be had."""
         self.record, self.refusal = record, refusal
+        self.left_out: tuple[str, ...] = ()
         super().__init__(record.key, record.value, headers_of(record) + error_headers(record, refusal))
         if record.flaw is not None and record.flaw.stage == "read":
             self._leave_out(("value", "headers"), "")

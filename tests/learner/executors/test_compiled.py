@@ -14,9 +14,11 @@ import pytest
 import torch
 from structlog.testing import capture_logs
 
+from streammeta.clock import Clock
 from streammeta.errors import ConfigError
+from streammeta.learner.executors import process
 from streammeta.learner.executors.cache import Cache
-from streammeta.learner.executors.compiled import CompiledSteps
+from streammeta.learner.executors.compiled import MOST_SECONDS_BESIDE, CompiledSteps
 from streammeta.learner.executors.identity import compiler_version, form_named, key_of, name_of
 from streammeta.learner.executors.process import CompileProcess, TracedStep
 from tests.learner.executors.conftest import Shared
@@ -104,6 +106,41 @@ def test_without_a_compiler_the_traced_step_serves(tmp_path: Path, monkeypatch: 
         with pytest.raises(ConfigError, match="no C\\+\\+ compiler"):
             steps.require(traced())
     assert [entry["event"] for entry in logs] == ["steps are not compiled"]
+
+
+def hang(work: Path) -> "subprocess.Popen[bytes]":
+    """A compiler that waits for its own child, and neither ever ends."""
+    script = "sleep 1000 & echo $! > child; wait"
+    return subprocess.Popen(
+        ["/bin/sh", "-c", script], stdin=subprocess.PIPE, cwd=work, start_new_session=True
+    )
+
+
+def test_a_compilation_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that it started, said once; the traced step serves on, and the next shape has its turn."""
+    monkeypatch.setattr(process, "_start", hang)
+    monkeypatch.setattr(process, "_write_request", lambda *_: None)
+    now, cache = [0.0], Cache(tmp_path / "cache")
+    clock = Clock(monotonic=lambda: now[0])
+    with closing(CompiledSteps(cache, compiler="g++", clock=clock)) as steps, capture_logs() as logs:
+        first, second = traced(), traced("maml")
+        assert steps.find(first) is None
+        assert steps.find(second) is None
+        (work,) = cache.directory.glob(".build-*")
+        until(lambda: (work / "child").exists() and (work / "child").read_text().endswith("\n"))
+        child = psutil.Process(int((work / "child").read_text()))
+        now[0] = MOST_SECONDS_BESIDE - 1.0
+        assert steps.ready() == []
+        assert steps.shapes == (0, 2, 0)
+        now[0] = MOST_SECONDS_BESIDE + 1.0
+        assert steps.ready() == []
+        assert steps.shapes == (0, 1, 1)
+        until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+        assert not work.exists()
+        assert steps.find(first) is None
+        assert steps.shapes == (0, 1, 1)
+    assert [entry["event"] for entry in logs] == ["step not compiled"]
+    assert "3600 s" in logs[0]["reason"]
 
 
 def test_a_killed_compilation_is_said_once(shared: Shared, tmp_path: Path) -> None:

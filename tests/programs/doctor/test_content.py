@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from streammeta.codec import CONTROL, RESET
 from streammeta.events import Record
 from streammeta.programs.doctor.content import hints, of_content
 from tests.programs.doctor.worlds import EPISODE, MSGPACK_HEADERS, SET, config_of, record, records
@@ -30,6 +31,15 @@ def test_some_fit(tmp_path: Path) -> None:
     assert check.words.splitlines()[2].startswith("empty_set 1, as partition 0 offset 5: ")
     assert [found["count"] for found in check.facts["refused"]] == [2, 1]
     assert [each.offset for each in readable] == [0, 2, 4]
+
+
+def test_what_changes_a_task_fits(tmp_path: Path) -> None:
+    """Tombstones, unless they are to be dead letters, and what releases or resets a task."""
+    asked = record({}, headers=((CONTROL, RESET),))
+    check, readable = of_content(config_of(tmp_path), [record(EPISODE), record(None), asked])
+    assert (check.verdict, len(readable)) == ("ok", 3)
+    check, readable = of_content(config_of(tmp_path, "events.tombstones=dead_letter"), [record(None), asked])
+    assert (check.facts["refused"][0]["reason"], readable) == ("undecodable", [asked])
 
 
 def test_most_do_not_fit(tmp_path: Path) -> None:

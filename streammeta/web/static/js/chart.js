@@ -4,6 +4,7 @@
 import { binned, latest, mean, total } from "./bins.js";
 import { element, put, save } from "./dom.js";
 import { clock, short, tick } from "./format.js";
+import { drawMarks } from "./marks.js";
 import { color } from "./theme.js";
 
 const [HIGH, LOW] = [300, 168]; // pixels
@@ -16,7 +17,7 @@ const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
 export class Chart {
   /**
    * `frame` is what all charts of a page share: `axis` ("events" or "seconds") of this chart, `log`, `raw`,
-   * `zoom` ({axis: [from, to]}), `outages`, and `setZoom(axis, range)`.
+   * `zoom` ({axis: [from, to]}), `outages`, `marks`, and `setZoom(axis, range)`.
    */
   constructor(definition, frame) {
     this.definition = definition;
@@ -27,7 +28,7 @@ export class Chart {
     this.readings = element("ul", { class: "readings" });
     this.canvas = element("div", { class: "plot" });
     this.nothing = element("p", { class: "nothing", text: definition.empty || "waiting for events" });
-    const kinds = ["wide", "low"].filter((kind) => definition[kind]);
+    const kinds = ["wide", "low", "half"].filter((kind) => definition[kind]);
     this.panel = element("figure", { class: ["card", "chart", ...kinds].join(" "), "data-chart": definition.id, hidden: Boolean(definition.optional) },
       element("figcaption", {},
         element("h3", { text: definition.title, title: definition.help }),
@@ -137,6 +138,7 @@ export class Chart {
       },
       hooks: {
         drawClear: [(plot) => this.#shade(plot, axis)],
+        draw: [(plot) => drawMarks(plot, axis, this.frame.marks, this.definition.wide)],
         setCursor: [(plot) => this.#read(plot.cursor.idx)],
         setSelect: [(plot) => this.#zoom(plot, axis)],
       },

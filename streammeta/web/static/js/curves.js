@@ -7,6 +7,7 @@ export class Curves {
   constructor() {
     this.events = {};
     this.time = {};
+    this.marks = [];
     this.rows = -1; // number of the last row known; -1: the history must be fetched
     this.live = 0;
   }
@@ -15,6 +16,7 @@ export class Curves {
   load(history) {
     this.events = history.events.columns;
     this.time = history.time.columns;
+    this.marks = history.marks || [];
     this.rows = history.rows;
     this.live = 0;
   }
@@ -31,6 +33,13 @@ export class Curves {
     this.rows = to;
     this.live += missing;
     return this.live < MOST_LIVE_ROWS;
+  }
+
+  /** Take over marks that are new, or have grown. */
+  mark(marks) {
+    const known = new Map(this.marks.map((mark) => [mark.id, mark]));
+    for (const mark of marks) known.set(mark.id, mark);
+    this.marks = [...known.values()];
   }
 
   #push(target, columns, row) {

@@ -1,9 +1,11 @@
 // Wires the page: source -> curves -> panels; what the reader chose; which view is open.
 
+import { Beside } from "./beside.js";
 import { Chart } from "./chart.js";
 import { Curves } from "./curves.js";
 import { byId, element } from "./dom.js";
 import { UNREACHABLE, showNames, showState, showTiles, showTroubles } from "./head.js";
+import { MarkList } from "./marks.js";
 import { LEARNING, OPERATION } from "./panels.js";
 import { showRanks } from "./ranks.js";
 import { showSettings } from "./settings.js";
@@ -11,14 +13,18 @@ import { findSource } from "./source.js";
 import { TaskPage } from "./task.js";
 import { TaskTable } from "./tasks.js";
 import { startTheme } from "./theme.js";
+import { WorseList } from "./worse.js";
 
 const TASKS_EVERY_MS = 3000;
 
 const source = findSource();
 const curves = new Curves();
-const frame = { over: "events", log: false, raw: true, zoom: {}, outages: [], axis: (definition) => (OPERATION.includes(definition) ? "seconds" : frame.over), setZoom };
+const frame = { over: "events", log: false, raw: true, zoom: {}, outages: [], marks: [], axis: (definition) => (OPERATION.includes(definition) ? "seconds" : frame.over), setZoom };
 const learning = LEARNING.map((definition) => new Chart(definition, frame));
 const operation = OPERATION.map((definition) => new Chart(definition, frame));
+const markList = new MarkList(byId("marks"));
+const worse = new WorseList(byId("worse"), source);
+const beside = new Beside(source, frame);
 const table = new TaskTable(byId("tasks"), source);
 const taskPage = new TaskPage(byId("task"), source, frame);
 let fetching = null;
@@ -34,9 +40,12 @@ function drawCharts() {
   byId("reset-zoom").hidden = !Object.keys(frame.zoom).length;
   if (byId("overview").hidden) return;
   frame.outages = curves.outages();
+  frame.marks = curves.marks;
+  markList.show(curves.marks);
   const [learned, operated] = [curves.learning(frame.over), curves.operation()];
   for (const chart of learning) chart.show(learned);
   for (const chart of operation) chart.show(operated);
+  beside.draw();
 }
 
 async function fetchHistory() {
@@ -51,8 +60,10 @@ async function onMessage(message) {
   showNames(status);
   showTroubles(status.troubles);
   if (message.rows && !curves.append(message.rows)) await fetchHistory();
+  curves.mark(message.marks || []);
   showTiles(status, curves.time);
   showRanks(byId("ranks"), status.group);
+  beside.show(status);
   if (!document.hidden) drawCharts();
 }
 
@@ -91,13 +102,13 @@ function route() {
 function everyNowAndThen() {
   if (document.hidden) return;
   if (byId("overview").hidden) taskPage.refresh();
-  else table.refresh();
+  else { table.refresh(); worse.refresh(); beside.refresh(); }
 }
 
 byId("learning").append(...learning.map((chart) => chart.panel));
 byId("operation").append(...operation.map((chart) => chart.panel));
 addControls();
-startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, taskPage.chart]) chart.rebuild(); });
+startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, ...beside.charts, taskPage.chart]) chart.rebuild(); });
 addEventListener("hashchange", route);
 byId("settings").addEventListener("toggle", async (event) => {
   if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());
@@ -110,5 +121,6 @@ if (source.facts()) {
 }
 fetchHistory().then(() => { drawCharts(); source.listen(onMessage, onLost); });
 table.refresh();
+worse.refresh();
 route();
 if (!source.facts()) setInterval(everyNowAndThen, TASKS_EVERY_MS);

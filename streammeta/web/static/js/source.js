@@ -16,6 +16,7 @@ export class LiveSource {
   history() { return ask("history"); }
   configuration() { return ask("config"); }
   facts() { return null; }
+  learners() { return ask("learners"); }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
   tasks({ sort, limit, search }) {
     return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
@@ -46,6 +47,7 @@ const SORTS = {
   loss: (task) => task.loss ?? -Infinity,
   events: (task) => task.events,
   staleness: (task) => task.staleness_events,
+  drift: (task) => task.drift_event,
 };
 
 /** A report: everything is in the page. */
@@ -57,7 +59,7 @@ export class ReportSource {
   async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
   async tasks({ sort, limit, search }) {
     const wanted = search.toLowerCase();
-    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted));
+    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts));
     found.sort((one, other) => SORTS[sort](other) - SORTS[sort](one));
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }

@@ -10,6 +10,7 @@ const FACTS = [
   ["Events", (task) => count(task.events), () => "learned from"],
   ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
   ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
+  ["Got worse", (task) => count(task.drifts), (task) => (task.drifts ? `times, last at event ${count(task.drift_event)}` : "times")],
   ["Memory", (task) => short(task.memory_norm), () => "norm at the checkpoint"],
 ];
 

@@ -1,0 +1,1 @@
+"""The feed between a champion and its challengers."""
