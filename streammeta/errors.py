@@ -14,6 +14,7 @@
       Unacknowledged             exit 69   what must be acknowledged before the offset moves on was not
         DeadLetterFailed         exit 69   a dead letter
         AnswerFailed             exit 69   an answer to a record without labels
+      GroupLost                  exit 69   retriable: another rank gave no sign of life, or left
       Interrupted                asked to stop while it waited; exit 0, the last commit stands
       BadEvent                   a record that cannot be used: `reason` of the closed list
         CodeFault                the user's code failed on it
@@ -114,6 +115,13 @@ class DeadLetterFailed(Unacknowledged):
 
 class AnswerFailed(Unacknowledged):
     """An answer to a record without labels was not acknowledged."""
+
+
+class GroupLost(StreammetaError):
+    """Another rank of the group died, hangs or left; the last commit stands, and a restart goes on."""
+
+    exit_code = 69
+    retriable = True
 
 
 class Reason(StrEnum):

@@ -273,6 +273,61 @@ class Executing:
 
 
 @dataclass(frozen=True, slots=True)
+class Awaiting:
+    """This rank has closed a round and waits for others: told now and then, a sign of life.
+
+    Attributes:
+        round: Its number; 0 while the group comes together.
+        ranks: Those that have not closed it yet.
+    """
+
+    round: int
+    ranks: Sequence[int]
+
+
+class RankView(NamedTuple):
+    """What a rank told the others at the end of a round.
+
+    Attributes:
+        events: Learned in the life of its state.
+        weight: Events learned in the round.
+        lag: Records between it and the ends of its partitions; None while unknown.
+        distance: How far its meta-parameters were from the mean at the end of the round before.
+        ended: It has reached the end at which it was told to stop.
+    """
+
+    events: int
+    weight: int
+    lag: int | None
+    distance: float
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class United:
+    """A round has ended: the ranks go on from the mean of their meta-models.
+
+    Attributes:
+        round: Its number.
+        rank: This one.
+        weight: Its share in the mean, 0 to 1.
+        distance: ‖w_r − mean‖ of its own meta-parameters before they became the mean.
+        waited_seconds, seconds: For the other ranks, and for the exchange itself.
+        bytes: What this rank handed to the exchange.
+        ranks: What each told.
+    """
+
+    round: int
+    rank: int
+    weight: float
+    distance: float
+    waited_seconds: float
+    seconds: float
+    bytes: int
+    ranks: Sequence[RankView]
+
+
+@dataclass(frozen=True, slots=True)
 class RatesChanged:
     """Other learning rates are in force from the next event on."""
 
@@ -292,5 +347,7 @@ Outcome = (
     | Turned
     | Executing
     | RatesChanged
+    | Awaiting
+    | United
 )
 Observer = Callable[[Outcome], None]

@@ -285,6 +285,10 @@ class FusedStore:
         """As the store behind."""
         return self.behind.ids()
 
+    def united(self) -> bytes:
+        """As the store behind."""
+        return self.behind.united()
+
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """As the store behind, between two moments of danger."""
         self.fuse.passed()

@@ -13,6 +13,7 @@ import torch
 
 from streammeta.clock import Clock
 from streammeta.config import Config, config_hash, fit
+from streammeta.distributed.group import Group
 from streammeta.errors import BadEvent
 from streammeta.events import Record
 from streammeta.learner.executors.cache import Cache
@@ -27,10 +28,12 @@ from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.tape import NoTape, Tape
+from streammeta.runtime.uniting import Member
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.store import TaskRow
 from streammeta.stream.base import Source
+from streammeta.stream.share import Share
 from tests.compiled_steps import AtHand, compiled_once, zeros
 from tests.scripted import (
     Aside,
@@ -111,6 +114,7 @@ class World:
         arrives: Callable[[], bool] = lambda: False,
         observers: tuple[Observer, ...] = (),
         controls: Controls | None = None,
+        group: Group | None = None,
     ) -> bool:
         """One life of the daemon, up to the end of the script; False when it was killed on the way."""
         fuse = fuse or Fuse()
@@ -147,6 +151,7 @@ class World:
                     tape=tape,
                     aside=Aside(looks),
                     compiled=_compiled(self.compiled_from),
+                    member=None if group is None else Member(group, Share(group.rank, group.world)),
                 ).run(until_end=True)
         except Killed:
             return False

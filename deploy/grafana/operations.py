@@ -75,6 +75,7 @@ def rows() -> Mapping[str, Sequence[Builder[Panel]]]:
         "Dead letters": _dead_letters(),
         "Single examples": _examples(),
         "Checkpoints": _checkpoints(),
+        "Ranks": _ranks(),
         "Process": _process(),
     }
 
@@ -278,6 +279,54 @@ def _checkpoints() -> Sequence[Builder[Panel]]:
             "and the meta-state.",
             {"written": "streammeta_checkpoint_bytes{@}"},
             unit="bytes",
+            least=0,
+        ),
+    ]
+
+
+def _ranks() -> Sequence[Builder[Panel]]:
+    return [
+        curves(
+            "Rounds",
+            "Rounds a second after which the ranks of a group went on from the mean of their meta-models; "
+            "how many ranks this one waits for.",
+            {
+                "rounds a second": "rate(streammeta_rounds_total{@}[$__rate_interval])",
+                "waited for": "streammeta_awaited_ranks{@}",
+            },
+            least=0,
+        ),
+        curves(
+            "Time of rounds",
+            "Seconds a second spent at the ends of rounds: waiting for other ranks, exchanging the "
+            "meta-models. A rank that never waits is the slowest one.",
+            {"{{stage}}": "rate(streammeta_round_seconds_sum{@}[$__rate_interval])"},
+            unit="percentunit",
+            stacked=True,
+            least=0,
+        ),
+        curves(
+            "Sent",
+            "Bytes a second of its meta-model that this rank hands to the others' mean.",
+            {"sent": "rate(streammeta_round_sent_bytes_total{@}[$__rate_interval])"},
+            unit="Bps",
+            least=0,
+        ),
+        curves(
+            "Weight",
+            "Weight of this rank in the mean of the last round. Where ranks learn alike it is 1 over their "
+            "number.",
+            {"weight": "streammeta_round_weight_ratio{@}"},
+            unit="percentunit",
+            span=12,
+            least=0,
+        ),
+        curves(
+            "Distance",
+            "How far this rank's meta-parameters were from the mean at the end of a round. Where it grows, "
+            "rounds are too long for these rates.",
+            {"distance": "streammeta_round_distance{@}"},
+            span=12,
             least=0,
         ),
     ]

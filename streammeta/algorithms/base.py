@@ -55,6 +55,19 @@ class Info(NamedTuple):
     tracking_error: Tensor
 
 
+Merge = Callable[[State, State], State]
+"""(a rank's own state, the mean of all ranks' states) -> the state from which the rank goes on.
+
+In the mean, numbers are weighted means and counts (integers) the largest of all. Pure, and the same on every
+rank but for what is the rank's own.
+"""
+
+
+def to_mean(own: State, mean: State) -> State:
+    """Go on from the mean, at the own learning rates: for states whose numbers may be averaged."""
+    return mean._replace(inner_lr=own.inner_lr, meta_lr=own.meta_lr)
+
+
 class MetaLearner(NamedTuple):
     """A meta-learning algorithm.
 
@@ -69,6 +82,7 @@ class MetaLearner(NamedTuple):
             for learners that keep none.
         meta_rate: state -> the rate of the next meta-update, shape (), for watchers; None where it is
             `meta_lr`.
+        merge: How the states of ranks that learned apart unite; where they cannot, why, in words.
     """
 
     init: Callable[[Tensor], State]
@@ -77,6 +91,7 @@ class MetaLearner(NamedTuple):
     memory_size: int
     task_params: Callable[[State, Tensor], Tensor] | None = None
     meta_rate: Callable[[State], Tensor] | None = None
+    merge: Merge | str = to_mean
 
 
 def per_task(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -107,6 +107,7 @@ def independent(
         reached,
         size,
         task_params=lambda _state, row: row[:dimension],
+        merge=lambda own, _mean: own,  # nothing is shared
     )
 
 

@@ -88,4 +88,5 @@ def bspiderboost(
         update,
         adapt(loss, clip_norm=inner_clip_norm),
         memory_size=0,
+        merge="its gradient estimate is corrected along one path of w, and a mean of paths lies on none",
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task
+from streammeta.algorithms.base import Info, Loss, MetaLearner, State, per_task, to_mean
 from streammeta.algorithms.counters import as_pair, of_pair
 from streammeta.algorithms.moml import OuterScale, Visit, check_beta, info_of
 from streammeta.algorithms.outer import Outer
@@ -125,7 +125,14 @@ def moml_v2(
         return state.slots["average"] + _residual_now(state, memory, beta)
 
     init = first_state(outer, inner_lr, meta_lr, _first_slots(counted=tasks is None))
-    return MetaLearner(init, update, adapt(loss, clip_norm=inner_clip_norm), dimension + 2, task_params)
+    adapted = adapt(loss, clip_norm=inner_clip_norm)
+    return MetaLearner(init, update, adapted, dimension + 2, task_params, merge=_merge)
+
+
+def _merge(own: State, mean: State) -> State:
+    """A follows w, so it is averaged as w is; t and n are those that the rank's own memories count by."""
+    counts = {name: slot for name, slot in own.slots.items() if name != "average"}
+    return to_mean(own, mean)._replace(slots={**mean.slots, **counts})
 
 
 def _first_slots(*, counted: bool) -> Callable[[Tensor], Mapping[str, Tensor]]:

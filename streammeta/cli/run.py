@@ -1,6 +1,7 @@
 """`streammeta run`: the consumer daemon."""
 
 import gc
+import os
 from pathlib import Path
 
 import click
@@ -8,9 +9,11 @@ from rich.console import Console
 
 from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
+from streammeta.distributed.place import Place, place_of, placed
 from streammeta.programs.challengers.champion import WithChallengers
 from streammeta.programs.challengers.plan import challengers_of
-from streammeta.programs.daemon import Taping, no_tape, run_daemon
+from streammeta.programs.daemon import Taping, connect_kafka, no_tape, run_daemon
+from streammeta.programs.ranks import Ranks
 
 
 @click.command()
@@ -38,7 +41,7 @@ def run(
     recording: Path | None,
     shadows: tuple[Path, ...],
 ) -> None:
-    """Learn from a topic until told to stop.
+    """Learn from a topic until told to stop; under `torchrun`, as one rank of several.
 
     SIGTERM and SIGINT finish the event in hand, checkpoint and exit 0; SIGHUP reads learning rates and log
     level again; SIGUSR1 checkpoints now.
@@ -49,23 +52,36 @@ def run(
 
     Example: streammeta run --config learner.toml --record flight
     """
+    place = place_of(os.environ)
+    _refuse_beside_ranks(place, recording, shadows)
 
     def read() -> Config:
-        return load_config(path, overrides)
+        return placed(load_config(path, overrides), place)
 
-    config = read()
+    config, ranks = read(), None if place is None else Ranks.at(place)
     company = _challengers(config, path, overrides, shadows) if shadows else None
     taping = _recorder(recording, config) if recording is not None else no_tape
     run_daemon(
         config,
         read_config=read,
+        connect=connect_kafka if ranks is None else ranks.connect,
         taping=company.taping(taping) if company is not None else taping,
         until_end=until_end,
-        console=live_console(config),
+        console=live_console(config) if place is None else None,
         # What was made until now, modules nearly all, stays: to search it for garbage takes 0.1 s each time.
         on_serving=lambda _address: gc.freeze(),
         company=company,
+        ranks=ranks,
     )
+
+
+def _refuse_beside_ranks(place: Place | None, recording: Path | None, shadows: tuple[Path, ...]) -> None:
+    if place is None or place.world == 1:
+        return
+    if recording is not None:
+        raise click.UsageError("--record: a recording holds no means of ranks, so it could not be replayed")
+    if shadows:
+        raise click.UsageError("--shadow: a challenger would learn from the records of one rank alone")
 
 
 def _challengers(

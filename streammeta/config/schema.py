@@ -100,6 +100,35 @@ class EngineSection(Section):
     )
 
 
+class DistributedSection(Section):
+    """How ranks that `torchrun` started learn together; read under it alone."""
+
+    round_events: Free[int] = Field(
+        1000, ge=1, description="Records that a rank takes between two averages of the meta-models: a round."
+    )
+    round_seconds: Free[float] = Field(
+        60.0,
+        ge=0,
+        description="Seconds after which a round with records is closed all the same; 0: never, so that the "
+        "records alone say where rounds end.",
+    )
+    weights: Free[Literal["events", "uniform"]] = Field(
+        "events",
+        description="How ranks weigh in the average: by the events learned in the round, or all alike that "
+        "learned any.",
+    )
+    overlap: Free[bool] = Field(
+        default=False,
+        description="Whether a round is averaged while the next one is learned: w alone, one round late.",
+    )
+    timeout_seconds: Free[float] = Field(
+        60.0,
+        gt=0,
+        description="Seconds without a sign of life after which a rank is given up: the others end with exit "
+        "69, and torchrun starts the group again.",
+    )
+
+
 class HttpSection(Section):
     """The page, the metrics and the health checks: one port."""
 
@@ -151,6 +180,7 @@ class Config(Section):
     events: EventsSection = Field(EventsSection(), validate_default=True)
     state: StateSection = StateSection()
     engine: EngineSection = EngineSection()
+    distributed: DistributedSection = DistributedSection()
     predict: PredictSection = PredictSection()
     drift: DriftSection = DriftSection()
     http: HttpSection = HttpSection()

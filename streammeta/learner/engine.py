@@ -10,19 +10,18 @@ from collections.abc import Callable, Collection, Sequence
 from torch import Tensor
 
 from streammeta.algorithms.base import State
-from streammeta.algorithms.discarded import why_discarded
 from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
 from streammeta.evaluation.drift import Settings
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
-from streammeta.learner.chunk import Chunk, Group, Placed
+from streammeta.learner.chunk import Chunk, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
+from streammeta.learner.discarding import discarded
 from streammeta.learner.drifting import Drifting
-from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.executors.serving import Executors
 from streammeta.learner.folded import Applied, Folded, fold
 from streammeta.learner.graphs import refuse_machine_fault
-from streammeta.learner.mark import Mark, back, mark
+from streammeta.learner.mark import Mark, back, mark, put
 from streammeta.learner.recalling import Recaller
 from streammeta.learner.tracing import Steps
 from streammeta.models.faults import told
@@ -178,7 +177,7 @@ class Engine:
         if not group.finite(places[0]):
             if len(iteration) == 1:
                 self._hold_back(iteration[0], tables.inputs(index))
-            raise _discarded(group, places)
+            raise discarded(group, places)
         if recaller is not None:
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
@@ -282,18 +281,16 @@ class Engine:
         self.memories.settle(tasks)
         return folded
 
+    def adopt(self, state: State) -> None:
+        """Go on from this state, at the same rates; between two chunks."""
+        put(self._state, state)
+
     def set_rates(self, inner_lr: float, meta_lr: float) -> None:
         """Use these learning rates from the next event on."""
         self.inner_lr, self.meta_lr = inner_lr, meta_lr
         self._state.inner_lr.fill_(inner_lr)
         self._state.meta_lr.fill_(meta_lr)
         self._rate = self._steps.meta_rate(self._state)
-
-
-def _discarded(group: Group, places: Sequence[int]) -> BadEvent:
-    numbers = group.numbers[places].cpu()
-    meta, adapted = (numbers[:, NUMBERS.index(name)] for name in ("loss_meta", "loss_adapted"))
-    return BadEvent(Reason.NON_FINITE_UPDATE, why_discarded(meta, adapted), stage="step")
 
 
 _FAILURES = (AssertionError, ArithmeticError, LookupError, MemoryError, ValueError, RuntimeError)

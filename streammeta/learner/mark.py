@@ -40,11 +40,16 @@ def mark(state: State, learned: int, memories: Memories, slot: int) -> Mark:
 
 def back(to: Mark, state: State, memories: Memories) -> None:
     """Let `state` and the task's row be as they were."""
-    for now, before in zip(state_tensors(state), state_tensors(to.state), strict=True):
-        now.copy_(before)
+    put(state, to.state)
     memories.rows[to.slot] = to.memory
     memories.visits[to.slot] = to.visits
     memories.stats[to.slot] = to.stats
     memories.samples.pop(to.slot, None)
     if to.samples:
         memories.samples[to.slot] = to.samples
+
+
+def put(into: State, numbers: State) -> None:
+    """Let the tensors of one state hold the numbers of another, in place."""
+    for now, other in zip(state_tensors(into), state_tensors(numbers), strict=True):
+        now.copy_(other)

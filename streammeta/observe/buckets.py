@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from streammeta.learner.folding import Numbers
-from streammeta.observe.catalogue import Spec
+from streammeta.observe.spec import Spec
 
 
 class Buckets(Collector):

@@ -5,9 +5,11 @@ two exceptions, `task` and `partition`, are capped.
 """
 
 from types import MappingProxyType
-from typing import Literal, NamedTuple, get_args
+from typing import get_args
 
 from streammeta.errors import Reason
+from streammeta.observe.round_metrics import ROUND_SPECS, ROUND_STAGES
+from streammeta.observe.spec import Spec
 from streammeta.outcomes import TaskChange
 
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
@@ -49,16 +51,6 @@ _CHECKPOINT_SECONDS = (
     60.0,
 )
 _STALENESS_EVENTS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6)
-
-
-class Spec(NamedTuple):
-    """One metric: its name as exposed, and for a histogram the upper bounds of its buckets."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-    buckets: tuple[float, ...] = ()
 
 
 CATALOGUE = (
@@ -265,6 +257,7 @@ CATALOGUE = (
         (),
         "Steps that could not be compiled, or then differed from the plain step: the traced one serves.",
     ),
+    *ROUND_SPECS,
 )
 
 CLOSED_LABELS = MappingProxyType(
@@ -278,6 +271,7 @@ CLOSED_LABELS = MappingProxyType(
         "streammeta_examples_dropped_total": DROPPED,
         "streammeta_task_changes_total": CHANGES,
         "streammeta_checkpoints_total": CHECKPOINT_OUTCOMES,
+        "streammeta_round_seconds": ROUND_STAGES,
     }
 )
 """Counters and histograms with a closed label set: all of it is exposed from the start, with 0."""

@@ -23,11 +23,21 @@ from prometheus_client.registry import Collector
 from streammeta.errors import Reason
 from streammeta.events import Condition, Service
 from streammeta.observe.buckets import Buckets
-from streammeta.observe.catalogue import CATALOGUE, CLOSED_LABELS, EXECUTORS, OTHER, PHASES, STAGES, Spec
+from streammeta.observe.catalogue import (
+    CATALOGUE,
+    CLOSED_LABELS,
+    EXECUTORS,
+    OTHER,
+    PHASES,
+    STAGES,
+)
 from streammeta.observe.rates import as_configured
+from streammeta.observe.round_metrics import ROUND_SPECS, RoundMetrics
+from streammeta.observe.spec import Spec
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
     Answered,
+    Awaiting,
     Checkpointed,
     Duplicate,
     Executing,
@@ -38,6 +48,7 @@ from streammeta.outcomes import (
     Skipped,
     TaskChanged,
     Turned,
+    United,
 )
 
 MAX_PARTITIONS = 200
@@ -100,6 +111,7 @@ class Metrics:
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
         self._checkpoint_seconds = Buckets(_SPECS["streammeta_checkpoint_duration_seconds"], registry)
+        self._rounds = RoundMetrics(registry)
         self._latest = _Latest((version, algorithm, torch_version), TaskLosses(worst=worst_tasks))
         registry.register(self._latest)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -129,6 +141,8 @@ class Metrics:
                 self._checkpointed(outcome)
             case Executing():
                 self._executing(outcome)
+            case Awaiting() | United():
+                self._rounds.fold(outcome)
 
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
@@ -194,7 +208,7 @@ class _Latest(Collector):
         self.task_losses = task_losses
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge"]
+        return [_family(spec) for spec in CATALOGUE if spec.kind == "gauge" and spec not in ROUND_SPECS]
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         families = {family.name: family for family in self.describe()}

@@ -2,6 +2,7 @@
 
 from typing import TypedDict
 
+from streammeta.observe.ranks import Group
 from streammeta.observe.serving import Broker, Engine, Lag
 
 
@@ -43,7 +44,7 @@ class Snapshot(TypedDict):
     `state` is starting, restoring, disconnected, refused, learning or stopped. `events` counts the life of
     the state; `outcomes`, `dead_letters` and `examples_dropped` count since the start of the process.
     `tasks` is None before the first checkpoint. `replayed` is the share applied of what is applied again,
-    after a crash or from a recording.
+    after a crash or from a recording. `group` is None where it learns alone.
     """
 
     version: str
@@ -71,6 +72,7 @@ class Snapshot(TypedDict):
     lag: Lag
     broker: Broker
     engine: Engine
+    group: Group | None
     tasks: dict[str, int] | None
     checkpoint: Checkpoint | None
     replayed: float | None

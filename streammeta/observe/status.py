@@ -11,10 +11,12 @@ from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
+from streammeta.observe.ranks import group_of
 from streammeta.observe.rates import as_configured
 from streammeta.observe.serving import broker_of, engine_of, lag_of
 from streammeta.observe.snapshot import Checkpoint, Snapshot
 from streammeta.outcomes import (
+    Awaiting,
     Checkpointed,
     Duplicate,
     Executing,
@@ -24,6 +26,7 @@ from streammeta.outcomes import (
     Refused,
     Skipped,
     Turned,
+    United,
 )
 
 FIRST_EVENTS = 50
@@ -68,6 +71,8 @@ class Status:
         self._turned: Turned | None = None
         self._saved: tuple[float, Checkpointed] | None = None
         self._executing: Executing | None = None
+        self._awaiting: Awaiting | None = None
+        self._united: United | None = None
 
     def __call__(self, outcome: Outcome) -> None:
         """Fold one outcome."""
@@ -90,6 +95,10 @@ class Status:
                 self._executing = outcome
             case Checkpointed():
                 self._saved = (self._clock(), outcome)
+            case Awaiting():
+                self._awaiting = outcome
+            case United():
+                self._united, self._awaiting = outcome, None
 
     def begin(
         self, events: int, inner_lr: float, meta_lr: float, prequential: Prequential | None = None
@@ -151,6 +160,7 @@ class Status:
             "lag": lag_of(turned),
             "broker": broker_of(turned),
             "engine": engine_of(self._executing),
+            "group": group_of(self._united, self._awaiting),
             "tasks": self._tasks(),
             "checkpoint": self._checkpoint(now),
             "replayed": turned.replayed if turned is not None else None,

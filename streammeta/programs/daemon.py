@@ -17,7 +17,7 @@ from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
-from streammeta.errors import BrokerUnavailable, ConfigError, Interrupted, Unacknowledged
+from streammeta.errors import BrokerUnavailable, ConfigError, GroupLost, Interrupted, Unacknowledged
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -33,6 +33,7 @@ from streammeta.outcomes import Observer
 from streammeta.programs.company import Alone, Company, Place
 from streammeta.programs.copying import CopyKeeper
 from streammeta.programs.exposure import warn_of_exposures
+from streammeta.programs.ranks import Ranks
 from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
@@ -107,6 +108,7 @@ def run_daemon(
     console: Console | None = None,
     on_serving: Callable[[str], None] = lambda _: None,
     company: Company | None = None,
+    ranks: Ranks | None = None,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
 
@@ -120,6 +122,7 @@ def run_daemon(
         console: A terminal for the live view; None for log lines alone.
         on_serving: Told the HTTP address as soon as it is served.
         company: Who goes along.
+        ranks: The group that it is part of; None where it learns alone.
 
     Returns:
         The status at the end.
@@ -161,6 +164,7 @@ def run_daemon(
             stack.enter_context(TerminalView(watchers.status, console, address))
         structlog.get_logger().info("serving", address=address, state=str(config.state.dir))
         try:
+            member = None if ranks is None else ranks.join(stack, config, controls, watchers.health)
             source, dead_letters = connect(config, lambda: not controls.stop)
             stack.callback(source.close)
             stack.callback(dead_letters.close)
@@ -184,6 +188,7 @@ def run_daemon(
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
                 compiled=compiled,
+                member=member,
             )
             with redirect_stdout(sys.stderr):  # what a model prints is no data
                 loop.run(until_end=until_end)
@@ -192,7 +197,7 @@ def run_daemon(
         except ConfigError as error:
             tell_cause(error)
             raise
-        except (BrokerUnavailable, Unacknowledged, Interrupted):
+        except (BrokerUnavailable, GroupLost, Unacknowledged, Interrupted):
             # Stopped while it waited: the last commit stands, what came after is read again.
             if not controls.stop:
                 raise

@@ -32,9 +32,11 @@ from streammeta.runtime.loop import Loop
 from streammeta.runtime.orders import OrderLog
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.reading import decoder_of
+from streammeta.runtime.rounds import ALONE
 from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.trials import NoTrials, Trials
+from streammeta.runtime.uniting import Member, uniting
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.event_ids import EventIds
 from streammeta.state.memories import Memories
@@ -62,21 +64,27 @@ def assemble(
     trials: Trials | None = None,
     aside: Aside = in_thread,
     compiled: CompiledSteps | None = None,
+    member: Member | None = None,
 ) -> Loop:
     """A loop that continues from `begun`, which `restore` read from the store.
 
     `answers`: where answers to records without labels go; None where nobody is told them.
-    `compiled`: where compiled steps come from; None where all are traced.
+    `compiled`: where compiled steps come from; None where all are traced. `member`: of the group of
+    ranks that it learns with; None where it learns alone.
+
+    Raises:
+        ConfigError: several ranks cannot learn by this algorithm.
     """
     engine = _engine(config, blueprint, begun, store, compiled)
     constants = constants_of(blueprint.network.module)
-    clock = clock or Clock()
+    clock, controls = clock or Clock(), controls or Controls()
     ledger = Ledger(
         dict(begun.positions),
         dict(begun.refused),
         topic_id=begun.topic_id,
         tally=begun.tally,
         learned=begun.progress.events,
+        standing=begun.standing,
     )
     telling = Telling(config.kafka.topic, observers, FirstRefusals(dead_letters, engine, ledger), ledger)
     answering = None
@@ -108,12 +116,13 @@ def assemble(
         order_log=order_log,
         origin=replace(blueprint.origin, constants=constants.hash, given=begun.origin.given),
         policy=CheckpointPolicy(config.state.checkpoint_events, config.state.checkpoint_seconds),
-        controls=controls or Controls(),
+        controls=controls,
         reload=reload,
         clock=clock,
         history=history,
         aside=aside,
         constants=None if store.constants() else pack_constants(constants),
+        rounds_of=uniting(config, blueprint, member, source, store, controls) if member else ALONE,
     )
 
 

@@ -67,6 +67,7 @@ class Commits:
         waiting: Told while the dead letters wait for a broker.
         aside: Runs the write.
         constants: What the store does not hold yet of the model: committed with the first checkpoint.
+        united: What the ranks united to since the last commit began: committed with the next one.
         began_seconds: When the last one began.
         positions: What the last one that began contains.
     """
@@ -81,6 +82,7 @@ class Commits:
     waiting: Callable[[], None]
     aside: Aside
     constants: bytes | None = None
+    united: bytes | None = field(init=False, default=None)
     began_seconds: float = field(init=False, default=0.0)
     positions: Positions = field(init=False, default_factory=dict)
     _under_way: UnderWay | None = field(init=False, default=None)
@@ -117,8 +119,10 @@ class Commits:
             executors=sorted(engine.executors.names),
             quarantine=engine.quarantine.held,
             ids=intake.ids.extent,
+            standing=ledger.standing,
         )
-        meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed())
+        united, self.united = self.united, None
+        meta = replace(pack(checkpoint), history=self.history(), ids=intake.ids.changed(), united=united)
         rows, params_of = engine.memories.dirty(), engine.params_of
         engine.memories.leave()
         ledger.since_checkpoint = 0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from streammeta.state.progress import NOTHING, Tally
+from streammeta.state.standing import Standing
 
 
 @dataclass(slots=True)
@@ -16,6 +17,7 @@ class Ledger:
         topic_id: The identity of the topic that the positions belong to; "" while unknown.
         tally: Records taken, and what expired of examples.
         learned: Events learned from, up to the record that is told of.
+        standing: Where the state stands in a group of ranks; None when it learns alone.
     """
 
     positions: dict[int, int] = field(default_factory=dict)
@@ -24,3 +26,4 @@ class Ledger:
     topic_id: str = ""
     tally: Tally = NOTHING
     learned: int = 0
+    standing: Standing | None = None

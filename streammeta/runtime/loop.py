@@ -15,20 +15,22 @@ in the same iterations. An iteration that is still open belongs to the order log
 """
 
 import math
-import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from streammeta.clock import Clock
-from streammeta.events import Cut, Passed, Positions, Record, Run
+from streammeta.events import Cut, Passed, Positions, Record
 from streammeta.outcomes import RatesChanged, Turned
 from streammeta.runtime.commit import Aside, Commits, in_thread
 from streammeta.runtime.controls import CheckpointPolicy, Controls, Rates
 from streammeta.runtime.intake import Intake
 from streammeta.runtime.orders import OrderLog, runs_of
+from streammeta.runtime.placing import Placing
 from streammeta.runtime.recovery import Recovery
+from streammeta.runtime.rounds import ALONE, Rounds, RoundsOf
 from streammeta.runtime.switching import Switching
 from streammeta.state.checkpoint import Origin
 from streammeta.state.store import Store
@@ -56,6 +58,8 @@ class Loop:
         commits: Makes them.
         switching: Decides who computes the steps.
         constants: What the store does not hold yet of the model: committed with the first checkpoint.
+        rounds_of: Makes what unites this process with others that learn apart from it.
+        placing: Goes where the source can go.
     """
 
     source: Source
@@ -70,7 +74,10 @@ class Loop:
     history: Callable[[], bytes] = bytes
     aside: Aside = in_thread
     constants: bytes | None = None
+    rounds_of: RoundsOf = ALONE
     commits: Commits = field(init=False)
+    placing: Placing = field(init=False)
+    rounds: Rounds = field(init=False)
     switching: Switching = field(init=False)
     _restoring: bool = field(init=False, default=False)
     _replayed: float = field(init=False, default=1.0)
@@ -78,6 +85,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         """What makes its checkpoints, and what decides who computes."""
+        self.placing = Placing(self.source, self.intake, self.order_log)
         self.switching = Switching(
             self.source, self.intake, self.order_log, stopped=lambda: self.controls.stop
         )
@@ -93,6 +101,7 @@ class Loop:
             aside=self.aside,
             constants=self.constants,
         )
+        self.rounds = self.rounds_of(self.intake, self.commits, self._tell_turned)
 
     def run(self, *, until_end: bool = False) -> None:
         """Learn until stopped, or until the ends that the partitions had at the start.
@@ -108,58 +117,26 @@ class Loop:
             self.commits.rest()
 
     def _run(self, *, until_end: bool) -> None:
-        self._start()
+        self.placing.begin()
+        self.switching.begin()
         ends = self.source.ends() if until_end else None
+        self.rounds.begin()
         self.commits.now()
         self._recover()
         while not self.controls.stop and not self._reached(ends):
             records = self._poll()
-            if self._follow() and ends is not None:
-                ends = self.source.ends()
+            if self.placing.follow():
+                self.commits.now()
+                ends = self.source.ends() if until_end else None
             self._turn(records)
+            if self.rounds.wanted(idle=partial(self._idle, records)):
+                self.rounds.close()
         if not self.controls.stop:
             self._cut()
+        while not self.controls.stop and not self.rounds.close(ended=True):
+            pass
         self.controls.checkpoint = False
         self.commits.now()
-
-    def _start(self) -> None:
-        """Take the positions that the source could go to; runs that the topic no longer holds are no more."""
-        ledger = self.intake.ledger
-        before, was = ledger.positions, ledger.topic_id
-        begin = dict(self.source.start(before, was))
-        ledger.topic_id = self.source.identity() or was
-        self.intake.start(begin)
-        self.switching.begin()
-        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run | Passed)}
-        if was and ledger.topic_id != was:
-            self._drop_runs({*logged, *before, *begin})
-        else:
-            back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
-            self._drop_runs(back | (logged - begin.keys()))
-
-    def _follow(self) -> bool:
-        """Go where the source had to go, if it had to; told before the records that follow are applied."""
-        moves = self.source.moved()
-        if not moves:
-            return False
-        ledger = self.intake.ledger
-        was, ledger.topic_id = ledger.topic_id, self.source.identity() or ledger.topic_id
-        if ledger.topic_id != was:
-            self._drop_runs({*ledger.positions, *self.intake.taken, *moves})
-            self.intake.start(moves)
-        else:
-            self._drop_runs(moves)
-            self.intake.move(moves)
-        self.commits.now()
-        return True
-
-    def _drop_runs(self, partitions: Collection[int]) -> None:
-        # Before the new positions are committed: a crash between must not leave runs that seem to fit.
-        if partitions:
-            self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
-            passed = self.intake.passed  # and what was tried: other records have these places now
-            self.intake.passed = {place: one for place, one in passed.items() if place[0] not in partitions}
-            self.intake.trials.forget()
 
     def _recover(self) -> None:
         """Apply again what was applied after the last checkpoint, but for what is to be passed."""
@@ -174,7 +151,7 @@ class Loop:
             apply=self._take_all,
             close=self._close,
             stopped=lambda: self.controls.stop,
-            drop_runs=self._drop_runs,
+            drop_runs=self.placing.drop_runs,
             turn=self.switching.turn,
             turned=self._tell_replayed,
         )
@@ -198,7 +175,7 @@ class Loop:
     def _poll(self) -> Sequence[Record]:
         """What came, at the latest when the open iteration is due."""
         left_seconds = max(self.intake.left_seconds(), SHORTEST_POLL_SECONDS)
-        return self.source.poll(min(POLL_SECONDS, left_seconds))
+        return self.source.poll(min(POLL_SECONDS, self.rounds.look_seconds, left_seconds))
 
     def _turn(self, records: Iterable[Record]) -> None:
         """Apply what a poll brought, behind an iteration that is due."""
@@ -223,14 +200,19 @@ class Loop:
         """Hops 2 to 5 of new records, in chunks; False when it was asked to stop on the way."""
         intake = self.intake
         for record in records:
+            if self.rounds.due and not self._settled():
+                return False
             intake.take(record)
-            if intake.chunk_full or self._due() or self.controls.stop:
-                intake.settle()
-                self._attend()
-                if self.controls.stop:
-                    return False
-        intake.settle()
+            if (intake.chunk_full or self._due() or self.controls.stop) and not self._settled():
+                return False
+        return self._settled()
+
+    def _settled(self) -> bool:
+        """Apply what waits, and end the round where it is over; False when it was asked to stop."""
+        self.intake.settle()
         self._attend()
+        if self.rounds.due and not self.controls.stop:
+            self.rounds.close()
         return not self.controls.stop
 
     def _cut(self) -> None:
@@ -274,6 +256,14 @@ class Loop:
                 engine.set_rates(*rates)
                 if not all(math.isclose(*pair, rel_tol=1e-6) for pair in zip(before, rates, strict=True)):
                     self.intake.telling.tell(RatesChanged(*rates))
+
+    def _idle(self, polled: Sequence[Record]) -> bool:
+        """Whether the poll brought nothing, and nothing is known to be unread."""
+        if polled:
+            return False
+        taken = self.intake.taken
+        lag = self.source.lag(taken)
+        return lag.keys() == taken.keys() and not any(lag.values())
 
     def _reached(self, ends: Positions | None) -> bool:
         if ends is None:

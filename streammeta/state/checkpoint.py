@@ -19,6 +19,7 @@ from streammeta.models.network import Layout, Parameter
 from streammeta.state.progress import NOTHING, Progress, Tally
 from streammeta.state.quarantine import Held
 from streammeta.state.series import pack_series, unpack_series
+from streammeta.state.standing import Standing
 from streammeta.state.store import Meta
 
 FORMAT: Final = 1
@@ -80,6 +81,7 @@ class Checkpoint:
         executors: The compiled steps in use, by name, sorted.
         ids: The blocks of event ids that the store holds: first and one past the last.
         quarantine: The tasks that are held back.
+        standing: Where the state stands in a group of ranks; None when it learns alone.
     """
 
     origin: Origin
@@ -93,18 +95,11 @@ class Checkpoint:
     executors: Sequence[str] = ()
     ids: tuple[int, int] = (0, 0)
     quarantine: Mapping[str, Held] = field(default_factory=dict)
+    standing: Standing | None = None
 
 
 def pack(checkpoint: Checkpoint) -> Meta:
     """The checkpoint as the store keeps it."""
-    state = checkpoint.state
-    tensors = {
-        "params": state.params,
-        "inner_lr": state.inner_lr,
-        "meta_lr": state.meta_lr,
-        **{f"outer/{name}": tensor for name, tensor in state.outer.items()},
-        **{f"slots/{name}": tensor for name, tensor in state.slots.items()},
-    }
     origin = checkpoint.origin
     document = {
         "format": FORMAT,
@@ -126,9 +121,38 @@ def pack(checkpoint: Checkpoint) -> Meta:
         "ids": checkpoint.ids,
         "quarantine": checkpoint.quarantine,
         "drift": pack_series(checkpoint.progress.drift).hex(),
+        "standing": checkpoint.standing,
+    }
+    return Meta(pack_state(checkpoint.state), json.dumps(document).encode())
+
+
+def pack_state(state: State) -> bytes:
+    """The tensors and their names, as a safetensors file."""
+    tensors = {
+        "params": state.params,
+        "inner_lr": state.inner_lr,
+        "meta_lr": state.meta_lr,
+        **{f"outer/{name}": tensor for name, tensor in state.outer.items()},
+        **{f"slots/{name}": tensor for name, tensor in state.slots.items()},
     }
     on_cpu = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return Meta(safetensors.torch.save(on_cpu), json.dumps(document).encode())
+    return safetensors.torch.save(on_cpu)
+
+
+def unpack_state(packed: bytes) -> State:
+    """The inverse of `pack_state`; tensors on the CPU.
+
+    Raises:
+        safetensors.SafetensorError, KeyError: the bytes are damaged.
+    """
+    tensors = safetensors.torch.load(packed)
+    return State(
+        params=tensors["params"],
+        outer=_group(tensors, "outer/"),
+        slots=_group(tensors, "slots/"),
+        inner_lr=tensors["inner_lr"],
+        meta_lr=tensors["meta_lr"],
+    )
 
 
 def unpack(meta: Meta) -> Checkpoint:
@@ -141,7 +165,7 @@ def unpack(meta: Meta) -> Checkpoint:
         document = json.loads(meta.document)
         written = document["format"]
         if written == FORMAT:
-            return _read(document, safetensors.torch.load(meta.tensors))
+            return _read(document, unpack_state(meta.tensors))
     except (ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as error:
         raise StateError(
             f"the state is damaged ({error!r}); restore it from a copy, or begin anew"
@@ -152,7 +176,7 @@ def unpack(meta: Meta) -> Checkpoint:
     )
 
 
-def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
+def _read(document: Mapping[str, Any], state: State) -> Checkpoint:
     layout = tuple(Parameter(name, tuple(shape)) for name, shape in document["layout"])
     return Checkpoint(
         origin=Origin(
@@ -163,13 +187,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
             str(document.get("constants", "")),
             bool(document.get("given", False)),
         ),
-        state=State(
-            params=tensors["params"],
-            outer=_group(tensors, "outer/"),
-            slots=_group(tensors, "slots/"),
-            inner_lr=tensors["inner_lr"],
-            meta_lr=tensors["meta_lr"],
-        ),
+        state=state,
         progress=Progress(
             document["events"],
             Prequential.read(document["prequential"]),
@@ -186,6 +204,7 @@ def _read(document: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> C
             str(task): Held(int(event), float(norm))
             for task, (event, norm) in document.get("quarantine", {}).items()
         },
+        standing=Standing(*map(int, standing)) if (standing := document.get("standing")) else None,
     )
 
 

@@ -4,6 +4,7 @@ Layout 2, five sub-databases, so that listing tasks reads no memories:
 
     meta      b"layout" -> b"streammeta 2"; b"tensors", b"document" and b"history" of `Meta`;
               b"constants" (`pack_constants`), written once, which older states may lack;
+              b"united" (`pack_state`), of a group of ranks, written at the end of a round;
               b"ids/" and 16 hexadecimal digits -> a block of event ids (`event_ids`);
               b"commit" (`checksums.Mark`)
     stats     task id -> 192 bytes or more (`rows.pack_stats`), u8: which of those below hold the task

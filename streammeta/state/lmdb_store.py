@@ -107,6 +107,11 @@ class LmdbStore:
         with self.snapshot() as view:
             return view.ids()
 
+    def united(self) -> bytes:
+        """What the ranks of a group united to last; nothing where there is no group."""
+        with self.snapshot() as view:
+            return view.united()
+
     def get(self, task: str) -> TaskRow | None:
         """One task; None when unknown. 6 µs; 14 µs where 100,000 tasks of 7 KB are stored."""
         with self.snapshot() as view:
@@ -186,7 +191,8 @@ def _meta_values(meta: Meta, constants: bytes | None) -> dict[bytes, bytes | Non
     """What the first sub-database is to hold; None for what it shall forget."""
     ids = {IDS + b"%016x" % number: block for number, block in meta.ids.items()}
     values = ids | {b"tensors": meta.tensors, b"document": meta.document, b"history": meta.history}
-    return values if constants is None else values | {b"constants": constants}
+    once = {b"constants": constants, b"united": meta.united}
+    return values | {name: content for name, content in once.items() if content is not None}
 
 
 def _values(row: TaskRow | None) -> tuple[bytes | None, ...]:

@@ -15,6 +15,7 @@ class MemoryStore:
         self._constants = b""
         self._tasks: Mapping[str, TaskRow] = {}
         self._ids: Mapping[int, bytes] = {}
+        self._united = b""
 
     def load(self) -> Meta | None:
         """The committed meta state; None when nothing was ever committed."""
@@ -36,6 +37,10 @@ class MemoryStore:
         """The blocks of event ids, by number."""
         return self._ids
 
+    def united(self) -> bytes:
+        """What the ranks of a group united to last; nothing where there is no group."""
+        return self._united
+
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks at once; the number of bytes they take.
 
@@ -48,9 +53,12 @@ class MemoryStore:
         self._ids = {number: block for number, block in ids.items() if block is not None}
         written += sum(len(block) for block in meta.ids.values() if block is not None)
         self._meta, self._tasks = (
-            replace(meta, ids={}),
+            replace(meta, ids={}, united=None),
             {task: row for task, row in together.items() if row is not None},
         )
+        if meta.united is not None:
+            self._united = meta.united
+            written += len(meta.united)
         if constants is not None:
             self._constants = constants
             written += len(constants)

@@ -40,6 +40,10 @@ class LmdbSnapshot:
         """What of the model no event changes; nothing before it was ever committed."""
         return self._value(0, b"constants") or b""
 
+    def united(self) -> bytes:
+        """What the ranks of a group united to last; nothing where there is no group."""
+        return self._value(0, b"united") or b""
+
     def ids(self) -> dict[int, bytes]:
         """The blocks of event ids, by number."""
         cursor, blocks = self._txn.cursor(db=self._databases.meta), dict[int, bytes]()

@@ -109,12 +109,15 @@ class Meta:
         history: What watchers keep of the run; nothing that is learned depends on it.
         ids: The blocks of event ids (`EventIds`) that change with this commit, None to forget one; `load`
             leaves them out.
+        united: What the ranks united to last (`pack_state`), where that changes with this commit; `load`
+            leaves it out.
     """
 
     tensors: bytes
     document: bytes
     history: bytes = b""
     ids: Mapping[int, bytes | None] = field(default_factory=dict)
+    united: bytes | None = None
 
 
 class Store(Protocol):
@@ -134,6 +137,9 @@ class Store(Protocol):
 
     def ids(self) -> Mapping[int, bytes]:
         """The blocks of event ids, by number."""
+
+    def united(self) -> bytes:
+        """What the ranks of a group united to last; nothing where there is no group."""
 
     def commit(self, meta: Meta, tasks: Mapping[str, TaskRow | None], constants: bytes | None = None) -> int:
         """Replace the meta state and these tasks, durably and all at once; the number of bytes written.

@@ -77,6 +77,12 @@ keep_checkpoints = 3
 [engine]
 compile = "require"
 cache_dir = "/var/cache/streammeta"
+[distributed]
+round_events = 100
+round_seconds = 0
+weights = "uniform"
+overlap = true
+timeout_seconds = 5
 [drift]
 detector = "adwin"
 action = "restart_memory"
@@ -157,6 +163,13 @@ MEANING = {
         "keep_checkpoints": 3,
     },
     "engine": {"compile": "require", "cache_dir": "/var/cache/streammeta"},
+    "distributed": {
+        "round_events": 100,
+        "round_seconds": 0.0,
+        "weights": "uniform",
+        "overlap": True,
+        "timeout_seconds": 5.0,
+    },
     "drift": {
         "detector": "adwin",
         "action": "restart_memory",
@@ -236,6 +249,13 @@ DEFAULTS = {
         "keep_checkpoints": 0,
     },
     "engine": {"compile": "auto", "cache_dir": ""},
+    "distributed": {
+        "round_events": 1000,
+        "round_seconds": 60.0,
+        "weights": "events",
+        "overlap": False,
+        "timeout_seconds": 60.0,
+    },
     "drift": {
         "detector": "off",
         "action": "none",

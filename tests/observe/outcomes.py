@@ -11,7 +11,7 @@ from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Condition
 from streammeta.learner.folding import Means, Numbers
 from streammeta.observe.catalogue import PHASES
-from streammeta.outcomes import Checkpointed, Learned, Refused, Stages, Turned
+from streammeta.outcomes import Checkpointed, Learned, RankView, Refused, Stages, Turned, United
 
 FIRST: dict[str, Any] = {
     "partition": 0,
@@ -102,3 +102,9 @@ def turned(
 def checkpointed(*, ok: bool = True, at: float = 1_700_000_000.0) -> Checkpointed:
     """One commit."""
     return Checkpointed(ok, 0.012, 34_000, at, 10, 100)
+
+
+def united() -> United:
+    """The end of a round of two ranks, seen from the second."""
+    told = [RankView(40, 10, 3, 0.0, ended=False), RankView(90, 30, None, 0.5, ended=True)]
+    return United(4, 1, 0.75, 0.125, 2.0, 0.25, 14_088, told)

@@ -18,8 +18,17 @@ from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, SCOPES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.outcomes import Answered, Duplicate, Executing, Outcome, Stages, TaskChanged, Turned
-from tests.observe.outcomes import checkpointed, learned, refused, turned
+from streammeta.outcomes import (
+    Answered,
+    Awaiting,
+    Duplicate,
+    Executing,
+    Outcome,
+    Stages,
+    TaskChanged,
+    Turned,
+)
+from tests.observe.outcomes import checkpointed, learned, refused, turned, united
 
 CONTRACT = {
     "streammeta_build_info": ("gauge", {"version", "algorithm", "torch"}),
@@ -58,6 +67,12 @@ CONTRACT = {
     "streammeta_compiling_steps": ("gauge", set()),
     "streammeta_compile_seconds": ("counter", set()),
     "streammeta_compile_failures": ("counter", set()),
+    "streammeta_rounds": ("counter", set()),
+    "streammeta_round_seconds": ("histogram", {"stage"}),
+    "streammeta_round_sent_bytes": ("counter", set()),
+    "streammeta_round_weight_ratio": ("gauge", set()),
+    "streammeta_round_distance": ("gauge", set()),
+    "streammeta_awaited_ranks": ("gauge", set()),
 }
 """Section 6 of the contract, and some of ours; by the name of the family (a counter's lacks `_total`)."""
 
@@ -94,7 +109,22 @@ def everything() -> list[Outcome]:
         TaskChanged("tasks", 0, 2, "task-9", "reset", known=True),
         checkpointed(),
         Executing(2, 1, 0, 1, 1, 31.5),
+        united(),
     ]
+
+
+def test_a_round_is_told_from_this_rank(metrics: Metrics, registry: CollectorRegistry) -> None:
+    """What it weighed, how far it was, what it sent, what it took; and for whom it waits, until it ends."""
+    metrics(united())
+    metrics(Awaiting(5, [0, 2]))
+    value = registry.get_sample_value
+    assert (value("streammeta_round_weight_ratio"), value("streammeta_round_distance")) == (0.75, 0.125)
+    assert value("streammeta_round_sent_bytes_total") == 14_088
+    assert value("streammeta_round_seconds_sum", {"stage": "wait"}) == 2.0
+    assert value("streammeta_round_seconds_sum", {"stage": "exchange"}) == 0.25
+    assert value("streammeta_awaited_ranks") == 2
+    metrics(united())
+    assert (value("streammeta_rounds_total"), value("streammeta_awaited_ranks")) == (2, 0)
 
 
 def samples(registry: CollectorRegistry, family: str) -> list[Sample]:

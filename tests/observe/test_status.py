@@ -9,8 +9,8 @@ import pytest
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.status import Status
-from streammeta.outcomes import Duplicate, Executing
-from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
+from streammeta.outcomes import Awaiting, Duplicate, Executing
+from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned, united
 
 
 @pytest.fixture
@@ -175,3 +175,20 @@ def test_can_be_read_while_it_is_written(status: Status, clock: Clock) -> None:
     reader.join(10)
     assert not reader.is_alive()
     assert len(seen) > 1
+
+
+def test_a_rank_shows_the_whole_group(status: Status) -> None:
+    """Every rank as it told of itself, and for whom this one waits now; nothing where it learns alone."""
+    assert status.snapshot()["group"] is None
+    status(united())
+    status(Awaiting(5, [0]))
+    group: Any = json.loads(json.dumps(status.snapshot(), allow_nan=False))["group"]
+    assert (group["rank"], group["round"], group["waiting_for"], group["weight"]) == (1, 4, [0], 0.75)
+    assert (group["distance"], group["waited_seconds"], group["exchange_seconds"]) == (0.125, 2.0, 0.25)
+    first, second = group["ranks"]
+    assert first == {"rank": 0, "events": 40, "lag": 3, "weight": 10, "distance": 0.0, "ended": False}
+    assert (second["events"], second["lag"], second["ended"]) == (90, None, True)
+    status(united())
+    after = status.snapshot()["group"]
+    assert after is not None
+    assert after["waiting_for"] == []

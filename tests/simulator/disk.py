@@ -174,6 +174,10 @@ class DiskStore:
         keys = (key for _, key in self._disk.content if key.startswith(IDS))
         return {int(key.removeprefix(IDS), 16): self._value(key.decode()) for key in sorted(keys)}
 
+    def united(self) -> bytes:
+        """What the ranks of a group united to last."""
+        return self._value("united") if ("meta", b"united") in self._disk.content else b""
+
     def _value(self, name: str) -> bytes:
         return unsealed("meta", name.encode(), self._disk.content["meta", name.encode()])
 
@@ -197,6 +201,8 @@ class DiskStore:
         whole = {"tensors": meta.tensors, "document": meta.document, "history": meta.history}
         if constants is not None:
             whole["constants"] = constants
+        if meta.united is not None:
+            whole["united"] = meta.united
         changed: Content = {("meta", name.encode()): value for name, value in whole.items()}
         for task, row in tasks.items():
             key = checked_key(task)

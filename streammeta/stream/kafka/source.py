@@ -22,6 +22,7 @@ from streammeta.stream.kafka.served import Served
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import Administration, Topic
 from streammeta.stream.kafka.watch import Watch
+from streammeta.stream.share import Share
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,7 @@ class KafkaSource:
         *,
         keep_going: Callable[[], bool] = always,
         clock: Callable[[], float] = time.monotonic,
+        share: Share | None = None,
     ) -> None:
         """Nothing is connected before `start`.
 
@@ -49,7 +51,9 @@ class KafkaSource:
             keep_going: Asked while waiting for a broker in `start`, `fetch` and `ends`; False ends the wait
                 with `BrokerUnavailable`.
             clock: Seconds, monotonic; times how often new partitions are looked for, and judges the service.
+            share: The partitions that are read; all by default.
         """
+        self._share = share or Share()
         self._settings, self._keep_going, self._clock = settings, keep_going, clock
         self._silence, self._watch = Silence(), Watch(settings, clock)
         self._served = Served(settings, self._watch, self._silence, clock)
@@ -67,7 +71,7 @@ class KafkaSource:
         topic = self._require_topic()
         self._started = Reader(self._settings, self._silence, self._keep_going)
         self._committer = Committer(self._settings, self._keep_going, self._clock)
-        found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        found = held(self._settings, self._share.of(topic.partitions), self._keep_going)
         self._know(found)
         if identity and topic.id not in ("", identity):
             begin = going_on_anew(self._settings, identity, topic.id, found)
@@ -182,7 +186,7 @@ class KafkaSource:
         return True
 
     def _begin_anew(self, topic: Topic) -> None:
-        found = held(self._settings, sorted(topic.partitions), self._keep_going)
+        found = held(self._settings, self._share.of(topic.partitions), self._keep_going)
         self._know(found)
         begin = going_on_anew(self._settings, self._identity, topic.id, found)
         self._reader.assign_only(begin)
@@ -192,7 +196,7 @@ class KafkaSource:
     def _look_for_partitions(self) -> None:
         known = self._reader.known_partitions()
         self._check_vanished(bool(known))
-        new = known - set(self._reader.positions())
+        new = set(self._share.of(known)) - set(self._reader.positions()) if known else set()
         if not new:
             return
         try:

@@ -7,6 +7,7 @@ import { byId, element } from "./dom.js";
 import { UNREACHABLE, showNames, showState, showTiles, showTroubles } from "./head.js";
 import { MarkList } from "./marks.js";
 import { LEARNING, OPERATION } from "./panels.js";
+import { showRanks } from "./ranks.js";
 import { showSettings } from "./settings.js";
 import { findSource } from "./source.js";
 import { TaskPage } from "./task.js";
@@ -61,6 +62,7 @@ async function onMessage(message) {
   if (message.rows && !curves.append(message.rows)) await fetchHistory();
   curves.mark(message.marks || []);
   showTiles(status, curves.time);
+  showRanks(byId("ranks"), status.group);
   beside.show(status);
   if (!document.hidden) drawCharts();
 }

@@ -1,0 +1,1 @@
+"""Ranks: processes that torchrun started, each with its partitions and its state, united by rounds."""
