@@ -11,7 +11,8 @@ from prometheus_client.registry import Collector
 
 from streammeta.federated.calling import Called, Missed
 from streammeta.observe.buckets import Buckets
-from streammeta.observe.catalogue import PHASES, Spec
+from streammeta.observe.catalogue import PHASES
+from streammeta.observe.spec import Spec
 
 OUTCOMES: Final = ("answered", *get_args(Missed))
 GROUPS: Final = ("known", "unseen")
