@@ -157,8 +157,7 @@ class Loop:
         # Before the new positions are committed: a crash between must not leave runs that seem to fit.
         if partitions:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
-            passed = self.intake.passed  # and what was tried: other records have these places now
-            self.intake.passed = {place: one for place, one in passed.items() if place[0] not in partitions}
+            self.intake.passed.clear()  # other records have these places now
             self.intake.trials.forget()
 
     def _recover(self) -> None:
