@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -357,6 +358,7 @@ def test_what_broke_a_commit_is_said_ever_after(tmp_path: Path, monkeypatch: pyt
     with closing(LmdbStore(tmp_path)) as store:
         sound = store._env
         monkeypatch.setattr(store, "_env", Broken())
-        for ask in (lambda: store.commit(META, {}), store.count, lambda: store.commit(META, {})):
+        commit: Callable[[], object] = partial(store.commit, META, {})
+        for ask in (commit, store.count, commit):
             with pytest.raises(StateError, match="Disk quota exceeded; the last commit stands"):
                 ask()
