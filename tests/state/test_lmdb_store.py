@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import lmdb
@@ -358,7 +357,11 @@ def test_what_broke_a_commit_is_said_ever_after(tmp_path: Path, monkeypatch: pyt
     with closing(LmdbStore(tmp_path)) as store:
         sound = store._env
         monkeypatch.setattr(store, "_env", Broken())
-        commit: Callable[[], object] = partial(store.commit, META, {})
-        for ask in (commit, store.count, commit):
+        asks: list[Callable[[], object]] = [
+            lambda: store.commit(META, {}),
+            store.count,
+            lambda: store.commit(META, {}),
+        ]
+        for ask in asks:
             with pytest.raises(StateError, match="Disk quota exceeded; the last commit stands"):
                 ask()
