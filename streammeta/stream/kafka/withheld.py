@@ -111,7 +111,7 @@ class Withheld:
             self._gaps[place] = Gap(offset, end, why, self._clock() + patience_seconds)
 
     def _go_behind(self, place: Any, gap: Gap) -> None:
-        """The broker need not say again that it gives nothing: an answer that changes nothing lacks it."""
+        """What gave nothing goes on to: the offset behind it need not be as patient."""
         del self._gaps[place]
         if gap.offset + 1 < gap.end:
             self._gaps[place] = Gap(gap.offset + 1, gap.end, gap.why, self._clock() + NEXT_SECONDS)
