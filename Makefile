@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: quickstart test lint types layers unit quick coverage fuzz bench chaos simulate clean
+.PHONY: quickstart test lint types layers unit quick coverage fuzz bench chaos simulate ranks clean
 
 quickstart: $(READY)  ## everything on this machine: broker, producer, learner
 	$(BIN)/streammeta quickstart $(ARGS)
@@ -41,6 +41,9 @@ bench: $(READY)
 
 chaos: $(READY)  ## kills, freezes, cuts and a rotation against Apache Kafka; SEEDS=10 for ten plans
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),1) $(ARGS)
+
+ranks: $(READY)  ## 20 kills of random ranks, or KILLS=100: the same bits as undisturbed
+	RANKS_KILLS=$(or $(KILLS),20) $(BIN)/pytest tests/distributed/test_processes.py -k killed_at $(ARGS)
 
 simulate: $(READY)  ## so many worlds, or SEEDS=FIRST:END, over a simulated broker, disk and clock
 	$(BIN)/python -m tests.simulator $(or $(SEEDS),1000) $(ARGS)

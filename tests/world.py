@@ -151,7 +151,7 @@ class World:
                     tape=tape,
                     aside=Aside(looks),
                     compiled=_compiled(self.compiled_from),
-                    member=group and Member(group, Share(group.rank, group.world)),
+                    member=None if group is None else Member(group, Share(group.rank, group.world)),
                 ).run(until_end=True)
         except Killed:
             return False

@@ -167,8 +167,9 @@ def join(
     except (RuntimeError, ValueError) as error:
         raise GroupLost(f"no rendezvous at MASTER_ADDR:MASTER_PORT: {error}") from error
     nccl = device.type == "cuda" and _one_gpu_each()
+    life = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # torchrun's store outlives its workers
     return TorchGroup(
-        store,
+        PrefixStore(f"life-{life}", store),
         rank,
         world,
         timeout_seconds=timeout_seconds,

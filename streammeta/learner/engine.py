@@ -14,7 +14,7 @@ from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, Streamme
 from streammeta.evaluation.drift import Settings
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
-from streammeta.learner.chunk import Chunk, Group, Placed
+from streammeta.learner.chunk import Chunk, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
 from streammeta.learner.discarding import discarded
 from streammeta.learner.drifting import Drifting

@@ -30,10 +30,10 @@ from streammeta.observe.catalogue import (
     OTHER,
     PHASES,
     STAGES,
-    Spec,
 )
 from streammeta.observe.rates import as_configured
 from streammeta.observe.round_metrics import ROUND_SPECS, RoundMetrics
+from streammeta.observe.spec import Spec
 from streammeta.observe.task_losses import TaskLosses
 from streammeta.outcomes import (
     Answered,
