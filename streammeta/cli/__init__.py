@@ -33,6 +33,7 @@ VERBS: Final = {
         Verb("serve", "serve", "Predictions and the page of a state that another process writes."),
         Verb("promote", "promote", "A challenger's state becomes the champion's."),
         Verb("checkpoint", "checkpoint", "Kept copies of a state; whether it is sound."),
+        Verb("reshard", "state", "A state moved to another number of ranks."),
         Verb("report", "report", "A run as one page or picture, for sharing."),
         Verb("status", "status", "What a running daemon says of itself."),
         Verb("dlq", "dlq", "Dead letters: look at them, put them back."),
