@@ -28,7 +28,7 @@ from streammeta.quoting import quoted_line
 from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
 from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
-from streammeta.web.openapi import document_of
+from streammeta.web.openapi import PREDICT, document_of
 from streammeta.web.predictions import Predictions
 from streammeta.web.room import Room
 from streammeta.web.shown import Shown
@@ -84,7 +84,7 @@ def make_app(
         else [Middleware(Token, token=token, open_paths=OPEN_PATHS.difference(guarded))]
     )
     feed = Feed(shown.live, lambda: shown.status.stopped)
-    predictions = [] if desk is None else [Route("/api/v1/predict", Predictions(desk).ask, methods=["POST"])]
+    predictions = _predictions(None if desk is None else Predictions(desk))
     return Starlette(
         routes=[
             Route("/", _page),
@@ -109,6 +109,16 @@ def make_app(
             Middleware(GZipMiddleware, compresslevel=5),
         ],
     )
+
+
+def _predictions(predictions: Predictions | None) -> list[Route]:
+    """Where none are given, a page is told so: null."""
+    if predictions is None:
+        return [Route(PREDICT, lambda _: _json(None), methods=["GET"])]
+    return [
+        Route(PREDICT, predictions.ask, methods=["POST"]),
+        Route(PREDICT, predictions.about, methods=["GET"]),
+    ]
 
 
 # Handlers that are plain functions run in a thread of the server's pool, so that a scrape delays no probe.

@@ -9,6 +9,8 @@ from streammeta.serving.wire import MAX_ASKS
 
 Schema = dict[str, Any]
 
+PREDICT: Final = "/api/v1/predict"
+
 _READS: Final = {
     "/metrics": ("Prometheus metrics", "text/plain"),
     "/livez": ("Whether the loop turns; 503 when it has not for 60 s", "text/plain"),
@@ -104,7 +106,7 @@ def document_of(*, predicts: bool) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "streammeta", "version": __version__},
-        "paths": paths | ({"/api/v1/predict": {"post": _predict()}} if predicts else {}),
+        "paths": paths | ({PREDICT: {"post": _predict(), "get": _about()}} if predicts else {}),
         "components": {
             "schemas": {
                 "Tensor": _TENSOR,
@@ -144,6 +146,11 @@ def _predict() -> Schema:
             },
         },
     }
+
+
+def _about() -> Schema:
+    task = {"name": "task", "in": "query", "required": True, "schema": {"type": "string"}}
+    return _read(PREDICT, "What can be asked of a task", JSON) | {"parameters": [task]}
 
 
 def _either(name: str) -> Schema:

@@ -76,6 +76,7 @@ export class Chart {
     const [from, to] = this.frame.zoom[this.frame.axis(this.definition)] || [x[0], x.at(-1)];
     const width = ((to - from) * BIN_PIXELS) / Math.max(1, this.#size().width - AXIS_WIDTH);
     const steady = 2 ** Math.floor(Math.log2(width)); // so that bins stay as they are while the range grows
+    if (this.definition.exact) return this.full;
     return binned(this.full, steady, this.series.map((series) => (series.bars ? total : series.raw ? latest : mean)));
   }
 
@@ -181,14 +182,15 @@ export class Chart {
   }
 
   #where(x) {
-    return this.frame.axis(this.definition) === "seconds" ? clock(x) : `event ${short(x, 9)}`;
+    const axis = this.frame.axis(this.definition);
+    return axis === "seconds" ? clock(x) : axis === "x" ? `x ${short(x)}` : `event ${short(x, 9)}`;
   }
 
   saveNumbers() {
     const axis = this.frame.axis(this.definition);
     if (!this.plot) return;
     const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
-    const names = [axis === "seconds" ? "unix_seconds" : "events", ...this.series.map((series) => series.label)];
+    const names = [axis === "seconds" ? "unix_seconds" : axis, ...this.series.map((series) => series.label)];
     const lines = this.full[0].map((_, row) => this.full.map((column) => column[row] ?? "").join(","));
     save(`streammeta-${this.definition.id}.csv`, new Blob([`${names.map(quoted).join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" }));
   }
@@ -223,6 +225,7 @@ function look(series, definition) {
   const stroke = color(series.color);
   const made = { label: series.label, stroke, width: 1.75, spanGaps: false, points: { show: Boolean(definition.dots), size: 6 } };
   if (series.raw) return { ...made, auto: false, paths: () => null, points: { show: true, size: 2.5, width: 0, fill: `${stroke}66`, stroke: "transparent" } };
+  if (series.points) return { ...made, paths: () => null, points: { show: true, size: 8, width: 2, stroke, fill: color("card") } };
   if (series.fill) made.fill = `${stroke}22`;
   if (series.bars) return { ...made, width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.9, 24], align: -1 }) };
   return made;

@@ -106,7 +106,7 @@ function everyNowAndThen() {
 byId("learning").append(...learning.map((chart) => chart.panel));
 byId("operation").append(...operation.map((chart) => chart.panel));
 addControls();
-startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, ...beside.charts, taskPage.chart]) chart.rebuild(); });
+startTheme(byId("theme"), () => { for (const chart of [...learning, ...operation, ...beside.charts, ...taskPage.charts]) chart.rebuild(); });
 addEventListener("hashchange", route);
 byId("settings").addEventListener("toggle", async (event) => {
   if (event.target.open) showSettings(byId("settings").lastElementChild, await source.configuration());

@@ -119,3 +119,15 @@ export const VISITS = {
     { label: "at the task's memory", color: "memory", from: column("memory") },
   ],
 };
+
+export const PREDICTION = {
+  id: "prediction", title: "What was learned", wide: true, exact: true,
+  help: "What the model answers for each x: with the meta-parameters, with the task's memory, and adapted to the points. Click to add a point.",
+  empty: "no answer yet",
+  series: (columns) => [
+    { label: "at the meta-parameters", color: "meta", from: column("meta") },
+    { label: "at the task's memory", color: "memory", from: column("memory") },
+    { label: "adapted to the points", color: "adapted", from: column("adapted") },
+    { label: "points", color: "ink", from: column("points"), points: true },
+  ].filter((series) => columns[{ ink: "points" }[series.color] || series.color]),
+};

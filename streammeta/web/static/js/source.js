@@ -11,6 +11,14 @@ async function ask(path) {
   return answer.json();
 }
 
+/** The answers to a list of asks. */
+async function predict(asks) {
+  const answer = await fetch(`${LIVE}predict`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(asks) });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.detail);
+  return told;
+}
+
 /** A daemon at this address. */
 export class LiveSource {
   history() { return ask("history"); }
@@ -18,6 +26,8 @@ export class LiveSource {
   facts() { return null; }
   learners() { return ask("learners"); }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
+  about(name) { return ask(`predict?${new URLSearchParams({ task: name })}`); }
+  predict(asks) { return predict(asks); }
   tasks({ sort, limit, search }) {
     return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
   }
@@ -64,6 +74,7 @@ export class ReportSource {
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }
 
+  async about() { return null; }
   facts() { return this.data.facts; }
   listen(onMessage) { onMessage({ status: this.data.status, rows: null }); }
 }

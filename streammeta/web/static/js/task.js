@@ -1,5 +1,6 @@
 // The page of one task.
 
+import { Asking } from "./asking.js";
 import { Chart } from "./chart.js";
 import { element, put } from "./dom.js";
 import { clock, count, short } from "./format.js";
@@ -29,13 +30,18 @@ export class TaskPage {
     this.chart = new Chart(VISITS, { ...frame, raw: true, log: false, zoom: {}, axis: () => "events", setZoom: () => {} });
     this.unknown = element("p", { class: "nothing", text: "This task is not known.", hidden: true });
     this.known = element("div", {}, element("section", { class: "tiles" }, ...this.values), element("section", { class: "grid" }, this.chart.panel));
+    this.asking = new Asking(source, frame);
+    this.known.append(this.asking.panel);
     host.append(element("p", {}, element("a", { class: "back", href: "#/", text: "← All tasks" })), this.title, this.unknown, this.known);
   }
+
+  get charts() { return [this.chart, this.asking.chart]; }
 
   /** Show the task of this name. */
   open(name) {
     this.name = name;
     put(this.title, name);
+    this.asking.open(name);
     return this.refresh();
   }
 
@@ -52,6 +58,7 @@ export class TaskPage {
       put(this.values[place].children[2], detail(task));
     });
     const visits = task.visits || { at: [], meta: [], adapted: [], memory: [] };
+    this.asking.refresh();
     this.chart.show({ ...visits, events: visits.at });
   }
 }
