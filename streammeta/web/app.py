@@ -34,7 +34,8 @@ from streammeta.web.room import Room
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "staleness", "drift")
+SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "task")
+ORDERS: Final = ("descending", "ascending")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
 _LIST_SECONDS: Final = 2.0
@@ -155,18 +156,23 @@ def _probe(ask: Callable[[], tuple[bool, str]]) -> AsyncHandler:
 
 def _tasks(shown: Shown) -> Handler:
     @lru_cache(maxsize=32)
-    def listed(sort: str, limit: int, search: str, _: int) -> bytes:
-        return msgspec.json.encode(shown.task_list(sort, limit, search))
+    def listed(sort: str, ascending: bool, limit: int, search: str, _: int) -> bytes:
+        return msgspec.json.encode(shown.task_list(sort, limit, search, ascending=ascending))
 
     def tasks(request: Request) -> Response:
         query = request.query_params
         sort, limit = query.get("sort", SORTS[0]), query.get("limit", str(DEFAULT_TASKS))
         if sort not in SORTS:
             return _bad(f"sort={sort}: one of {', '.join(SORTS)}")
+        order = query.get("order", ORDERS[0])
+        if order not in ORDERS:
+            return _bad(f"order={order}: one of {', '.join(ORDERS)}")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_TASKS):
             return _bad(f"limit={limit}: a whole number from 1 to {MAX_TASKS}")
         moment = int(time.monotonic() / _LIST_SECONDS)
-        return _encoded(listed(sort, int(limit[:9]), query.get("search", "")[:256], moment))
+        return _encoded(
+            listed(sort, order == "ascending", int(limit[:9]), query.get("search", "")[:256], moment)
+        )
 
     return tasks
 

@@ -29,7 +29,12 @@ _READS: Final = {
 }
 _PARAMETERS: Final[dict[str, list[Schema]]] = {
     "/api/v1/tasks": [
-        {"name": "sort", "in": "query", "schema": {"enum": ["loss", "events", "staleness", "drift"]}},
+        {
+            "name": "sort",
+            "in": "query",
+            "schema": {"enum": ["loss", "events", "seen", "staleness", "drift", "task"]},
+        },
+        {"name": "order", "in": "query", "schema": {"enum": ["descending", "ascending"]}},
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
         {"name": "search", "in": "query", "schema": {"type": "string"}},
     ],

@@ -25,11 +25,12 @@ export class LiveSource {
   configuration() { return ask("config"); }
   facts() { return null; }
   learners() { return ask("learners"); }
+  runs() { return []; }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
   about(name) { return ask(`predict?${new URLSearchParams({ task: name })}`); }
   predict(asks) { return predict(asks); }
-  tasks({ sort, limit, search }) {
-    return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
+  tasks({ sort, order = "descending", limit, search }) {
+    return ask(`tasks?${new URLSearchParams({ sort, order, limit, search })}`);
   }
 
   /** Call `onMessage` for each message, `onLost` when none comes any more; tries again for ever. */
@@ -54,11 +55,23 @@ export class LiveSource {
 }
 
 const SORTS = {
-  loss: (task) => task.loss ?? -Infinity,
+  task: (task) => task.task,
+  loss: (task) => task.loss,
   events: (task) => task.events,
+  seen: (task) => Date.parse(task.last_seen),
   staleness: (task) => task.staleness_events,
   drift: (task) => task.drift_event,
 };
+
+/** In that order; what is not known comes last. */
+function ranked(of, sign) {
+  return (first, second) => {
+    const [one, other] = [of(first), of(second)];
+    if (one === other) return 0;
+    if (one === null || other === null) return one === null ? 1 : -1;
+    return one < other ? -sign : sign;
+  };
+}
 
 /** A report: everything is in the page. */
 export class ReportSource {
@@ -67,13 +80,15 @@ export class ReportSource {
   async history() { return this.data.history; }
   async configuration() { return this.data.settings; }
   async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
-  async tasks({ sort, limit, search }) {
+  async tasks({ sort, order, limit, search }) {
     const wanted = search.toLowerCase();
     const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts));
-    found.sort((one, other) => SORTS[sort](other) - SORTS[sort](one));
+    found.sort(ranked(SORTS[sort], order === "ascending" ? 1 : -1));
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }
 
+  async learners() { return this.data; }
+  runs() { return this.data.learners; }
   async about() { return null; }
   facts() { return this.data.facts; }
   listen(onMessage) { onMessage({ status: this.data.status, rows: null }); }

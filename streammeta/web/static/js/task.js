@@ -7,13 +7,16 @@ import { clock, count, short } from "./format.js";
 import { VISITS } from "./panels.js";
 
 const FACTS = [
-  ["Loss", (task) => short(task.loss), () => "fading mean"],
+  ["Loss", (task) => short(task.loss), (task) => `${remembered(task) ? "at its memory" : "after one adaptation"}, fading mean`],
   ["Events", (task) => count(task.events), () => "learned from"],
   ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
   ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
   ["Got worse", (task) => count(task.drifts), (task) => (task.drifts ? `times, last at event ${count(task.drift_event)}` : "times")],
   ["Memory", (task) => short(task.memory_norm), () => "norm at the checkpoint"],
 ];
+
+/** Whether its losses are those at a memory. */
+const remembered = (task) => !task.visits || task.visits.memory.some((loss) => loss !== null);
 
 /** Date (0) or time (1) of its last event. */
 function seen(task, part) {
