@@ -1,5 +1,7 @@
 """`streammeta report`: a run as one file, for sharing."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,12 +11,12 @@ from streammeta.cli.saying import say
 from streammeta.cli.state import opened
 from streammeta.errors import StateError
 from streammeta.report.page import report_page
-from streammeta.report.picture import report_picture
+from streammeta.report.picture import comparison_picture, report_picture
 from streammeta.report.run import Run, read_run
 
 
 @click.command()
-@click.argument("directory", metavar="STATE", type=click.Path(path_type=Path))
+@click.argument("directories", metavar="STATE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--output",
     metavar="F.html",
@@ -22,24 +24,45 @@ from streammeta.report.run import Run, read_run
     type=click.Path(path_type=Path, dir_okay=False),
     help="One self-contained page; F.png: one picture (extra `plot`).",
 )
-def report(directory: Path, output: Path) -> None:
-    """Write a run as one page or picture: curves, tasks, settings, environment; also while it is learned.
+def report(directories: tuple[Path, ...], output: Path) -> None:
+    r"""Write a run as one page or picture: curves, tasks, settings, environment; also while it is learned.
 
-    Example: streammeta report state --output run.html
+    Of more than one, the losses are drawn over one another; the rest of the page is of the first.
+
+    \b
+    Examples:
+      streammeta report state --output run.html
+      streammeta report before after --output both.html
     """
     suffix = output.suffix.lower()
     if suffix not in (".html", ".png"):
         raise click.UsageError(f"--output {output}: name a file that ends in .html or .png")
-    run = _read(directory)
+    run, *others = _told_apart([_read(directory) for directory in directories], directories)
     try:
         if suffix == ".html":
-            output.write_text(report_page(run, datetime.now(UTC)), encoding="utf-8")
+            output.write_text(report_page(run, datetime.now(UTC), others), encoding="utf-8")
+        elif others:
+            comparison_picture([run, *others], output)
         else:
             report_picture(run, output)
     except OSError as error:
         raise click.UsageError(f"--output {output}: {error.strerror}") from error
-    events = f"{run.checkpoint.progress.events:,} events"
-    say(f"{output}: {events}, {run.known:,} tasks, {output.stat().st_size / 1e3:,.0f} kB", err=True)
+    told = "; ".join(map(_told, (run, *others)))
+    say(f"{output}: {told}, {output.stat().st_size / 1e3:,.0f} kB", err=True)
+
+
+def _told(run: Run) -> str:
+    return f"{run.checkpoint.progress.events:,} events, {run.known:,} tasks"
+
+
+def _told_apart(runs: list[Run], directories: Sequence[Path]) -> list[Run]:
+    """With the paths as names where directories are called alike."""
+    if len({run.name for run in runs}) == len(runs):
+        return runs
+    return [
+        replace(run, name=f"{number}: {path}")
+        for number, (run, path) in enumerate(zip(runs, directories, strict=True), 1)
+    ]
 
 
 def _read(directory: Path) -> Run:

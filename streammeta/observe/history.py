@@ -247,7 +247,7 @@ class History:
             "lag": lag,
             "lag_max": lag,
             "checkpoint_age_seconds": now - self._saved_at,
-            "connected": float(connected),
+            "connected": float(connected) if turned is not None else math.nan,
         }
         return [values[name] for name in OPERATION]
 

@@ -7,7 +7,7 @@ from streammeta.observe.serving import Broker, Engine, Lag
 
 
 class Loss(TypedDict):
-    """A prequential loss: fading mean now, windowed mean, and the mean over this process's first events."""
+    """A prequential loss: fading mean now, windowed mean, and the mean over the state's first events."""
 
     first: float | None
     now: float | None

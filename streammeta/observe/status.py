@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from streammeta.errors import Reason
 from streammeta.evaluation.prequential import Fading, Prequential
 from streammeta.learner.folding import Numbers
+from streammeta.observe.beginning import FIRST_EVENTS, First
 from streammeta.observe.catalogue import DROPPED, OUTCOMES, PHASES
 from streammeta.observe.ranks import group_of
 from streammeta.observe.rates import as_configured
@@ -29,8 +30,6 @@ from streammeta.outcomes import (
     United,
 )
 
-FIRST_EVENTS = 50
-"""Events whose mean is the first value of a loss, with which later ones are compared."""
 RATE_SECONDS = 10.0
 _MARK_SECONDS = 0.5
 
@@ -101,11 +100,22 @@ class Status:
                 self._united, self._awaiting = outcome, None
 
     def begin(
-        self, events: int, inner_lr: float, meta_lr: float, prequential: Prequential | None = None
+        self,
+        events: int,
+        inner_lr: float,
+        meta_lr: float,
+        prequential: Prequential | None = None,
+        first: First | None = None,
     ) -> None:
         """What the state brings along: shown until the first event of this process tells more."""
         self._begun_losses = prequential or Prequential()
         self._begun_events = events
+        if first is not None:
+            meta, adapted, memory = (
+                Fading(mean * first.events, first.events) if math.isfinite(mean) else Fading()
+                for mean in first[1:]
+            )
+            self._first = (meta, adapted, memory)
         self._begun_rates = (inner_lr, meta_lr)
 
     def stop(self) -> None:

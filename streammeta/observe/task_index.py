@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streammeta.observe.track import Numbers
 from streammeta.outcomes import Learned, Outcome, TaskChanged
@@ -29,6 +30,7 @@ _NO_DRIFT: Final = (0.0, 0.0, math.nan, math.nan)
 _SORTS: Final = {
     "loss": (_LOSS, 1),
     "events": (_EVENTS, 1),
+    "seen": (_LAST_SEEN, 1),
     "staleness": (_LAST_EVENT, -1),
     "drift": (_LOSS + 1 + _DRIFT_EVENT, 1),
 }
@@ -126,24 +128,27 @@ class TaskIndex:
             self._visits[places, (counts - 1) % VISITS] = rows[:, [_LAST_EVENT + 1, 6, 7, 8]]
             self._events = int(rows[-1, _LAST_EVENT + 1])
 
-    def top(self, sort: str, limit: int, search: str = "") -> tuple[int, list[TaskRow]]:
-        """How many tasks match, and the first of them: worst loss, most events, stalest first.
+    def top(
+        self, sort: str, limit: int, search: str = "", *, ascending: bool = False
+    ) -> tuple[int, list[TaskRow]]:
+        """How many tasks match, and the first of them: worst loss, most events, last seen, stalest first.
 
-        By "drift" only those that got worse, the last first.
+        `ascending` is the other way round, names from a to z; what is not known comes last. By "drift" only
+        those that got worse, the last first.
 
         Milliseconds at full capacity; callable from any thread.
         """
         places = self._places.copy()
         wanted = search.casefold()
         names = [name for name in places if wanted in name.casefold()] if wanted else [*places]
+        if sort == "task":
+            names.sort(reverse=not ascending)
         found = np.fromiter((places[name] for name in names), np.int64, len(names))
         if sort == "drift":
             worse = self._drifts[found, _DETECTIONS] > 0
             names, found = [name for name, one in zip(names, worse, strict=True) if one], found[worse]
         numbers = np.concatenate([self._numbers[found], self._drifts[found]], axis=1)
-        column, sign = _SORTS[sort]
-        key = np.nan_to_num(sign * numbers[:, column], nan=-np.inf, posinf=np.inf)
-        first = np.argsort(-key, kind="stable")[:limit]
+        first = np.arange(len(names))[:limit] if sort == "task" else _ranked(numbers, sort, ascending)[:limit]
         visits = self._visits[found[first]]
         rows = zip((names[place] for place in first), numbers[first], visits, strict=True)
         return len(names), [self._shown(*row) for row in rows]
@@ -229,6 +234,15 @@ class TaskIndex:
             recent=[_known(loss) for loss in recent],
             **drift_fields(*numbers[_LOSS + 1 :].tolist()),
         )
+
+
+def _ranked(numbers: Numbers, sort: str, ascending: bool) -> NDArray[np.int64]:
+    """The places of the rows in that order; an infinite loss is the worst, an unknown one comes last."""
+    column, sign = _SORTS[sort]
+    key = np.nan_to_num(
+        (sign if ascending else -sign) * numbers[:, column], nan=np.inf, posinf=np.finfo(float).max
+    )
+    return np.argsort(key, kind="stable")
 
 
 def drift_fields(detections: float, event: float, before: float, after: float) -> dict[str, Any]:

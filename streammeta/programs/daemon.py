@@ -18,6 +18,7 @@ from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, GroupLost, Interrupted, Unacknowledged
+from streammeta.observe.beginning import first_of
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
@@ -230,9 +231,11 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
         "torch_version": str(torch.__version__),
     }
     status = Status(**names, clock=clock.monotonic, started_at_seconds=clock.now())
-    status.begin(begun.progress.events, begun.state.inner_lr.item(), begun.state.meta_lr.item())
     metrics = Metrics(registry, **names, worst_tasks=config.http.metrics_tasks)
     history, tasks = _resumed_history(store, clock), TaskIndex(clock.now)
+    state, progress = begun.state, begun.progress
+    first = first_of(history.view().events)
+    status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential, first)
     tasks.begin(begun.progress.events, store.stats())
     observers = (metrics, status, health, history, tasks, lines)
     return Watchers(registry, status, health, history, tasks, lines, observers)

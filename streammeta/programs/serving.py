@@ -17,6 +17,7 @@ from streammeta.config.token import read_token
 from streammeta.errors import StateError
 from streammeta.events import Condition
 from streammeta.models.network import Network
+from streammeta.observe.beginning import first_of
 from streammeta.observe.health import Health
 from streammeta.observe.history import History
 from streammeta.observe.history_file import unpack as unpack_history
@@ -124,15 +125,20 @@ class Follower:
 
     def _tell(self, checkpoint: Checkpoint, history: bytes, tasks: int) -> None:
         state, progress = checkpoint.state, checkpoint.progress
-        self.status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential)
+        if history:
+            self._resume(history)
+        first = first_of(self.history.view().events)
+        rates = state.inner_lr.item(), state.meta_lr.item()
+        self.status.begin(progress.events, *rates, progress.prequential, first)
         written_at_seconds = self._store.written_at_seconds()
         self.status(Checkpointed(True, 0.0, 0, written_at_seconds, 0, tasks))
-        if history:
-            try:
-                kept = unpack_history(history)
-                self.history.resume(kept.events, kept.time, kept.marks)
-            except ValueError as error:
-                log.warning("no curves", reason=str(error))
+
+    def _resume(self, history: bytes) -> None:
+        try:
+            kept = unpack_history(history)
+            self.history.resume(kept.events, kept.time, kept.marks)
+        except ValueError as error:
+            log.warning("no curves", reason=str(error))
 
 
 def serve(served: Served, *, on_serving: Callable[[str], None] = lambda _: None) -> None:

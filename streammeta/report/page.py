@@ -6,6 +6,7 @@ The file asks for nothing from elsewhere and its policy forbids it: only the cod
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from typing import Any, Final
@@ -14,15 +15,15 @@ import msgspec
 
 from streammeta.report.run import Run, facts, summary
 from streammeta.web.app import STATIC
-from streammeta.web.shown import curves_of, stored_data
+from streammeta.web.shown import columns_of, curves_of, stored_data
 
 _IMPORT: Final = re.compile(r'^import (\{.*\}) from "\./(.+)";$', re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export ((?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
 _HEAD: Final = re.compile(r'^<(?:link rel="(?:icon|stylesheet)"|script).*\n', re.MULTILINE)
 
 
-def report_page(run: Run, now: datetime) -> str:
-    """The whole file."""
+def report_page(run: Run, now: datetime, others: Sequence[Run] = ()) -> str:
+    """The whole file; `others`: runs whose losses are drawn over this one's."""
     style = "\n".join((STATIC / name).read_text() for name in ("vendor/uplot/uPlot.min.css", "page.css"))
     scripts = [(STATIC / "vendor/uplot/uPlot.iife.min.js").read_text(), bundle("main.js")]
     icon = base64.b64encode((STATIC / "icon.svg").read_bytes()).decode()
@@ -31,19 +32,25 @@ def report_page(run: Run, now: datetime) -> str:
         f'<link rel="icon" href="data:image/svg+xml;base64,{icon}">',
         f"<style>{style}</style>",
     ]
-    data = msgspec.json.encode(report_data(run, now)).decode().replace("<", "\\u003c")
+    data = msgspec.json.encode(report_data(run, now, others)).decode().replace("<", "\\u003c")
     body = [
         f'<script id="report-data" type="application/json">{data}</script>',
         *(f"<script>{script}</script>" for script in scripts),
     ]
     page = _HEAD.sub("", (STATIC / "index.html").read_text())
-    page = page.replace("<title>streammeta</title>", f"<title>{escape(run.name)} · streammeta</title>")
+    page = page.replace(
+        "<title>streammeta</title>", f"<title>{escape(_names(run, others))} · streammeta</title>"
+    )
     before, rest = page.split("</head>")
     inside, after = rest.split("</body>")
     return "\n".join([before.rstrip(), *head, "</head>" + inside.rstrip(), *body, "</body>" + after])
 
 
-def report_data(run: Run, now: datetime) -> dict[str, Any]:
+def _names(run: Run, others: Sequence[Run]) -> str:
+    return " and ".join(one.name for one in (run, *others))
+
+
+def report_data(run: Run, now: datetime, others: Sequence[Run] = ()) -> dict[str, Any]:
     """What the page reads instead of the API."""
     events = run.checkpoint.progress.events
     return {
@@ -53,6 +60,18 @@ def report_data(run: Run, now: datetime) -> dict[str, Any]:
         "known": run.known,
         "settings": run.settings,
         "facts": facts(run, now),
+        "learners": [_learner(one) for one in (run, *others)] if others else [],
+    }
+
+
+def _learner(run: Run) -> dict[str, Any]:
+    """A run as it stands beside others: as a challenger does on the live page."""
+    events = run.history.events
+    return {
+        **summary(run),
+        "name": run.name,
+        "config": run.checkpoint.origin.config_hash[:16],
+        "columns": columns_of(events.columns, events.merged()),
     }
 
 

@@ -1,6 +1,7 @@
 """The report as one picture, for slides and letters. Needs matplotlib (extra `plot`)."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ _TITLES: Final = {
     "adapted": "after one adaptation",
     "memory": "at the task's memory",
 }
+_RUNS: Final = ("#0072b2", "#d55e00", "#009e73", "#7a4fb5", "#cc79a7")
 _INK, _FAINT = "#14181d", "#5a6570"
 
 
@@ -58,6 +60,24 @@ def report_picture(run: Run, path: Path) -> None:
     figure.savefig(path)
 
 
+def comparison_picture(runs: Sequence[Run], path: Path) -> None:
+    """Write runs over one another: the loss after one adaptation, and that at the tasks' memories.
+
+    Raises:
+        StreammetaError: matplotlib is missing; names the remedy.
+    """
+    figure = _figure((12, 7.5), ", or name an .html file")
+    figure.suptitle(" · ".join(map(_brief, runs)), x=0.01, ha="left", fontsize=11, color=_INK)
+    for axes, phase in zip(figure.subplots(2, sharex=True), ("adapted", "memory"), strict=True):
+        for run, color in zip(runs, cycle(_RUNS), strict=False):
+            events, losses = (_of(run.history.events, name) for name in ("events", f"fading_{phase}"))
+            axes.plot(events, losses, color=color, lw=1.6, label=run.name)
+        _dress(axes, f"Loss {_TITLES[phase]}, mean of the last 100 events or so", "events")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=8, labelcolor=_FAINT)
+    figure.savefig(path)
+
+
 def losses_picture(curve: Curve) -> "Figure":
     """The losses alone, as a figure.
 
@@ -86,6 +106,13 @@ def _headline(run: Run) -> str:
     if None in loss.values():
         return text
     return f"{text} · loss after adaptation {loss['first']:.3g} → {loss['now']:.3g}"
+
+
+def _brief(run: Run) -> str:
+    told = summary(run)
+    loss = told["losses"]["adapted"]["now"]
+    end = "" if loss is None else f", loss after adaptation {loss:.3g}"
+    return f"{run.name}: {told['algorithm']}, {told['events']:,} events{end}"
 
 
 def _losses(axes: "Axes", curve: Curve) -> None:

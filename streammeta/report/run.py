@@ -11,12 +11,12 @@ import numpy as np
 
 from streammeta.config.secret import masked
 from streammeta.errors import Reason
+from streammeta.observe.beginning import first_of
 from streammeta.observe.catalogue import DROPPED as DROP_REASONS
 from streammeta.observe.catalogue import PHASES
 from streammeta.observe.history import DROPPED, History, View
 from streammeta.observe.history_file import unpack
 from streammeta.observe.rates import as_configured
-from streammeta.observe.status import FIRST_EVENTS
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.store import TaskStats
 
@@ -72,7 +72,7 @@ def read_run(
 def summary(run: Run) -> dict[str, Any]:
     """The run as `/api/v1/status` would tell it; what only a running daemon knows is None."""
     means, state = run.checkpoint.progress.prequential, run.checkpoint.state
-    first = _first(run.history)
+    first = first_of(run.history.events)
     refused = run.checkpoint.refused
     return {
         "version": run.machine.get("streammeta", "–"),
@@ -89,7 +89,7 @@ def summary(run: Run) -> dict[str, Any]:
         "examples_dropped": _dropped(run.history),
         "losses": {
             phase: {
-                "first": _known(first.get(phase, math.nan)),
+                "first": _known(getattr(first, phase)) if first else None,
                 "now": _known(mean.mean),
                 "window": _known(window.mean),
             }
@@ -127,20 +127,6 @@ def facts(run: Run, now: datetime) -> dict[str, dict[str, Any]]:
 
 def _worse(stats: TaskStats) -> float:
     return -math.inf if math.isnan(stats.loss) else stats.loss
-
-
-def _first(history: View) -> dict[str, float]:
-    """Mean losses over the first events, as many buckets as hold them."""
-    curve = history.events
-    if not len(curve.weights):
-        return {}
-    buckets = int(np.searchsorted(np.cumsum(curve.weights), FIRST_EVENTS)) + 1
-    return {phase: _mean(curve.buckets[:buckets, curve.columns.index(f"loss_{phase}")]) for phase in PHASES}
-
-
-def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
 
 
 def _dropped(history: View) -> dict[str, int]:

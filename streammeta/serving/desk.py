@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from streammeta.serving.about import About, about
 from streammeta.serving.asking import Answer, Ask
 from streammeta.serving.commits import Commits
 from streammeta.serving.predictor import Predictor
@@ -42,3 +43,12 @@ class Desk:
         with self.commits.view() as view:
             answers = self.predictor.predict(view, asks)
             return Answered(answers, max(0.0, self.now() - view.written_at_seconds))
+
+    def about(self, task: str) -> About:
+        """What can be asked of the task.
+
+        Raises:
+            StateError: nothing was committed yet, or the state is damaged.
+        """
+        with self.commits.view() as view:
+            return about(self.predictor, view, task)

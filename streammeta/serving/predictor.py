@@ -5,7 +5,8 @@ parameters, of the same shapes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -75,6 +76,14 @@ class Predictor:
             )
             for number, ask, kind, known, _ in placed
         ]
+
+    def kinds(self, view: View, task: str) -> list[Kind]:
+        """At which parameters the task can be asked without a support set."""
+        found: list[Kind] = []
+        for kind in get_args(Kind):
+            with suppress(NoAnswer):
+                found.append(self._placed(view, 0, Ask(task, np.zeros((1, 1)), at=kind)).kind)
+        return found
 
     def _placed(self, view: View, number: int, ask: Ask) -> Placed:
         known = view.task(ask.task)

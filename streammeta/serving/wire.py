@@ -20,6 +20,7 @@ from streammeta.codec.writing import to_lists, to_map
 from streammeta.errors import BadEvent, NoAnswer, Reason
 from streammeta.events import Array, Batch
 from streammeta.quoting import quoted_bytes
+from streammeta.serving.about import About
 from streammeta.serving.asking import AT, Answer, Ask, At
 from streammeta.serving.desk import Answered
 
@@ -119,6 +120,13 @@ def written(answered: Answered, content_type: str, *, listed: bool) -> bytes:
     age_seconds = round(answered.age_seconds, 3)
     rows = [_row(answer, tensor, age_seconds) for answer in answered.answers]
     return encoded(rows if listed else rows[0], content_type)
+
+
+def told(about: About) -> bytes:
+    """What can be asked of a task, as JSON."""
+    examples = about.examples
+    sets = None if examples is None else {"x": to_lists(examples.x), "y": to_lists(examples.y)}
+    return encoded({**about._asdict(), "examples": sets}, JSON)
 
 
 def encoded(value: Any, content_type: str) -> bytes:

@@ -28,14 +28,15 @@ from streammeta.quoting import quoted_bytes, quoted_line
 from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
 from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
-from streammeta.web.openapi import document_of
+from streammeta.web.openapi import PREDICT, document_of
 from streammeta.web.predictions import Predictions
 from streammeta.web.room import Room
 from streammeta.web.runbook import runbook_page
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "staleness", "drift")
+SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "task")
+ORDERS: Final = ("descending", "ascending")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
 _LIST_SECONDS: Final = 2.0
@@ -85,7 +86,7 @@ def make_app(
         else [Middleware(Token, token=token, open_paths=OPEN_PATHS.difference(guarded))]
     )
     feed = Feed(shown.live, lambda: shown.status.stopped)
-    predictions = [] if desk is None else [Route("/api/v1/predict", Predictions(desk).ask, methods=["POST"])]
+    predictions = _predictions(None if desk is None else Predictions(desk))
     return Starlette(
         routes=[
             Route("/", _page),
@@ -111,6 +112,16 @@ def make_app(
             Middleware(GZipMiddleware, compresslevel=5),
         ],
     )
+
+
+def _predictions(predictions: Predictions | None) -> list[Route]:
+    """Where none are given, a page is told so: null."""
+    if predictions is None:
+        return [Route(PREDICT, lambda _: _json(None), methods=["GET"])]
+    return [
+        Route(PREDICT, predictions.ask, methods=["POST"]),
+        Route(PREDICT, predictions.about, methods=["GET"]),
+    ]
 
 
 # Handlers that are plain functions run in a thread of the server's pool, so that a scrape delays no probe.
@@ -147,18 +158,23 @@ def _probe(ask: Callable[[], tuple[bool, str]]) -> AsyncHandler:
 
 def _tasks(shown: Shown) -> Handler:
     @lru_cache(maxsize=32)
-    def listed(sort: str, limit: int, search: str, _: int) -> bytes:
-        return msgspec.json.encode(shown.task_list(sort, limit, search))
+    def listed(sort: str, ascending: bool, limit: int, search: str, _: int) -> bytes:
+        return msgspec.json.encode(shown.task_list(sort, limit, search, ascending=ascending))
 
     def tasks(request: Request) -> Response:
         query = request.query_params
         sort, limit = query.get("sort", SORTS[0]), query.get("limit", str(DEFAULT_TASKS))
         if sort not in SORTS:
             return _bad(f"sort={sort}: one of {', '.join(SORTS)}")
+        order = query.get("order", ORDERS[0])
+        if order not in ORDERS:
+            return _bad(f"order={order}: one of {', '.join(ORDERS)}")
         if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MAX_TASKS):
             return _bad(f"limit={limit}: a whole number from 1 to {MAX_TASKS}")
         moment = int(time.monotonic() / _LIST_SECONDS)
-        return _encoded(listed(sort, int(limit[:9]), query.get("search", "")[:256], moment))
+        return _encoded(
+            listed(sort, order == "ascending", int(limit[:9]), query.get("search", "")[:256], moment)
+        )
 
     return tasks
 

@@ -9,6 +9,8 @@ from streammeta.serving.wire import MAX_ASKS
 
 Schema = dict[str, Any]
 
+PREDICT: Final = "/api/v1/predict"
+
 _READS: Final = {
     "/metrics": ("Prometheus metrics", "text/plain"),
     "/livez": ("Whether the loop turns; 503 when it has not for 60 s", "text/plain"),
@@ -27,7 +29,12 @@ _READS: Final = {
 }
 _PARAMETERS: Final[dict[str, list[Schema]]] = {
     "/api/v1/tasks": [
-        {"name": "sort", "in": "query", "schema": {"enum": ["loss", "events", "staleness", "drift"]}},
+        {
+            "name": "sort",
+            "in": "query",
+            "schema": {"enum": ["loss", "events", "seen", "staleness", "drift", "task"]},
+        },
+        {"name": "order", "in": "query", "schema": {"enum": ["descending", "ascending"]}},
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
         {"name": "search", "in": "query", "schema": {"type": "string"}},
     ],
@@ -104,7 +111,7 @@ def document_of(*, predicts: bool) -> Schema:
     return {
         "openapi": "3.1.0",
         "info": {"title": "streammeta", "version": __version__},
-        "paths": paths | ({"/api/v1/predict": {"post": _predict()}} if predicts else {}),
+        "paths": paths | ({PREDICT: {"post": _predict(), "get": _about()}} if predicts else {}),
         "components": {
             "schemas": {
                 "Tensor": _TENSOR,
@@ -144,6 +151,11 @@ def _predict() -> Schema:
             },
         },
     }
+
+
+def _about() -> Schema:
+    task = {"name": "task", "in": "query", "required": True, "schema": {"type": "string"}}
+    return _read(PREDICT, "What can be asked of a task", JSON) | {"parameters": [task]}
 
 
 def _either(name: str) -> Schema:

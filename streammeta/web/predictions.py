@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from streammeta.codec import JSON, MSGPACK
+from streammeta.codec.envelope import MAX_TASK_BYTES
 from streammeta.errors import NoAnswer, Reason, StateError
 from streammeta.serving.desk import Desk
-from streammeta.serving.wire import encoded, read, written
+from streammeta.serving.wire import encoded, read, told, written
 
 MOST_BODIES: Final = 4
 """How many of the largest requests their bodies may fill together."""
@@ -37,6 +38,20 @@ class Predictions:
             )
         finally:
             self._held_bytes -= len(held)
+
+    async def about(self, request: Request) -> Response:
+        """Tell what can be asked of `?task=`."""
+        self._limiter = self._limiter or anyio.CapacityLimiter(1)
+        return await run_sync(self._about, request.query_params.get("task", ""), limiter=self._limiter)
+
+    def _about(self, task: str) -> Response:
+        if not 1 <= len(task.encode(errors="surrogatepass")) <= MAX_TASK_BYTES:
+            detail = f"task: expected 1 to {MAX_TASK_BYTES} bytes of UTF-8"
+            return problem(422, Reason.BAD_TASK_ID, detail, NoAnswer(Reason.BAD_TASK_ID, "task", detail))
+        try:
+            return Response(told(self._desk.about(task)), media_type=JSON)
+        except StateError as error:
+            return problem(503, "no_state", str(error))
 
     async def _read(self, request: Request, held: bytearray) -> Response | None:
         """Read the body; why it is not read to its end, if it is not."""

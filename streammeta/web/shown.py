@@ -89,9 +89,9 @@ class Shown:
         marks = marks_of(seen.marks[-LIVE_MARKS:])
         return quoted_bytes(msgspec.json.encode({"status": self.status_now(), "rows": rows, "marks": marks}))
 
-    def task_list(self, sort: str, limit: int, search: str) -> dict[str, Any]:
+    def task_list(self, sort: str, limit: int, search: str, *, ascending: bool = False) -> dict[str, Any]:
         """The first tasks that match, and how many there are."""
-        matching, rows = self.tasks.top(sort, limit, search)
+        matching, rows = self.tasks.top(sort, limit, search, ascending=ascending)
         return {"known": len(self.tasks), "matching": matching, "tasks": [task_data(row) for row in rows]}
 
     def task(self, name: str) -> dict[str, Any] | None:

@@ -37,6 +37,13 @@ def test_lists_are_sorted(stream: list[tuple[str, float]]) -> None:
         assert matching == len(losses)
         assert [key(row.task) for row in rows] == sorted(map(key, losses))
         assert index.top(sort, 3)[1] == rows[:3]
+        _, turned = index.top(sort, 100, ascending=True)
+        unknown = sum(row.loss is None for row in rows) if sort == "loss" else 0
+        known = [key(row.task) for row in rows[: len(rows) - unknown]]
+        assert [key(row.task) for row in turned[: len(known)]] == known[::-1]
+        assert [row.loss for row in turned[len(known) :]] == [row.loss for row in rows[len(known) :]]
+    assert [row.task for row in index.top("task", 100, ascending=True)[1]] == sorted(losses)
+    assert [row.task for row in index.top("task", 100)[1]] == sorted(losses, reverse=True)
     for row in index.top("loss", 100)[1]:
         assert (row.events, row.staleness_events) == (counts[row.task], len(stream) - last[row.task])
 

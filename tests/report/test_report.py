@@ -1,6 +1,7 @@
 """`streammeta report`: one page that needs nothing, one picture, and refusals in words."""
 
 import re
+import shutil
 import struct
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +113,34 @@ def test_a_page_that_needs_nothing(streammeta: Invoke, state: Path, tmp_path: Pa
         lines = Path(download.value.path()).read_text().splitlines()
         assert lines[0].startswith('"events"')
         assert len(lines) == EVENTS + 1
+
+
+def test_two_runs_over_one_another(streammeta: Invoke, state: Path, tmp_path: Path) -> None:
+    """Both losses in one chart by the names of their directories, as a page and as a picture."""
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    other = tmp_path / "after"
+    shutil.copytree(state, other)
+    page, picture = tmp_path / "both.html", tmp_path / "both.png"
+    done = streammeta("report", state, other, "--output", page)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("500 events, 3 tasks") == 2
+    with chromium() as browser, opened(browser, page.as_uri()) as watched:
+        watched.shows("#beside h2", "Runs beside one another")
+        watched.shows("[data-chart=beside-adapted] .readings", "after")
+        assert watched.page.locator("#beside-table tbody tr").count() == 2
+        with watched.page.expect_download() as download:
+            watched.page.locator("[data-chart=beside-memory] .files button").last.dispatch_event("click")
+        head, *lines = Path(download.value.path()).read_text().splitlines()
+        assert head == '"events","run <1>","after"'
+        assert len(lines) > 100
+        for line in lines:
+            _, one, two = line.split(",")
+            assert one == two
+    assert streammeta("report", state, other, "--output", picture).exit_code == 0
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    twice = streammeta("report", state, state, "--output", page)
+    assert twice.exit_code == 0
+    assert f"2: {state}" in page.read_text().replace("\\u003c", "<")
 
 
 def test_nothing_is_loaded_from_elsewhere(streammeta: Invoke, state: Path, tmp_path: Path) -> None:

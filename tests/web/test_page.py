@@ -17,6 +17,8 @@ from streammeta.errors import Reason
 from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.evaluation.prequential import Fading, Prequential, Scores
+from streammeta.observe.beginning import first_of
+from streammeta.observe.history import Kept
 from streammeta.outcomes import Expired, RatesChanged, Skipped
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, chromium, opened
@@ -277,6 +279,139 @@ def test_fits_a_phone(scheme: str, browser: Browser, daemon: Daemon) -> None:
         assert watched.page.evaluate(ground) != dark
         watched.page.click("#theme")
         assert watched.page.evaluate(ground) == dark
+
+
+LOW_CONTRAST = """() => {
+  const parts = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (e) => {
+    for (let at = e; at; at = at.parentElement) {
+      const rgb = parts(getComputedStyle(at).backgroundColor);
+      if (rgb.length === 3 || rgb[3] === 1) return rgb;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  for (const e of document.querySelectorAll("body *")) {
+    const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.checkVisibility() || e.closest("svg, noscript, script")) continue;
+    const [one, two] = [light(parts(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+    const ratio = (one + 0.05) / (two + 0.05);
+    if (ratio < 4.5) found.push(`${e.tagName}.${e.className} "${e.textContent.slice(0, 30)}": ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""  # noqa: E501 - a script of another language
+NAMELESS = """() => [...document.querySelectorAll("a, button, input, select, textarea, summary, [role=img]")]
+  .filter((e) => e.checkVisibility())
+  .filter((e) => !(e.getAttribute("aria-label") || e.labels?.[0]?.textContent.trim() || e.textContent.trim()))
+  .map((e) => e.outerHTML)"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_read_it(scheme: str, browser: Browser, daemon: Daemon) -> None:
+    """Text stands out by 4.5 or more; all controls and charts have names; Tab reaches all, in order."""
+    learn(daemon, 60)
+    daemon.tell(refused(Reason.BAD_TENSOR), turned(connected=False), RatesChanged(0.005, 0.001))
+    daemon.history.close_row()
+    with opened(browser, daemon.server.address) as watched:
+        page = watched.page
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of its literals
+        watched.shows(".trouble", "no broker")
+        watched.shows("#tasks tbody", "task-1")
+        for address in ("#/", "#/tasks/task-1"):
+            page.evaluate("(hash) => { location.hash = hash; }", address)
+            page.wait_for_function(
+                "(task) => document.querySelector('#task').hidden === !task", arg="task-" in address
+            )
+            assert page.evaluate(LOW_CONTRAST) == []
+            assert page.evaluate(NAMELESS) == []
+        page.click("#task .back")
+        order = "document.activeElement.compareDocumentPosition(window.before || document.body)"
+        reached = 0
+        controls = page.locator(":is(a[href], button, input, select, summary):visible").count()
+        page.evaluate("document.activeElement.blur()")
+        while reached <= controls:
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement === document.body"):
+                break
+            assert page.evaluate(order) & 2 or reached == 0
+            page.evaluate("window.before = document.activeElement")
+            reached += 1
+        assert reached == controls
+
+
+def test_columns_are_sorted_by_keyboard_both_ways(browser: Browser, daemon: Daemon) -> None:
+    """Enter sorts, Enter again turns it round; `aria-sort` says which."""
+    learn(daemon, 100)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("#tasks tbody tr:first-child td", ODD)
+        for title, order, first in (
+            ("Task", "ascending", ODD),
+            ("Task", "descending", "task-6"),
+            ("Loss, at memory", "descending", ODD),
+            ("Loss, at memory", "ascending", "task-1"),
+        ):
+            watched.page.get_by_role("button", name=title, exact=True).press("Enter")
+            watched.page.wait_for_selector(f"#tasks th[aria-sort={order}] button:text-is('{title}')")
+            watched.shows("#tasks tbody tr:first-child td", first)
+
+
+def test_the_address_keeps_what_is_seen(browser: Browser, daemon: Daemon) -> None:
+    """Zoom, axis, smoothing and range are in the address; a page opened there shows the same."""
+    learn(daemon, 400)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-chart=loss] .readings .at", "mean of the last ~100 events")
+        tile = watched.page.inner_text("[data-tile=loss] b")
+        assert tile in watched.page.inner_text("[data-chart=loss] .readings")
+        watched.page.get_by_label("Smoothing").select_option("Smooth 10")
+        watched.page.click("#controls button:text-is('Log')")
+        box = watched.page.locator("[data-chart=loss] .u-over").bounding_box()
+        assert box is not None
+        watched.page.mouse.move(box["x"] + 100, box["y"] + 50)
+        watched.page.mouse.down()
+        watched.page.mouse.move(box["x"] + 300, box["y"] + 50, steps=4)
+        watched.page.mouse.up()
+        watched.page.wait_for_function("() => location.hash.includes('zoom_events=')")
+        address = watched.page.url
+    with opened(browser, address) as watched:
+        watched.page.wait_for_selector("#reset-zoom:not([hidden])")
+        watched.page.wait_for_selector("#controls button[aria-pressed=true]:text-is('Log')")
+        assert watched.page.get_by_label("Smoothing").input_value() == "Smooth 10"
+        assert "smooth=10" in watched.page.url
+        watched.page.get_by_label("Time range").select_option("Last 5 min")
+        watched.page.wait_for_function("() => location.hash.includes('last=300')")
+        assert "zoom" not in watched.page.url
+        told = watched.page.get_attribute("[data-chart=loss] .plot", "aria-label") or ""
+        assert "after one adaptation" in told
+        assert "event" in told
+
+
+def test_a_restart_is_no_outage(browser: Browser, daemon: Daemon) -> None:
+    """Time without a daemon is not told as time without a broker; tiles go on from the state's own life."""
+    learn(daemon, 100)
+    kept = daemon.history.view()
+    second = Daemon(now=lambda: time.time() + 3600)
+    second.history.resume(*(Kept(one.columns, one.buckets, one.weights, one.width) for one in kept[1:3]))
+    second.status.begin(100, 0.1, 0.1, first=first_of(kept.events))
+    second.history.close_row()
+    second.tell(turned())
+    second.history.close_row()
+    second.server.start()
+    with opened(browser, second.server.address) as watched:
+        watched.shows("[data-tile=events] b", "100")
+        outages = "async () => { const { Curves } = await import('/static/js/curves.js');" + (
+            "const curves = new Curves(); curves.load(await (await fetch('api/v1/history')).json());"
+            "return curves.outages(); }"
+        )
+        assert watched.page.evaluate(outages) == []
+        second.tell(turned(connected=False))
+        second.history.close_row()
+        assert len(watched.page.evaluate(outages)) == 1
+    second.status.stop()
+    second.server.stop()
 
 
 def test_settings_are_shown(browser: Browser, daemon: Daemon) -> None:

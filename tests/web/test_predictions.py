@@ -191,7 +191,7 @@ def test_other_encodings(http: httpx.Client) -> None:
     assert http.post(PATH, content=b"x", headers={"content-type": "text/plain"}).status_code == 415
     answer = http.post(PATH, json=GOOD, headers={"accept": "application/msgpack"})
     assert array(msgspec.msgpack.decode(answer.content)["y"]).shape == (1, 1)
-    assert http.get(PATH).status_code == 405
+    assert http.put(PATH).status_code == 405
 
 
 def test_too_much_at_once(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 // Challengers beside their champion: a table of where each stands, and their losses in one picture.
 
 import { Chart } from "./chart.js";
-import { byId, element } from "./dom.js";
+import { byId, element, put } from "./dom.js";
 import { count, short } from "./format.js";
 
 const COLORS = ["adapted", "meta", "memory", "first", "fourth"]; // the champion's, then the challengers'
@@ -41,10 +41,12 @@ export class Beside {
 
   /** The table; the whole section only where there are challengers. */
   show(status) {
-    const challengers = status.challengers || [];
+    const recorded = this.source.runs();
+    const challengers = recorded.length ? recorded.slice(1) : status.challengers || [];
     byId("beside").hidden = !challengers.length;
     if (!challengers.length) return;
-    const champion = { ...status, name: "champion", behind: 0, reason: "" };
+    const champion = recorded[0] || { ...status, name: "champion", behind: 0, reason: "" };
+    if (recorded.length) put(byId("beside").querySelector("h2"), "Runs beside one another");
     const learners = [champion, ...challengers];
     const best = new Map(COLUMNS.filter((column) => column.of).map((column) => [column, Math.min(...learners.map((one) => column.of(one) ?? Infinity))]));
     this.body.replaceChildren(...learners.flatMap((one, place) => row(one, place, best)));

@@ -5,19 +5,20 @@ import { binned, latest, mean, total } from "./bins.js";
 import { element, put, save } from "./dom.js";
 import { clock, short, tick } from "./format.js";
 import { drawMarks } from "./marks.js";
+import { TIME_STEPS, lastKnown, linearRange, smoothed, timeSplits, timeTicks } from "./scales.js";
 import { color } from "./theme.js";
 
 const [HIGH, LOW] = [300, 168]; // pixels
 const LOG_MARGIN = 1.2; // so that no line lies on the edge
 const AXIS_WIDTH = 50;
 const BIN_PIXELS = 2.5; // points closer to one another are drawn as one
-const SMOOTHING = 0.9; // weight that a smoothed line keeps per point
+const SMOOTHING = 10; // points that a smoothed line is the mean of, about
 const FONT = '11px system-ui, -apple-system, "Segoe UI", sans-serif';
 
 export class Chart {
   /**
    * `frame` is what all charts of a page share: `axis` ("events" or "seconds") of this chart, `log`, `raw`,
-   * `zoom` ({axis: [from, to]}), `outages`, `marks`, and `setZoom(axis, range)`.
+   * `smooth` (points), `zoom` and below it `window` ({axis: [from, to]}), `status`, `outages`, `marks`, and `setZoom(axis, range)`.
    */
   constructor(definition, frame) {
     this.definition = definition;
@@ -26,7 +27,7 @@ export class Chart {
     this.plot = null;
     this.shape = "";
     this.readings = element("ul", { class: "readings" });
-    this.canvas = element("div", { class: "plot" });
+    this.canvas = element("div", { class: "plot", role: "img", "aria-label": `${definition.title}: nothing yet` });
     this.nothing = element("p", { class: "nothing", text: definition.empty || "waiting for events" });
     const kinds = ["wide", "low", "half"].filter((kind) => definition[kind]);
     this.panel = element("figure", { class: ["card", "chart", ...kinds].join(" "), "data-chart": definition.id, hidden: Boolean(definition.optional) },
@@ -46,7 +47,7 @@ export class Chart {
     const x = columns[this.frame.axis(this.definition)] || [];
     const all = typeof this.definition.series === "function" ? this.definition.series(columns) : this.definition.series;
     this.series = all.filter((series) => this.frame.raw || !series.raw);
-    const values = this.series.map((series) => (series.smooth ? smoothed(series.from(columns)) : series.from(columns)));
+    const values = this.series.map((series) => this.#values(series, columns));
     const known = x.length > 0 && values.some((column) => column.some((value) => value !== null));
     this.panel.classList.toggle("empty", !known);
     this.panel.hidden = !known && Boolean(this.definition.optional);
@@ -66,6 +67,18 @@ export class Chart {
     if (this.columns) this.show(this.columns);
   }
 
+  /** A line's points, smoothed where the reader wants it or the daemon keeps no mean of them. */
+  #values(series, columns) {
+    const values = series.from(columns);
+    if (series.raw || series.bars || series.points || this.definition.exact) return values;
+    const points = Math.max(series.smooth ? SMOOTHING : 1, (this.definition.dots ? 1 : this.frame.smooth) || 1);
+    return points > 1 ? smoothed(values, points) : values;
+  }
+
+  #range(axis) {
+    return this.frame.zoom[axis] || this.frame.window?.[axis];
+  }
+
   #log() {
     return this.definition.always === "log" || Boolean(this.definition.scalable && this.frame.log);
   }
@@ -73,9 +86,10 @@ export class Chart {
   /** The data as dense as the screen shows it: in the whole range, or in the one that is zoomed. */
   #binned() {
     const [x] = this.full;
-    const [from, to] = this.frame.zoom[this.frame.axis(this.definition)] || [x[0], x.at(-1)];
+    const [from, to] = this.#range(this.frame.axis(this.definition)) || [x[0], x.at(-1)];
     const width = ((to - from) * BIN_PIXELS) / Math.max(1, this.#size().width - AXIS_WIDTH);
     const steady = 2 ** Math.floor(Math.log2(width)); // so that bins stay as they are while the range grows
+    if (this.definition.exact) return this.full;
     return binned(this.full, steady, this.series.map((series) => (series.bars ? total : series.raw ? latest : mean)));
   }
 
@@ -121,11 +135,11 @@ export class Chart {
       padding: [8, 12, 0, 0],
       legend: { show: false },
       scales: {
-        x: { time: false, range: (_, low, high) => this.frame.zoom[axis] || [low, high > low ? high : low + 1] },
+        x: { time: false, range: (_, low, high) => this.#range(axis) || [low, high > low ? high : low + 1] },
         y: log ? { distr: 3, range: (_, low, high) => uPlot.rangeLog((low ?? 0.1) / LOG_MARGIN, (high ?? 1) * LOG_MARGIN, 10, false) } : { range: (_, low, high) => linearRange(low, high, this.definition) },
       },
       axes: [
-        { ...common, size: 26, gap: 4, space: axis === "seconds" ? 76 : 64, values: (_, splits) => (axis === "seconds" ? timeTicks(splits) : splits.map(tick)) },
+        { ...common, size: 26, gap: 4, space: axis === "seconds" ? 76 : 64, ...(axis === "seconds" ? { incrs: TIME_STEPS, splits: timeSplits } : {}), values: (_, splits) => (axis === "seconds" ? timeTicks(splits) : splits.map(tick)) },
         { ...common, size: AXIS_WIDTH, gap: 6, space: this.definition.wide ? 36 : 28, values: (_, splits) => splits.map(tick) },
       ],
       series: [{}, ...this.series.map((series) => look(series, this.definition))],
@@ -171,24 +185,42 @@ export class Chart {
     if (!this.plot) return;
     const [x, ...values] = this.plot.data;
     const items = [...this.readings.children];
+    const lines = this.series.filter((series) => !series.raw);
     const shown = values.filter((_, number) => !this.series[number].raw);
     shown.forEach((column, number) => {
-      const value = place === null || place === undefined ? lastKnown(column) : column[place];
+      const value = place === null || place === undefined ? this.#now(lines[number], column) : column[place];
       put(items[number].lastChild, short(value));
     });
-    const at = place === null || place === undefined ? "" : this.#where(x[place]);
-    put(items.at(-1).lastChild, at);
+    const now = place === null || place === undefined;
+    put(items.at(-1).lastChild, now ? this.definition.window || "" : this.#where(x[place]));
+    if (now) this.canvas.setAttribute("aria-label", this.#words(x, shown, lines));
+  }
+
+  /** As the tiles tell it, where they tell it; else the end of the line. */
+  #now(series, column) {
+    const told = series.now && this.frame.status ? series.now(this.frame.status) : null;
+    return told ?? lastKnown(column);
+  }
+
+  /** The picture in words, for those who do not see it. */
+  #words(x, shown, lines) {
+    const told = lines.map((series, number) => {
+      const known = shown[number].filter((value) => value !== null && value !== undefined);
+      return known.length ? `${series.label}: ${short(this.#now(series, known))}, from ${short(known[0])}, between ${short(Math.min(...known))} and ${short(Math.max(...known))}` : null;
+    }).filter(Boolean);
+    return `${this.definition.title}, ${this.#where(x[0])} to ${this.#where(x.at(-1))}. ${told.join(". ")}.`;
   }
 
   #where(x) {
-    return this.frame.axis(this.definition) === "seconds" ? clock(x) : `event ${short(x, 9)}`;
+    const axis = this.frame.axis(this.definition);
+    return axis === "seconds" ? clock(x) : axis === "x" ? `x ${short(x)}` : `event ${short(x, 9)}`;
   }
 
   saveNumbers() {
     const axis = this.frame.axis(this.definition);
     if (!this.plot) return;
     const quoted = (text) => `"${String(text).replaceAll('"', '""')}"`;
-    const names = [axis === "seconds" ? "unix_seconds" : "events", ...this.series.map((series) => series.label)];
+    const names = [axis === "seconds" ? "unix_seconds" : axis, ...this.series.map((series) => series.label)];
     const lines = this.full[0].map((_, row) => this.full.map((column) => column[row] ?? "").join(","));
     save(`streammeta-${this.definition.id}.csv`, new Blob([`${names.map(quoted).join(",")}\n${lines.join("\n")}\n`], { type: "text/csv" }));
   }
@@ -223,36 +255,10 @@ function look(series, definition) {
   const stroke = color(series.color);
   const made = { label: series.label, stroke, width: 1.75, spanGaps: false, points: { show: Boolean(definition.dots), size: 6 } };
   if (series.raw) return { ...made, auto: false, paths: () => null, points: { show: true, size: 2.5, width: 0, fill: `${stroke}66`, stroke: "transparent" } };
+  if (series.points) return { ...made, paths: () => null, points: { show: true, size: 8, width: 2, stroke, fill: color("card") } };
   if (series.fill) made.fill = `${stroke}22`;
   if (series.bars) return { ...made, width: 0, fill: stroke, paths: uPlot.paths.bars({ size: [0.9, 24], align: -1 }) };
   return made;
-}
-
-/** A fading mean over the points, for numbers of which the daemon keeps none. */
-function smoothed(values) {
-  let [total, weight] = [0, 0];
-  return values.map((value) => {
-    if (value === null || value === undefined) return null;
-    [total, weight] = [value + SMOOTHING * total, 1 + SMOOTHING * weight];
-    return total / weight;
-  });
-}
-
-function linearRange(low, high, { zero = false, most = Infinity }) {
-  if (low === null || low === undefined) return [0, 1];
-  const bottom = zero ? Math.min(0, low) : low;
-  const span = high - bottom || Math.abs(high) || 1;
-  return [bottom === 0 || (bottom > 0 && bottom < span) ? 0 : bottom - 0.06 * span, Math.min(most, high + 0.06 * span)];
-}
-
-function timeTicks(splits) {
-  const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-  return splits.map((second) => (step >= 86400 ? clock(second, { date: true }).slice(5, 10) : clock(second, { exact: step < 60 })));
-}
-
-function lastKnown(column) {
-  for (let row = column.length - 1; row >= 0; row -= 1) if (column[row] !== null && column[row] !== undefined) return column[row];
-  return null;
 }
 
 /** Let a finger read values; vertical swipes still scroll the page. */

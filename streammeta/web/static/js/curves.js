@@ -61,15 +61,30 @@ export class Curves {
     return this.time.seconds ? broken(this.time) : EMPTY;
   }
 
+  /** How many events had been learned at that time. */
+  eventsAt(at) {
+    const { seconds = [], events = [] } = this.time;
+    const row = seconds.findIndex((second) => second >= at);
+    return row < 0 ? events.at(-1) ?? 0 : events[row];
+  }
+
+  /** What the daemon refused in the life of its state, by reason. */
+  refused() {
+    const prefix = "dead_letters_";
+    const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+    return Object.fromEntries(Object.entries(this.time).filter(([name]) => name.startsWith(prefix)).map(([name, values]) => [name.slice(prefix.length), sum(values)]));
+  }
+
   /** Spans of time without a broker, as [from, to]. */
   outages() {
-    const { seconds = [], connected = [] } = this.time;
+    const { seconds = [], connected = [], covered_seconds: covered = [] } = this.time;
     const found = [];
     connected.forEach((value, row) => {
       if (value !== 0) return;
-      const from = row ? seconds[row - 1] : seconds[row];
+      // Not back to the row before: in between the daemon itself may have been away.
+      const from = Math.max(row ? seconds[row - 1] : -Infinity, seconds[row] - covered[row]);
       const last = found.at(-1);
-      if (last && last[1] === from) last[1] = seconds[row];
+      if (last && from - last[1] < 1) last[1] = seconds[row];
       else found.push([from, seconds[row]]);
     });
     return found;

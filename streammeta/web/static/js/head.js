@@ -49,18 +49,35 @@ export const UNREACHABLE = {
 const plural = (number, one) => `${count(number)} ${one}${number === 1 ? "" : "s"}`;
 
 /** What a hover over a mean says. */
-const windowed = (mean) => `Fading mean over the last 100 events or so; over the last 1,000: ${short(mean.window)}`;
+const windowed = (mean) => `Fading mean over the last 100 events or so, as in the chart; over the last 1,000: ${short(mean.window)}`;
+
+/** What a loss was at first, and how it changed since. */
+const since = (loss) => (loss.now === null || loss.first === null ? "" : `, ${change(loss.now, loss.first)}`);
 
 const TILES = [
-  { id: "loss", title: "Loss after adaptation", help: (s) => windowed(s.losses.adapted), curve: (time) => time.fading_adapted, of: (s) => [short(s.losses.adapted.now), `${change(s.losses.adapted.now, s.losses.adapted.first)} ${s.losses.adapted.first === null ? "" : `from ${short(s.losses.adapted.first, 3)}`}`] },
-  { id: "accuracy", title: "Adapted accuracy", when: (s) => s.accuracies.adapted.now !== null, help: (s) => windowed(s.accuracies.adapted), curve: (time) => time.fading_accuracy_adapted, of: (s) => [percent(s.accuracies.adapted.now), `before: ${percent(s.accuracies.meta.now)}`] },
-  { id: "gain", title: "Adaptation gain", of: (s) => [short(s.adaptation_gain), s.adaptation_gain === null ? "" : s.adaptation_gain > 0 ? "adapting helps" : "adapting does not help"] },
+  { id: "loss", title: "Loss after adaptation", help: (s) => `${windowed(s.losses.adapted)}; over the first 50: ${short(s.losses.adapted.first)}`, curve: (time) => time.fading_adapted, of: (s) => [short(s.losses.adapted.now), `last ~100${since(s.losses.adapted)}`] },
+  { id: "accuracy", title: "Adapted accuracy", when: (s) => s.accuracies.adapted.now !== null, help: (s) => windowed(s.accuracies.adapted), curve: (time) => time.fading_accuracy_adapted, of: (s) => [percent(s.accuracies.adapted.now), `last ~100, before: ${percent(s.accuracies.meta.now)}`] },
+  { id: "gain", title: "Adaptation gain", of: (s) => [short(s.adaptation_gain), s.adaptation_gain === null ? "" : s.adaptation_gain > 0 ? "last ~100, helps" : "last ~100, does not help"] },
   { id: "events", title: "Events", curve: perSecond, of: (s) => [count(s.events), s.events_per_second === null ? "" : `${short(s.events_per_second, 3)} per second`] },
-  { id: "lag", title: "Lag", live: true, curve: (time) => time.lag, of: (s) => [count(s.lag.total), `records, ${plural(Object.keys(s.lag.partitions).length, "partition")}`] },
-  { id: "tasks", title: "Tasks", of: (s) => (s.tasks ? [count(s.tasks.stored), s.tasks.cached === null ? "" : `${count(s.tasks.cached)} in memory`] : ["–", "after the first checkpoint"]) },
-  { id: "letters", title: "Dead letters", of: (s) => [count(s.outcomes.dead_letter), worst(s.dead_letters, s.examples_dropped)] },
+  { id: "lag", title: "Lag", live: true, curve: (time) => time.lag, help: (s) => `Records between the learner and the end of the topic, in ${plural(Object.keys(s.lag.partitions).length, "partition")}; how old the next one is; until nothing is behind`, of: (s) => [count(s.lag.total), behind(s.lag)] },
+  { id: "tasks", title: "Tasks", of: (s, past) => (s.tasks ? [count(s.tasks.stored), s.tasks.cached === null ? "" : `${count(s.tasks.cached)} in memory`] : [count(past.tasks), "none saved since the start"]) },
+  { id: "letters", title: "Dead letters", of: (s, past) => letters(s, past.refused) },
   { id: "checkpoint", title: "Checkpoint", live: true, of: (s) => checkpoint(s.checkpoint) },
 ];
+
+/** Of the whole life: what the curves hold, or what this process told since. */
+function letters(status, refused) {
+  const life = Object.fromEntries(Object.keys({ ...status.dead_letters, ...refused }).map((reason) => [reason, Math.max(status.dead_letters[reason] || 0, refused[reason] || 0)]));
+  const total = Object.values(life).reduce((sum, number) => sum + number, 0);
+  return [count(Math.max(total, status.outcomes.dead_letter)), worst(life, status.examples_dropped)];
+}
+
+/** Lag in seconds, and until when it is gone. */
+function behind({ total, seconds, eta_seconds: eta }) {
+  if (total === null) return "records";
+  const parts = ["records", seconds === null ? null : `${duration(seconds)}`, total && eta !== null ? `ETA ${duration(eta)}` : null];
+  return parts.filter(Boolean).join(", ");
+}
 
 function worst(counts, dropped) {
   const lost = Object.values(dropped).reduce((sum, number) => sum + number, 0);
@@ -77,7 +94,7 @@ function checkpoint(saved) {
 }
 
 /** The row of numbers; made once, then only its texts change. */
-export function showTiles(status, time) {
+export function showTiles(status, time, past) {
   const host = byId("tiles");
   const tiles = TILES.filter((tile) => (status.state !== "recorded" || !tile.live) && (!tile.when || tile.when(status)));
   if (host.children.length !== tiles.length) {
@@ -86,7 +103,7 @@ export function showTiles(status, time) {
   }
   tiles.forEach((tile, place) => {
     const [, value, detail, curve] = host.children[place].children;
-    const [now, more] = tile.of(status);
+    const [now, more] = tile.of(status, past);
     put(value, now);
     put(detail, more);
     detail.title = more;

@@ -4,13 +4,15 @@ const column = (name) => (columns) => columns[name] || [];
 const difference = (one, other) => (columns) =>
   (columns[one] || []).map((value, row) => (value === null || columns[other][row] === null ? null : value - columns[other][row]));
 
-const phase = (name, label) => ({ label, color: name, from: column(`fading_${name}`) });
-const accuracy = (name, label) => ({ label, color: name, from: column(`fading_accuracy_${name}`) });
+const phase = (name, label) => ({ label, color: name, from: column(`fading_${name}`), now: (s) => s.losses[name].now });
+const accuracy = (name, label) => ({ label, color: name, from: column(`fading_accuracy_${name}`), now: (s) => s.accuracies[name].now });
 const raw = (name, label) => ({ label: `${label}, raw`, color: name, from: column(`loss_${name}`), raw: true });
+
+const WINDOW = "mean of the last ~100 events";
 
 export const LEARNING = [
   {
-    id: "loss", title: "Prequential loss", wide: true, scalable: true, unit: "loss",
+    id: "loss", title: "Prequential loss", wide: true, scalable: true, unit: "loss", window: WINDOW,
     help: "Each event is predicted before it is learned from. Lines: fading means over the last 100 events or so; dots: the losses themselves.",
     series: [
       raw("meta", "at the meta-parameters"), raw("adapted", "after one adaptation"), raw("memory", "at the task's memory"),
@@ -18,7 +20,7 @@ export const LEARNING = [
     ],
   },
   {
-    id: "accuracy", title: "Prequential accuracy", wide: true, low: true, optional: true, most: 1,
+    id: "accuracy", title: "Prequential accuracy", wide: true, low: true, optional: true, most: 1, window: WINDOW,
     help: "Share of the query set that was classified rightly before the event was learned from; fading means.",
     series: [
       accuracy("meta", "at the meta-parameters"), accuracy("adapted", "after one adaptation"), accuracy("memory", "at the task's memory"),
@@ -36,7 +38,7 @@ export const LEARNING = [
     id: "gain", title: "Adaptation gain", unit: "loss",
     help: "Loss at the meta-parameters minus loss after one adaptation. Above 0, adapting helps.",
     zero: true,
-    series: [{ label: "gain", color: "adapted", from: difference("fading_meta", "fading_adapted") }],
+    series: [{ label: "gain", color: "adapted", from: difference("fading_meta", "fading_adapted"), now: (s) => s.adaptation_gain }],
   },
   {
     id: "norms", title: "Meta-gradient and update", scalable: true, always: "log",
@@ -118,4 +120,16 @@ export const VISITS = {
     { label: "after one adaptation", color: "adapted", from: column("adapted") },
     { label: "at the task's memory", color: "memory", from: column("memory") },
   ],
+};
+
+export const PREDICTION = {
+  id: "prediction", title: "What was learned", wide: true, exact: true,
+  help: "What the model answers for each x: with the meta-parameters, with the task's memory, and adapted to the points. Click to add a point.",
+  empty: "no answer yet",
+  series: (columns) => [
+    { label: "at the meta-parameters", color: "meta", from: column("meta") },
+    { label: "at the task's memory", color: "memory", from: column("memory") },
+    { label: "adapted to the points", color: "adapted", from: column("adapted") },
+    { label: "points", color: "ink", from: column("points"), points: true },
+  ].filter((series) => columns[{ ink: "points" }[series.color] || series.color]),
 };

@@ -11,15 +11,26 @@ async function ask(path) {
   return answer.json();
 }
 
+/** The answers to a list of asks. */
+async function predict(asks) {
+  const answer = await fetch(`${LIVE}predict`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(asks) });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.detail);
+  return told;
+}
+
 /** A daemon at this address. */
 export class LiveSource {
   history() { return ask("history"); }
   configuration() { return ask("config"); }
   facts() { return null; }
   learners() { return ask("learners"); }
+  runs() { return []; }
   task(name) { return ask(`tasks/${encodeURIComponent(name)}`); }
-  tasks({ sort, limit, search }) {
-    return ask(`tasks?${new URLSearchParams({ sort, limit, search })}`);
+  about(name) { return ask(`predict?${new URLSearchParams({ task: name })}`); }
+  predict(asks) { return predict(asks); }
+  tasks({ sort, order = "descending", limit, search }) {
+    return ask(`tasks?${new URLSearchParams({ sort, order, limit, search })}`);
   }
 
   /** Call `onMessage` for each message, `onLost` when none comes any more; tries again for ever. */
@@ -44,11 +55,23 @@ export class LiveSource {
 }
 
 const SORTS = {
-  loss: (task) => task.loss ?? -Infinity,
+  task: (task) => task.task,
+  loss: (task) => task.loss,
   events: (task) => task.events,
+  seen: (task) => Date.parse(task.last_seen),
   staleness: (task) => task.staleness_events,
   drift: (task) => task.drift_event,
 };
+
+/** In that order; what is not known comes last. */
+function ranked(of, sign) {
+  return (first, second) => {
+    const [one, other] = [of(first), of(second)];
+    if (one === other) return 0;
+    if (one === null || other === null) return one === null ? 1 : -1;
+    return one < other ? -sign : sign;
+  };
+}
 
 /** A report: everything is in the page. */
 export class ReportSource {
@@ -57,13 +80,16 @@ export class ReportSource {
   async history() { return this.data.history; }
   async configuration() { return this.data.settings; }
   async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
-  async tasks({ sort, limit, search }) {
+  async tasks({ sort, order, limit, search }) {
     const wanted = search.toLowerCase();
     const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts));
-    found.sort((one, other) => SORTS[sort](other) - SORTS[sort](one));
+    found.sort(ranked(SORTS[sort], order === "ascending" ? 1 : -1));
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }
 
+  async learners() { return this.data; }
+  runs() { return this.data.learners; }
+  async about() { return null; }
   facts() { return this.data.facts; }
   listen(onMessage) { onMessage({ status: this.data.status, rows: null }); }
 }

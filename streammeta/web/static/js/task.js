@@ -1,18 +1,22 @@
 // The page of one task.
 
+import { Asking } from "./asking.js";
 import { Chart } from "./chart.js";
 import { element, put } from "./dom.js";
 import { clock, count, short } from "./format.js";
 import { VISITS } from "./panels.js";
 
 const FACTS = [
-  ["Loss", (task) => short(task.loss), () => "fading mean"],
+  ["Loss", (task) => short(task.loss), (task) => `${remembered(task) ? "at its memory" : "after one adaptation"}, fading mean`],
   ["Events", (task) => count(task.events), () => "learned from"],
   ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
   ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
   ["Got worse", (task) => count(task.drifts), (task) => (task.drifts ? `times, last at event ${count(task.drift_event)}` : "times")],
   ["Memory", (task) => short(task.memory_norm), () => "norm at the checkpoint"],
 ];
+
+/** Whether its losses are those at a memory. */
+const remembered = (task) => !task.visits || task.visits.memory.some((loss) => loss !== null);
 
 /** Date (0) or time (1) of its last event. */
 function seen(task, part) {
@@ -29,13 +33,18 @@ export class TaskPage {
     this.chart = new Chart(VISITS, { ...frame, raw: true, log: false, zoom: {}, axis: () => "events", setZoom: () => {} });
     this.unknown = element("p", { class: "nothing", text: "This task is not known.", hidden: true });
     this.known = element("div", {}, element("section", { class: "tiles" }, ...this.values), element("section", { class: "grid" }, this.chart.panel));
+    this.asking = new Asking(source, frame);
+    this.known.append(this.asking.panel);
     host.append(element("p", {}, element("a", { class: "back", href: "#/", text: "← All tasks" })), this.title, this.unknown, this.known);
   }
+
+  get charts() { return [this.chart, this.asking.chart]; }
 
   /** Show the task of this name. */
   open(name) {
     this.name = name;
     put(this.title, name);
+    this.asking.open(name);
     return this.refresh();
   }
 
@@ -52,6 +61,7 @@ export class TaskPage {
       put(this.values[place].children[2], detail(task));
     });
     const visits = task.visits || { at: [], meta: [], adapted: [], memory: [] };
+    this.asking.refresh();
     this.chart.show({ ...visits, events: visits.at });
   }
 }

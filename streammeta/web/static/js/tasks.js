@@ -4,12 +4,12 @@ import { element, put, spark } from "./dom.js";
 import { clock, count, duration, short } from "./format.js";
 
 const COLUMNS = [
-  { title: "Task" },
-  { title: "Loss", sort: "loss", help: "Fading mean of the task's loss, at its memory; the worst first" },
+  { title: "Task", sort: "task", ascending: true, help: "By name" },
+  { title: "Loss", sort: "loss", help: "Fading mean of the task's loss before each visit: at its memory where it has one, else after one adaptation" },
   { title: "Last visits", help: "The loss at each of the last visits" },
-  { title: "Events", sort: "events", help: "Events learned from; the most first" },
-  { title: "Last seen", minor: true },
-  { title: "Events since", sort: "staleness", help: "Events of other tasks since then; the stalest first" },
+  { title: "Events", sort: "events", help: "Events learned from" },
+  { title: "Last seen", sort: "seen", minor: true, help: "Event time of its last event" },
+  { title: "Events since", sort: "staleness", help: "Events of other tasks since then" },
 ];
 const FIRST = 25;
 const MOST = 1000;
@@ -17,8 +17,9 @@ const MOST = 1000;
 export class TaskTable {
   constructor(host, source) {
     this.source = source;
-    this.query = { sort: "loss", limit: FIRST, search: "" };
+    this.query = { sort: "loss", order: "descending", limit: FIRST, search: "" };
     this.asked = 0;
+    this.known = null;
     this.count = element("span", { class: "count" });
     this.body = element("tbody");
     this.more = element("button", { type: "button", class: "quiet", text: "Show more", hidden: true, onclick: () => this.#change({ limit: Math.min(MOST, this.query.limit * 4) }) });
@@ -31,8 +32,16 @@ export class TaskTable {
       this.more);
   }
 
-  #head({ title, sort, help, minor }) {
-    const content = sort ? element("button", { type: "button", class: "quiet", text: title, title: help, onclick: () => this.#change({ sort }) }) : element("span", { text: title, title: help });
+  /** Say which loss is listed: at the memory, or where the learner keeps none, after one adaptation. */
+  name(status) {
+    put(this.heads[1].firstChild, status.losses.memory.now === null ? "Loss, adapted" : "Loss, at memory");
+  }
+
+  #head({ title, sort, ascending, help, minor }) {
+    const first = ascending ? "ascending" : "descending";
+    const other = { ascending: "descending", descending: "ascending" };
+    const turn = () => this.#change({ sort, order: sort === this.query.sort ? other[this.query.order] : first });
+    const content = sort ? element("button", { type: "button", class: "quiet", text: title, title: help, onclick: turn }) : element("span", { text: title, title: help });
     return element("th", { scope: "col", class: minor ? "minor" : null }, content);
   }
 
@@ -48,8 +57,9 @@ export class TaskTable {
     try { answer = await this.source.tasks(this.query); } catch { return; }
     if (number !== this.asked || !answer) return;
     COLUMNS.forEach((column, place) => {
-      if (column.sort) this.heads[place].setAttribute("aria-sort", column.sort === this.query.sort ? "descending" : "none");
+      if (column.sort) this.heads[place].setAttribute("aria-sort", column.sort === this.query.sort ? this.query.order : "none");
     });
+    this.known = answer.known;
     put(this.count, answer.matching === answer.known ? count(answer.known) : `${count(answer.matching)} of ${count(answer.known)}`);
     this.more.hidden = answer.tasks.length >= answer.matching || this.query.limit >= MOST;
     this.#fill(answer.tasks);
