@@ -8,6 +8,7 @@ from safetensors.numpy import load_file
 
 from streammeta.distributed.homes import home_of
 from streammeta.distributed.place import directory_of
+from streammeta.state import copies
 from streammeta.state.directory import StateDirectory
 from tests.cli.conftest import Invoke
 from tests.distributed.groups import make_group, standing, write
@@ -90,6 +91,31 @@ def test_copies_of_one_round(streammeta: Invoke, group: Path) -> None:
     assert (
         json.loads(streammeta("checkpoint", "verify", "--state", group, "--format", "json").stdout) == facts
     )
+
+
+def test_a_killed_restore_is_finished(
+    streammeta: Invoke, group: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One rank put back, another not: they do not belong together, which is told; the next try mends it."""
+    assert streammeta("checkpoint", "create", "--state", group).exit_code == 0
+    for rank in (0, 1):
+        later = standing(rank, 2, 4, 5, closed=5, united=5)
+        write(directory_of(group, rank), checkpoint_of(standing=later), {})
+    restore, calls = copies.restore, list[StateDirectory]()
+
+    def killed(directory: StateDirectory, events: int | None = None) -> copies.Restored:
+        calls.append(directory)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return restore(directory, events)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "restore", killed)
+        streammeta("checkpoint", "restore", "--state", group)
+    found = streammeta("checkpoint", "verify", "--state", group)
+    assert (found.exit_code, "rank 0 has closed round 3" in found.stderr) == (65, True)
+    assert streammeta("checkpoint", "restore", "--state", group).exit_code == 0
+    assert "3 round" in streammeta("checkpoint", "verify", "--state", group).stdout
 
 
 def test_predictions_come_from_the_task_s_rank(streammeta: Invoke, learned: Asked, tmp_path: Path) -> None:
