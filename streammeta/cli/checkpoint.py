@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ import click
 from streammeta.cli.formats import FORMAT
 from streammeta.cli.saying import say
 from streammeta.cli.state_options import state_option
+from streammeta.distributed import group_copies as together
+from streammeta.distributed.homes import homes_in
+from streammeta.distributed.place import ranks_in
 from streammeta.errors import StateError
 from streammeta.state import copies as keeping
 from streammeta.state.directory import StateDirectory
@@ -33,6 +36,9 @@ def list_copies(directory: Path, form: str) -> None:
 
     Example: streammeta checkpoint list --state state
     """
+    if ranks_in(directory):
+        _list_sets(directory, form)
+        return
     rows = [_row(copy) for copy in keeping.copies(_existing(directory))]
     if form == "json":
         say(json.dumps(rows))
@@ -51,6 +57,12 @@ def create(directory: Path) -> None:
 
     Example: streammeta checkpoint create --state state
     """
+    if ranks_in(directory):
+        made_of_all = together.create(directory)
+        for copy in made_of_all.copies:
+            say(f"{copy.path}: {copy.events} events")
+        say(f"all of round {made_of_all.round}")
+        return
     place = _existing(directory)
     with closing(LmdbStore(place.lmdb_path, readonly=True)) as store:
         made = keeping.create(place, store)
@@ -68,6 +80,9 @@ def restore(directory: Path, events: int | None) -> None:
 
     Example: streammeta checkpoint restore --state state
     """
+    if ranks_in(directory):
+        _restore_set(directory, events)
+        return
     with _existing(directory, whole=False) as place:
         done = keeping.restore(place, events)
     for number, damage in done.damaged.items():
@@ -87,6 +102,9 @@ def verify(directory: Path, form: str) -> None:
 
     Example: streammeta checkpoint verify --state state
     """
+    if ranks_in(directory):
+        _verify_ranks(directory, form)
+        return
     place = _existing(directory)
     try:
         found = keeping.verify(place.lmdb_path)
@@ -94,6 +112,55 @@ def verify(directory: Path, form: str) -> None:
         sound = next((copy for copy in keeping.copies(place) if _row(copy)["sound"]), None)
         raise StateError(f"{error}\n{_way_on(directory, sound)}") from error
     facts = {"events": found.checkpoint.progress.events, "tasks": found.tasks, "values": found.values}
+    if form == "json":
+        say(json.dumps(facts))
+    else:
+        say("sound: " + ", ".join(f"{number} {name}" for name, number in facts.items()))
+
+
+def _list_sets(directory: Path, form: str) -> None:
+    """Copies of one round, of all ranks."""
+    rows = [
+        {
+            "round": each.round,
+            "events": sum(copy.events for copy in each.copies),
+            "tasks": sum(found.tasks for found in each.found),
+            "paths": [str(copy.path) for copy in each.copies],
+        }
+        for each in together.sets(directory)
+    ]
+    if form == "json":
+        say(json.dumps(rows))
+        return
+    for row in rows:
+        say(f"round {row['round']}: {row['events']} events, {row['tasks']} tasks, sound")
+    if not rows:
+        say("no copies of one round of all ranks; `streammeta checkpoint create`", err=True)
+
+
+def _restore_set(directory: Path, events: int | None) -> None:
+    if events is not None:
+        raise click.UsageError(
+            "--events: ranks count for themselves; of a group the newest round is restored"
+        )
+    with ExitStack() as stack:
+        for home in homes_in(directory):
+            stack.enter_context(StateDirectory(home, whole=False))
+        whole, done = together.restore(directory)
+    for each in done:
+        say(f"restored {each.copy.path}; the former state is in {each.aside}")
+    say(f"all ranks go on from round {whole.round}")
+
+
+def _verify_ranks(directory: Path, form: str) -> None:
+    found = [keeping.verify(StateDirectory(home).lmdb_path) for home in homes_in(directory)]
+    facts = {
+        "ranks": len(found),
+        "round": together.round_of([each.checkpoint for each in found]),
+        "events": sum(each.checkpoint.progress.events for each in found),
+        "tasks": sum(each.tasks for each in found),
+        "values": sum(each.values for each in found),
+    }
     if form == "json":
         say(json.dumps(facts))
     else:

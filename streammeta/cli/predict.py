@@ -11,6 +11,7 @@ import msgspec
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
 from streammeta.cli.state_options import STATE
 from streammeta.codec.writing import to_lists
+from streammeta.distributed.homes import home_of
 from streammeta.errors import NoAnswer
 from streammeta.quoting import quoted_bytes
 from streammeta.runtime.predicting import predictor_for
@@ -45,7 +46,7 @@ def predict(
     Example: streammeta predict --state state --task customer-17 --input x.jsonl
     """
     asked = Asked(directory, path, trust)
-    store = LmdbStore(StateDirectory(directory).lmdb_path, readonly=True)
+    store = LmdbStore(StateDirectory(home_of(directory, task)).lmdb_path, readonly=True)
     try:
         with Commits(store).view() as view:
             network = blueprint_for(asked, view.checkpoint, view.snapshot.constants()).network

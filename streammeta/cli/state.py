@@ -15,6 +15,8 @@ from streammeta.cli.saying import say
 from streammeta.cli.state_options import state_option
 from streammeta.cli.table import print_table
 from streammeta.cli.task_changes import COMMANDS
+from streammeta.distributed.place import ranks_in
+from streammeta.distributed.resharding.as_one import AsOne, read_as_one
 from streammeta.errors import StateError, StreammetaError
 from streammeta.models.constants import unpack_constants
 from streammeta.runtime.blueprint import learner_of
@@ -32,13 +34,20 @@ NARROW: Final = ("task", "events", "staleness_events", "loss")
 Row = dict[str, Any]
 
 
+Snapshot = LmdbSnapshot | AsOne
+
+
 @contextmanager
-def opened(directory: Path) -> Iterator[tuple[LmdbSnapshot, Checkpoint]]:
-    """One commit of the state: the tasks and the meta state in it belong together.
+def opened(directory: Path) -> Iterator[tuple[Snapshot, Checkpoint]]:
+    """One commit of the state, or one of each rank of a group: tasks and meta state belong together.
 
     Raises:
         StateError: there is no state, or it cannot be read.
     """
+    if ranks_in(directory):
+        with read_as_one(directory, lambda checkpoint: learner_of(checkpoint).merge) as whole:
+            yield whole, whole.checkpoint
+        return
     store = LmdbStore(StateDirectory(directory).lmdb_path, readonly=True)
     try:
         with store.snapshot() as snapshot:
@@ -183,7 +192,7 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
         say(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 
 
-def _memory(snapshot: LmdbSnapshot, task: str, directory: Path) -> bytes:
+def _memory(snapshot: Snapshot, task: str, directory: Path) -> bytes:
     row = snapshot.get(task)
     if row is None:
         raise StreammetaError(f"--task {task}: not known; see: streammeta tasks list --state {directory}")

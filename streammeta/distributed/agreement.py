@@ -36,7 +36,8 @@ def check_own(standing: Standing, place: Sharing) -> None:
         raise StateError(
             f"the state was made with {standing.partitions} partitions of the topic, now there are "
             f"{place.partitions}: tasks are in other partitions, their memories with other ranks: "
-            f"streammeta state reshard --from DIR --to NEW --world {place.world} moves them"
+            f"streammeta state reshard --from DIR --to NEW --world {place.world} "
+            f"--partitions {place.partitions} moves them"
         )
 
 

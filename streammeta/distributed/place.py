@@ -29,7 +29,9 @@ def place_of(environ: Mapping[str, str]) -> Place | None:
     if any(name not in environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
         return None
     try:
-        rank, world, local = (int(environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
+        rank, world, local = (
+            int(environ.get(name, environ["RANK"])) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        )
     except ValueError:
         raise ConfigError(
             f"RANK = {environ['RANK']!r}, WORLD_SIZE = {environ['WORLD_SIZE']!r}: not numbers; start ranks "
@@ -39,7 +41,7 @@ def place_of(environ: Mapping[str, str]) -> Place | None:
 
 
 def placed(config: Config, place: Place | None) -> Config:
-    """The settings at this place: a directory for each rank, a port of its own, a GPU of its own.
+    """The settings at this place: a directory for each rank, on its machine a port and a GPU of its own.
 
     Raises:
         ConfigError: there is no such port.
@@ -48,7 +50,7 @@ def placed(config: Config, place: Place | None) -> Config:
     _check_directory(config.state.dir, place)
     if place is None:
         return config
-    port = config.http.port and config.http.port + place.rank
+    port = config.http.port and config.http.port + place.local
     if port > 65535:
         raise ConfigError(f"http.port = {config.http.port}: rank {place.rank} would take {port:,}; take less")
     device = f"cuda:{place.local}" if config.model.device == "cuda" else config.model.device

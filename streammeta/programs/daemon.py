@@ -156,7 +156,10 @@ def run_daemon(
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
-            Commits(store), predictor_for(config, blueprint.network), time.time, config.kafka.max_event_bytes
+            [Commits(store)],
+            predictor_for(config, blueprint.network),
+            time.time,
+            config.kafka.max_event_bytes,
         )
         address = _serve(config, stack, watchers, settings, store, desk, company)
         on_serving(address)

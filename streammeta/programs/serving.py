@@ -1,7 +1,7 @@
 """Predictions and the page of a state that another process writes: it is followed from commit to commit."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,6 +14,9 @@ from streammeta import __version__
 from streammeta.config import Config
 from streammeta.config.show import document
 from streammeta.config.token import read_token
+from streammeta.distributed.homes import homes_in
+from streammeta.distributed.place import ranks_in
+from streammeta.distributed.resharding.followed import FollowedGroup
 from streammeta.errors import StateError
 from streammeta.events import Condition
 from streammeta.models.network import Network
@@ -25,6 +28,7 @@ from streammeta.observe.logs import configure_logging
 from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.outcomes import Checkpointed, Turned
+from streammeta.runtime.blueprint import learner_of
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
@@ -47,11 +51,14 @@ LISTING_SHARE: Final = 0.1
 log = structlog.get_logger(__name__)
 
 
+Followed = FollowedStore | FollowedGroup
+
+
 class Served(NamedTuple):
     """What is served, and where.
 
     Attributes:
-        directory: The state directory.
+        directory: The state directory; a group's, with those of its ranks, too.
         config: What its learner was configured with.
         network: Its model, as a state of this origin has it.
         origin: What the state was made with.
@@ -70,7 +77,7 @@ class Served(NamedTuple):
 class Follower:
     """What the page shows, brought up to the last commit by `look`."""
 
-    def __init__(self, store: FollowedStore, served: Served) -> None:
+    def __init__(self, store: Followed, served: Served) -> None:
         self._store = store
         self._number = self._listed = -1
         self._list_at, self._failed = 0.0, False
@@ -141,6 +148,13 @@ class Follower:
             log.warning("no curves", reason=str(error))
 
 
+def followed(base: Path, stores: Sequence[FollowedStore]) -> Followed:
+    """The one state, or those of all ranks as one."""
+    if not ranks_in(base):
+        return stores[0]
+    return FollowedGroup(base, stores, lambda checkpoint: learner_of(checkpoint).merge)
+
+
 def serve(served: Served, *, on_serving: Callable[[str], None] = lambda _: None) -> None:
     """Serve until a signal says stop.
 
@@ -152,11 +166,14 @@ def serve(served: Served, *, on_serving: Callable[[str], None] = lambda _: None)
     controls, config = Controls(), served.config
     with ExitStack() as stack:
         stack.enter_context(signals_to(controls))
-        store = stack.enter_context(closing(FollowedStore(StateDirectory(served.directory).lmdb_path)))
-        follower = Follower(store, served)
+        stores = [
+            stack.enter_context(closing(FollowedStore(StateDirectory(home).lmdb_path)))
+            for home in homes_in(served.directory)
+        ]
+        follower = Follower(followed(served.directory, stores), served)
         follower.look()
         desk = Desk(
-            Commits(store, served.origin),
+            [Commits(store, served.origin) for store in stores],
             predictor_for(config, served.network),
             time.time,
             config.kafka.max_event_bytes,

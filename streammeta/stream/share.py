@@ -44,5 +44,5 @@ def grown(before: int, now: int, world: int) -> str:
     return (
         f"the state was made with {before} partitions of the topic, now there are {now}: tasks are in other "
         "partitions, their memories with other ranks; move them: "
-        f"streammeta state reshard --from DIR --to NEW --world {world}"
+        f"streammeta state reshard --from DIR --to NEW --world {world} --partitions {now}"
     )

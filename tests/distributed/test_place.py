@@ -9,7 +9,7 @@ from streammeta.distributed.place import Place, place_of, placed
 from streammeta.errors import ConfigError, StateError
 from streammeta.stream.share import Share
 
-TORCHRUN = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "MASTER_ADDR": "h", "MASTER_PORT": "29500"}
+TORCHRUN = {"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "29500"}
 
 
 def config_in(directory: Path, **settings: object) -> Config:
@@ -18,18 +18,18 @@ def config_in(directory: Path, **settings: object) -> Config:
 
 
 def test_a_rank_has_its_directory_its_port_and_its_gpu(tmp_path: Path) -> None:
-    """DIR/rank-2, port + 2, the GPU of its number on the machine; nothing changes without torchrun."""
+    """DIR/rank-2; port and GPU by its number on the machine; nothing changes without torchrun."""
     config = config_in(tmp_path, http={"port": 9000}, model={"device": "cuda"})
     here = placed(config, place_of(TORCHRUN))
-    assert (here.state.dir, here.http.port, here.model.device) == (tmp_path / "rank-2", 9002, "cuda:0")
+    assert (here.state.dir, here.http.port, here.model.device) == (tmp_path / "rank-2", 9001, "cuda:1")
     assert placed(config, None) == config
 
 
 def test_any_free_port_stays_any(tmp_path: Path) -> None:
     """Port 0 is no number to count from; and there are no ports beyond 65,535."""
-    assert placed(config_in(tmp_path, http={"port": 0}), Place(3, 4)).http.port == 0
+    assert placed(config_in(tmp_path, http={"port": 0}), Place(3, 4, 3)).http.port == 0
     with pytest.raises(ConfigError, match=r"http\.port = 65534: rank 3 would take 65,537"):
-        placed(config_in(tmp_path, http={"port": 65534}), Place(3, 4))
+        placed(config_in(tmp_path, http={"port": 65534}), Place(3, 4, 3))
 
 
 @pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])

@@ -50,7 +50,7 @@ def address(state: Asked) -> Iterator[str]:
         model.factory, model.args, loss=model.loss, seed=0, dtype=model.dtype, device="cpu"
     )
     with closing(LmdbStore(StateDirectory(state.path).lmdb_path, readonly=True)) as store:
-        desk = Desk(Commits(store), predictor_for(config, network), time.time, 100_000)
+        desk = Desk([Commits(store)], predictor_for(config, network), time.time, 100_000)
         server = HttpServer(make_app(daemon.shown, token=None, local=True, desk=desk), "127.0.0.1", 0)
         server.start()
         yield server.address

@@ -44,7 +44,7 @@ def network(config: Config) -> Network:
 
 def serving(config: Config, store: LmdbStore) -> HttpServer:
     """A port that answers from the store."""
-    desk = Desk(Commits(store), predictor_for(config, network(config)), time.time, 100_000)
+    desk = Desk([Commits(store)], predictor_for(config, network(config)), time.time, 100_000)
     return HttpServer(make_app(Daemon().shown, token=None, local=True, desk=desk), "127.0.0.1", 0)
 
 

@@ -82,10 +82,10 @@ def renumbered(packed: bytes, number: Callable[[int], int]) -> bytes:
 
 
 def blended(means: Sequence[Prequential], weights: Sequence[int]) -> Prequential:
-    """The means over several streams, by what each brings; the very same where only one brings anything."""
+    """The means over several streams, by what each brings; the very same where one alone brings anything."""
     shown = [(mean, weight) for mean, weight in zip(means, weights, strict=True) if weight]
     if len(shown) < 2:
-        return shown[0][0] if shown else means[0]
+        return shown[0][0] if shown else Prequential()
     whole = sum(weight for _, weight in shown)
     fading = {
         name: Fading(

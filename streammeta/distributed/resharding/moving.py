@@ -67,17 +67,16 @@ def reshard(
             f"--to {target}: it lies in --from {origin}, which stays as it is; name another place"
         )
     unfinished = target.with_name(f"{target.name}.resharding")
-    with opened(origin) as origins:
-        merge = merge_of(origins[0].checkpoint)
-        check_can_part(merge, world)
-        before, after = sizes(origins, world, partitions)
-        plan, unison = planned(origins, before, after, partition_of), united(origins, merge)
-        said("read")
-        try:
-            done = _written(origins, plan, unison, unfinished, target, said)
-        except OSError as error:
-            raise failed(target, error) from error
-    return done
+    try:
+        with opened(origin) as origins:
+            merge = merge_of(origins[0].checkpoint)
+            check_can_part(merge, world)
+            before, after = sizes(origins, world, partitions)
+            plan, unison = planned(origins, before, after, partition_of), united(origins, merge)
+            said("read")
+            return _written(origins, plan, unison, unfinished, target, said)
+    except OSError as error:
+        raise failed(target, error) from error
 
 
 def _check_empty(target: Path) -> None:

@@ -11,6 +11,7 @@ from streammeta.distributed.resharding.counters import blended, parted, renumber
 from streammeta.distributed.resharding.plan import Plan
 from streammeta.distributed.resharding.sources import Former
 from streammeta.distributed.resharding.unison import Unison
+from streammeta.evaluation.drift import BEGUN
 from streammeta.events import OrderEntry, Passed
 from streammeta.state.checkpoint import Checkpoint, pack
 from streammeta.state.event_ids import BLOCK_IDS
@@ -96,7 +97,7 @@ def _checkpoint(
         progress=Progress(
             sum(row[new] for row in plan.events),
             blended([each.progress.prequential for each in found], brought),
-            counters[most].series(found[most].progress.drift),
+            counters[most].series(found[most].progress.drift) if brought[most] else BEGUN,
         ),
         positions=positions(found, plan, new),
         refused=_refused(found, plan, new),

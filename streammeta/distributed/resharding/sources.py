@@ -4,7 +4,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,20 +93,18 @@ def former(path: Path, snapshot: LmdbSnapshot, pending: Sequence[OrderEntry] = (
 @contextmanager
 def _held(directory: StateDirectory) -> Iterator[None]:
     """No process writes there meanwhile; where none ever did there is no lock, and none is made."""
-    try:
-        lock = os.open(directory.path / "lock", os.O_RDONLY)
-    except FileNotFoundError:
+    with ExitStack() as stack:
+        with suppress(FileNotFoundError):
+            lock = os.open(directory.path / "lock", os.O_RDONLY)
+            stack.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                writer = directory.writer() or "of unknown id"
+                raise StateLocked(
+                    f"{directory.path}: process {writer} writes to it; stop the group"
+                ) from error
         yield
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise StateLocked(
-            f"{directory.path}: process {directory.writer() or 'of unknown id'} writes to it; stop the group"
-        ) from error
-    finally:
-        os.close(lock)
 
 
 def _pending(path: Path) -> list[OrderEntry]:
