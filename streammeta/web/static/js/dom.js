@@ -17,6 +17,13 @@ export function element(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** Replace the rows of a table; who stands on a link stays on it. */
+export function refill(body, rows) {
+  const held = body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  body.replaceChildren(...rows);
+  if (held) [...body.querySelectorAll("a")].find((link) => link.getAttribute("href") === held)?.focus({ preventScroll: true });
+}
+
 /** Set the text of an element, only when it differs: no layout for nothing. */
 export function put(target, text) {
   if (target.textContent !== text) target.textContent = text;

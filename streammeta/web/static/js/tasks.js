@@ -1,6 +1,6 @@
 // The table of tasks: search, sort, a sparkline each.
 
-import { element, put, spark } from "./dom.js";
+import { element, put, refill, spark } from "./dom.js";
 import { clock, count, duration, short } from "./format.js";
 
 const COLUMNS = [
@@ -83,6 +83,6 @@ export class TaskTable {
         element("td", { class: "number", text: count(task.staleness_events) }));
     });
     const nothing = element("tr", {}, element("td", { colspan: "6", class: "none", text: this.query.search ? "no task matches" : "no task yet" }));
-    this.body.replaceChildren(...(rows.length ? rows : [nothing]));
+    refill(this.body, rows.length ? rows : [nothing]);
   }
 }

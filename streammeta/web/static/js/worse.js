@@ -1,6 +1,6 @@
 // The tasks that got worse, the last first: the level of their losses before, of the visits that told, and now.
 
-import { element, put } from "./dom.js";
+import { element, put, refill } from "./dom.js";
 import { count, short } from "./format.js";
 
 const MOST = 8;
@@ -23,7 +23,7 @@ export class WorseList {
     this.host.hidden = !answer?.tasks.length;
     if (this.host.hidden) return;
     put(this.number, answer.matching > MOST ? `the last ${MOST} of ${count(answer.matching)}` : "");
-    this.body.replaceChildren(...answer.tasks.map((task) => element("tr", {},
+    refill(this.body, answer.tasks.map((task) => element("tr", {},
       element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task, title: task.task })),
       ...[task.loss_before, task.loss_after, task.loss].map((loss) => element("td", { class: "number", text: short(loss) })),
       element("td", { class: "number", text: count(task.drift_event) }),
