@@ -4,13 +4,14 @@ import os
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import count
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
 
 from streammeta.codec import decode
 from streammeta.errors import BadEvent, LostOffsets, Reason, StreammetaError
-from streammeta.events import Run
+from streammeta.events import Record, Run
 from streammeta.stream.kafka import runs
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.header_keys import HeaderKey
@@ -43,6 +44,34 @@ def test_transactions(kafka_broker: Broker) -> None:
         assert [r.value for r in records] == values("kept", 3)
         assert source.lag(source.positions()) == {0: 0}
         assert source.ends() == {0: 8}
+
+
+@pytest.mark.kafka
+def test_gaps_that_compaction_left(kafka_broker: Broker) -> None:
+    """The position passes them, whatever lies before and behind; a logged run over them is the same."""
+    small = {"cleanup_policy": "compact", "segment_ms": "50", "min_cleanable_dirty_ratio": "0.001"}
+    topic = kafka_broker.create(fresh("compacted"), max_compaction_lag_ms="1", **small)
+    settings = kafka_broker.settings(topic=topic)
+    times = count(10_000, 1_000)  # a segment ends where the next record is later by its most
+    for number in range(8):
+        kafka_broker.write(topic, values(f"{number}-", 3), timestamp_ms=next(times))  # all of one key
+
+    def compacted() -> list[Record]:
+        kafka_broker.write(topic, [b"last"], timestamp_ms=next(times))
+        with closing(KafkaSource(settings)) as source:
+            source.start({0: 0})
+            (end,) = source.ends().values()
+            records = drain(source, {0: end})
+            if len(records) == end:
+                return []
+            again = source.fetch(Run(0, 0, end))  # from which compaction may have taken more
+            assert {*again} <= {*records}
+            assert again[-1] == records[-1]
+            assert source.positions() == {0: end}
+            return records
+
+    offsets = [record.offset for record in eventually(compacted, 90)]
+    assert offsets == sorted(set(offsets))
 
 
 @pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])

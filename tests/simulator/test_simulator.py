@@ -22,19 +22,19 @@ AT_ONCE = 15
 FOUND_BY: dict[str, int] = {
     "unsynced write": 15,
     "commit before the letters": 10,
-    "cut not logged": 51,
+    "cut not logged": 2,
     "order log entry dropped": 19,
-    "runs logged after they were applied": 44,
+    "runs logged after they were applied": 0,
     "order log forgets before the commit": 10,
     "position passes an open iteration": 70,
     "position not passed over markers": 0,
     "lag from stale ends": 0,
-    "health from an old answer": 107,
+    "health from an old answer": 31,
     "letter sent twice": 24,
     "failed letter counts as written": 26,
     "wait without an end": 107,
     "rows written after the positions": 5,
-    "resume at the wrong offset": 3,
+    "resume at the wrong offset": 1,
     "executor switch not logged": 205,
 }
 """A seed that shows each bug."""
