@@ -50,7 +50,7 @@ def test_transactions(kafka_broker: Broker) -> None:
 def test_gaps_that_compaction_left(kafka_broker: Broker) -> None:
     """The position passes them, whatever lies before and behind; a logged run over them is the same."""
     small = {"cleanup_policy": "compact", "segment_ms": "50", "min_cleanable_dirty_ratio": "0.001"}
-    topic = kafka_broker.create(fresh("compacted"), max_compaction_lag_ms="1", **small)
+    topic = kafka_broker.create(fresh("compacted"), 1, max_compaction_lag_ms="1", **small)
     settings = kafka_broker.settings(topic=topic)
     times = count(10_000, 1_000)  # a segment ends where the next record is later by its most
     for number in range(8):
