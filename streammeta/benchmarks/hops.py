@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Final
 
-import streammeta.runtime.assembly
+import streammeta.runtime.reading
 from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.brokers import broker, new_topic, reads
 from streammeta.benchmarks.daemons import Marks, daemon
@@ -22,6 +22,7 @@ from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.tracing import Steps
 from streammeta.runtime.commit import Commits
 from streammeta.runtime.intake import Intake
+from streammeta.runtime.telling import Telling
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.kafka.source import KafkaSource
 
@@ -29,7 +30,7 @@ POLL, STEP, LOOP = "poll", "step", "loop, all else"
 HOPS: Final[dict[str, tuple[tuple[Any, str], ...]]] = {
     POLL: ((KafkaSource, "poll"),),
     "order log": ((OrderLog, "append"),),
-    "decode": ((streammeta.runtime.assembly, "decode"),),
+    "decode": ((streammeta.runtime.reading, "decode"),),
     "gather": ((Intake, "take"),),
     "columns": ((Engine, "place"),),
     "recall": ((Engine, "load"),),
@@ -37,7 +38,7 @@ HOPS: Final[dict[str, tuple[tuple[Any, str], ...]]] = {
     STEP: ((Steps, "update"),),
     "fold": ((Engine, "fold"),),
     "settle": ((Intake, "settle"),),
-    "observe": ((Intake, "tell"),),
+    "observe": ((Telling, "tell"),),
     "checkpoint, on the path": ((Commits, "begin"), (Commits, "look"), (Commits, "end")),
 }
 """Hop -> what it is in the code. The step is the traced graph, or what the compile cache gives instead."""
