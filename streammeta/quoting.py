@@ -33,6 +33,16 @@ def quoted_json(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else _units(c) for c in text)
 
 
+def quoted_bytes(encoded: bytes) -> bytes:
+    r"""The same of JSON as an encoder gave it.
+
+    >>> quoted_bytes(b'"\xc2\x9b"')
+    b'"\\u009b"'
+    """
+    plain = encoded.isascii() and b"\x7f" not in encoded
+    return encoded if plain else quoted_json(encoded.decode()).encode()
+
+
 def _units(character: str) -> str:
     """As JSON writes it: UTF-16, four digits a unit."""
     units = character.encode("utf-16-be", "surrogatepass")

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-CORE, KAFKA, LAYERS = CONTRACTS
+CORE, KAFKA, LAYERS, FLOWER = CONTRACTS
 IMPURE = ("kafka", "prometheus_client", "structlog", "logging", "time", "click", "random")
 
 
@@ -79,4 +79,11 @@ def test_a_module_without_a_room(copy: Path) -> None:
 def test_an_arrow_up(copy: Path) -> None:
     """A room below knows nothing of one above."""
     plant(copy, "streammeta.models.network", "import streammeta.learner.engine")
+    assert len(broken(copy)) == 1
+
+
+@pytest.mark.parametrize("name", FLOWER["forbidden_modules"])
+def test_flower_outside_its_room(copy: Path, name: str) -> None:
+    """Flower or Ray in any room but that of federations fails the gate."""
+    plant(copy, "streammeta.programs.daemon", f"import {name}")
     assert len(broken(copy)) == 1

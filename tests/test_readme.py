@@ -1,4 +1,4 @@
-"""The README stays true: its settings, its verbs, its examples."""
+"""The front page and the pages beside the code stay true: settings, verbs, metrics, examples, links."""
 
 import re
 import sys
@@ -14,9 +14,8 @@ import torch
 from streammeta import Learner
 from streammeta.cli import VERBS
 from streammeta.codec import decode, decode_examples
-from streammeta.config import Config
-from streammeta.config.fields import allowed, fields, settings, table_of, variants
-from streammeta.config.toml import toml_value
+from streammeta.config import Config, docs
+from streammeta.config.fields import settings, variants
 from streammeta.errors import Reason
 from streammeta.events import Batch, Examples, HalfExamples, Record
 from streammeta.models.constants import constants_of
@@ -29,51 +28,46 @@ from tests.deploy.expressions import alerts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-ALGORITHMS = (ROOT / "streammeta/algorithms/README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "streammeta").rglob("*.md")), ROOT / "deploy/README.md"]
 
 
-def blocks(language: str) -> list[str]:
-    """The fenced blocks of that language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def page(room: str) -> str:
+    """The page of a room."""
+    return (ROOT / "streammeta" / room / "README.md").read_text()
 
 
-def test_every_setting_is_in_its_table() -> None:
-    """No setting is missing from the reference, and none stands there that is gone."""
-    text = README[README.index("## Configuration") :] + ALGORITHMS
-    rows = set(re.findall(r"^\| `(\w+)`(?: †)? \| ", text, re.MULTILINE))
-    nested = [table for setting in settings() if (table := table_of(setting.field))]
-    assert rows == {setting.key for setting in settings()} | {
-        key for table in nested for key in fields(table)
-    }
+def blocks(language: str, *rooms: str) -> list[str]:
+    """The fenced blocks of that language on the front page, or on those of the rooms."""
+    text = "\n".join(map(page, rooms)) if rooms else README
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-@pytest.mark.parametrize("section", ["algorithm", "outer"])
-def test_each_algorithm_and_optimiser_has_its_table(section: str) -> None:
-    """Its keys, in their order, with default, bounds and meaning as the settings say."""
-    for name, model in variants(section).items():
-        (table,) = re.findall(
-            rf'^### `\[{section}\]` with `name = "{name}"`\n(.*?)(?=^### |\Z)', ALGORITHMS, re.M | re.S
-        )
-        rows = [re.split(r" \| ", line.strip("| ")) for line in re.findall(r"^\| `.*$", table, re.MULTILINE)]
-        assert [row[0].split("`")[1] for row in rows] == [*fields(model)]
-        for row, field in zip(rows, fields(model).values(), strict=True):
-            assert row[2].strip() == allowed(field)
-            assert row[3] == field.description
-            if field.default_factory is None:
-                assert row[1] == ("not set" if field.default is None else f"`{toml_value(field.default)}`")
+def test_settings_are_the_page_that_the_command_writes() -> None:
+    """After a change of a setting: streammeta config docs > streammeta/config/README.md."""
+    assert page("config") == docs.page()
+    rows = set(re.findall(r"^\| `(\w+)`(?: †)? \| ", docs.page(), re.MULTILINE))
+    assert rows >= {setting.key for setting in settings()}
+
+
+def test_the_front_page_is_one_page() -> None:
+    """Six to eight kilobytes: what it is, two commands, an event, a model, a prediction, where to go on."""
+    assert 6_000 <= len(README.encode()) <= 8_000
 
 
 def test_each_algorithm_is_in_the_overview() -> None:
     """With what it does and what it keeps."""
-    overview = README[README.index("## Algorithms") : README.index("### On real data")]
+    overview = page("algorithms").partition("# Sources and updates")[2]
     assert re.findall(r"^\| `(\w+)` \|", overview, re.MULTILINE)
     assert set(re.findall(r"^\| `(\w+)` \|", overview, re.MULTILINE)) == set(variants("algorithm"))
 
 
 def test_toml_examples_are_valid() -> None:
     """Each TOML block is a configuration."""
-    assert len(blocks("toml")) >= 2
-    for block in blocks("toml"):
+    found = [
+        block for path in PAGES for block in re.findall(r"```toml\n(.*?)```", path.read_text(), re.DOTALL)
+    ]
+    assert len(found) >= 7
+    for block in found:
         document = tomllib.loads(block)
         if "sasl_mechanism" in block:  # its password comes from the environment, as the block says
             document["kafka"]["client"]["sasl_plain_password"] = "x"  # noqa: S105 - of nobody
@@ -89,7 +83,7 @@ def test_json_example_is_an_event() -> None:
 
 def test_examples_by_example_decode() -> None:
     """One, two, and the two halves of one; they suit the model of the settings beside them."""
-    (lines,) = blocks("jsonl")
+    (lines,) = blocks("jsonl", "codec")
     values = [line.encode() for line in lines.splitlines()]
     one, two, x, y = (
         decode_examples(Record("tasks", 0, 0, 0, b"shop", value), max_bytes=1000) for value in values
@@ -100,22 +94,24 @@ def test_examples_by_example_decode() -> None:
     assert isinstance(x, HalfExamples)
     assert isinstance(y, HalfExamples)
     assert (x.id, x.part, y.part) == (y.id, "x", "y")
-    settings_of_it = next(block for block in blocks("toml") if 'kind = "examples"' in block)
+    settings_of_it = next(block for block in blocks("toml", "codec") if 'kind = "examples"' in block)
     network = build_blueprint(Config.model_validate(tomllib.loads(settings_of_it))).network
     assert network.module(torch.from_numpy(two.examples.x).float()).shape == two.examples.y.shape
 
 
-def test_python_example_compiles() -> None:
-    """The producer by example is Python."""
-    for block in blocks("python"):
-        compile(block, "README.md", "exec")
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_python_examples_compile(path: Path) -> None:
+    """Each is Python."""
+    for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):
+        compile(block, str(path), "exec")
 
 
 def test_python_examples_make_the_same_event() -> None:
     """What the producers would send decodes, and both forms are the event of the JSON example."""
     (example,) = blocks("json")
+    assert example in page("codec")
     wanted = decode(Record("tasks", 0, 0, 0, b"customer-17", example.encode()), max_bytes=1000)
-    values = [block.partition("producer = ")[0] for block in blocks("python") if "value = " in block]
+    values = [block.partition("producer = ")[0] for block in blocks("python", "codec") if "value = " in block]
     for code, content_type in zip(values, (b"application/msgpack", b"application/json"), strict=True):
         found: dict[str, bytes] = {}
         exec(code, found)  # noqa: S102 - our own README
@@ -141,7 +137,7 @@ def test_an_export_is_used_as_the_text_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The file of a state of the default model: loaded, adapted by one inner step, asked."""
-    (code,) = [block for block in blocks("python") if "export.safetensors" in block]
+    (code,) = [block for block in blocks("python", "state") if "export.safetensors" in block]
     blueprint = build_blueprint(Config())
     state = blueprint.learner.init(blueprint.network.initial)
     checkpoint = Checkpoint(blueprint.origin, state, Progress(), {}, {})
@@ -164,33 +160,46 @@ def test_the_library_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert Learner.load("state").predict("customer-17", found["x"], at="memory").shape == (10, 1)
 
 
-def test_verbs_exist() -> None:
-    """Each `streammeta VERB` of the text is a verb."""
-    named = set(re.findall(r"streammeta ([a-z]{3,})\b", README)) - {"daemon"}
-    assert named
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_verbs_exist(path: Path) -> None:
+    """Each `streammeta VERB` at the start of a line of code is a verb."""
+    named = set(re.findall(r"(?:^    |`)streammeta ([a-z]{3,})\b", path.read_text(), re.MULTILINE))
     assert named <= set(VERBS)
 
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_reasons_are_told(reason: Reason) -> None:
     """Each reason of the closed list stands in the table of dead letters."""
-    assert f"`{reason}`" in README
+    assert f"`{reason}`" in page("codec")
 
 
 def test_metrics_are_told() -> None:
     """Each metric of the catalogue, with its type, labels and help text."""
-    rows = re.findall(r"^\| `(streammeta_\w+)` \| (.+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `(streammeta_\w+)` \| (.+) \|$", page("observe"), re.MULTILINE)
     labels = {spec.name: " {" + ", ".join(spec.labels) + "}" if spec.labels else "" for spec in CATALOGUE}
     assert rows == [(spec.name, f"{spec.kind}{labels[spec.name]}: {spec.help}") for spec in CATALOGUE]
 
 
 def test_alerts_are_told() -> None:
     """Each alert stands in the table, and no other."""
-    table = README[README.index("| alert | fires when |") :].partition("\n\n")[0]
+    table = page("observe").partition("| alert | fires when |")[2].partition("\n\n")[0]
     assert re.findall(r"`(Streammeta\w+)`", table) == [alert["alert"] for alert in alerts()]
 
 
-def test_links_and_pictures_exist() -> None:
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_exist(path: Path) -> None:
     """Relative links lead somewhere."""
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_page_is_reached() -> None:
+    """From the front page, over links."""
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        path = ahead.pop().resolve()
+        if path in reached or path.suffix != ".md":
+            continue
+        reached.add(path)
+        ahead += [path.parent / target for target in re.findall(r"\]\((?!http)([^)#]+)", path.read_text())]
+    assert {path.resolve() for path in PAGES} <= reached

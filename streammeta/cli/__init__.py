@@ -41,6 +41,7 @@ VERBS: Final = {
         Verb("compile", "compile", "Steps as machine code, ahead of time."),
         Verb("dashboards", "dashboards", "Grafana dashboards, Prometheus rules and alerts."),
         Verb("bench", "bench", "Measure this machine."),
+        Verb("federated", "federated", "Learn across clients that keep their data, as a Flower app."),
         Verb("reproduce", "reproduce", "Run the papers' experiments again."),
     )
 }

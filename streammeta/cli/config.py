@@ -8,6 +8,7 @@ import click
 from streammeta.cli.config_options import state_sources
 from streammeta.cli.formats import format_option
 from streammeta.cli.saying import say
+from streammeta.config.docs import page
 from streammeta.config.load import load, load_config
 from streammeta.config.schema import Config
 from streammeta.config.show import as_data, as_toml
@@ -92,3 +93,12 @@ def schema() -> None:
     Example: streammeta config schema > learner.schema.json
     """
     say(json.dumps(Config.model_json_schema(), indent=2))
+
+
+@config.command()
+def docs() -> None:
+    """Print the reference of all settings, as a page in Markdown.
+
+    Example: streammeta config docs > settings.md
+    """
+    click.echo(page(), nl=False)

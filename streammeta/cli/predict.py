@@ -12,6 +12,7 @@ from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, co
 from streammeta.cli.state_options import STATE
 from streammeta.codec.writing import to_lists
 from streammeta.errors import NoAnswer
+from streammeta.quoting import quoted_bytes
 from streammeta.runtime.predicting import predictor_for
 from streammeta.serving.asking import AT, At
 from streammeta.serving.commits import Commits, CommitView
@@ -63,7 +64,7 @@ def _answer(view: CommitView, predictor: Predictor, lines: BinaryIO, task: str, 
     for some in _some(lines):
         for row in _rows(view, predictor, [(line, task, at) for line in some]):
             refused += "error" in row
-            click.echo(msgspec.json.encode(row))
+            click.echo(quoted_bytes(msgspec.json.encode(row)))
     return refused
 
 

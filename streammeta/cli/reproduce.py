@@ -1,22 +1,14 @@
 """`streammeta reproduce NAME`: the papers' experiments again, beside the published figures."""
 
-import json
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from streammeta.cli.experiment import run_experiment
 from streammeta.cli.formats import FORMAT
-from streammeta.cli.saying import say
-from streammeta.cli.table import print_table
-from streammeta.observe.machine import machine
 from streammeta.reproduce import drift as drift_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
@@ -25,10 +17,8 @@ from streammeta.reproduce import quadratic as quadratic_
 from streammeta.reproduce import steps as steps_
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.m4 import experiment as m4_
-from streammeta.reproduce.plot import require_matplotlib, save_plot
-from streammeta.reproduce.report import Curve, Measured, Report, Row
-from streammeta.reproduce.report import Progress as Told
 from streammeta.reproduce.sinewave import experiment as sinewave_
+from streammeta.reproduce.sinewave import rounds as federated_
 from streammeta.reproduce.sinewave.methods import METHODS
 
 Command = Callable[..., None]
@@ -92,7 +82,21 @@ def sinewave(
         seeds=seeds,
         iterations=iterations,
     )
-    _run(experiment, **outputs)
+    run_experiment(experiment, **outputs)
+
+
+@reproduce.command()
+@_shots("1 and 3")
+@_positive("--seeds", federated_.SEEDS, "Runs of each method.")
+@_positive("--rounds", federated_.ROUNDS, "Of each.")
+@_outputs
+def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -> None:
+    """LocalMOML against Per-FedAvg over clients, across devices and across silos.
+
+    Example: streammeta reproduce federated --shots 1 --seeds 1
+    """
+    chosen = shots or federated_.SHOTS
+    run_experiment(partial(federated_.federated, shots=chosen, seeds=seeds, rounds=rounds), **outputs)
 
 
 @reproduce.command()
@@ -103,7 +107,7 @@ def quadratic(seeds: int, **outputs: Any) -> None:
 
     Example: streammeta reproduce quadratic --seeds 3
     """
-    _run(partial(quadratic_.quadratic, seeds=seeds), **outputs)
+    run_experiment(partial(quadratic_.quadratic, seeds=seeds), **outputs)
 
 
 @reproduce.command()
@@ -119,7 +123,7 @@ def steps(seeds: int, iterations: int, inner_steps: tuple[int, ...], **outputs: 
     Example: streammeta reproduce steps --inner-steps 1 --inner-steps 5
     """
     chosen = inner_steps or steps_.INNER_STEPS
-    _run(partial(steps_.steps, inner_steps=chosen, seeds=seeds, iterations=iterations), **outputs)
+    run_experiment(partial(steps_.steps, inner_steps=chosen, seeds=seeds, iterations=iterations), **outputs)
 
 
 @reproduce.command()
@@ -130,7 +134,7 @@ def drift(seeds: int, **outputs: Any) -> None:
 
     Example: streammeta reproduce drift --seeds 1
     """
-    _run(partial(drift_.drift, seeds=seeds), **outputs)
+    run_experiment(partial(drift_.drift, seeds=seeds), **outputs)
 
 
 @reproduce.command()
@@ -141,7 +145,7 @@ def memory(methods: tuple[str, ...], **outputs: Any) -> None:
 
     Example: streammeta reproduce memory --methods moml
     """
-    _run(partial(memory_.memory, methods=methods or (*LEARNERS,)), **outputs)
+    run_experiment(partial(memory_.memory, methods=methods or (*LEARNERS,)), **outputs)
 
 
 @reproduce.command()
@@ -180,7 +184,7 @@ def omniglot(
         episodes=episodes,
         channels=channels,
     )
-    _run(experiment, **outputs)
+    run_experiment(experiment, **outputs)
 
 
 @reproduce.command()
@@ -204,7 +208,7 @@ def mnist1d(methods: tuple[str, ...], events: int, episodes: int, channels: int,
     experiment = partial(
         mnist1d_.mnist1d, methods=chosen, events=events, episodes=episodes, channels=channels
     )
-    _run(experiment, **outputs)
+    run_experiment(experiment, **outputs)
 
 
 @reproduce.command()
@@ -229,100 +233,4 @@ def m4(
     Example: streammeta reproduce m4 --data hourly.csv.gz --series 50
     """
     chosen = methods or m4_.METHODS
-    _run(partial(m4_.m4, data=data, wide=wide, methods=chosen, count=count, hours=hours), **outputs)
-
-
-def _run(experiment: Callable[[Told], Report], *, plot: Path | None, no_plot: bool, form: str) -> None:
-    """Progress while the experiment runs; then its plot and its table."""
-    if not no_plot:
-        require_matplotlib()
-    began = time.monotonic()
-    with _progress() as told:
-        report = experiment(told)
-    if not no_plot:
-        save_plot(report, plot or Path(f"{report.name}.png"))
-    if form == "json":
-        say(json.dumps(_as_data(report, time.monotonic() - began)))
-    else:
-        _print(report)
-
-
-@contextmanager
-def _progress() -> Iterator[Told]:
-    """A bar for each part on a terminal; elsewhere a line when a part begins."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        known: dict[str, Any] = {}
-
-        def told(what: str, done: int, total: int) -> None:
-            if what not in known:
-                known[what] = bars.add_task(what, total=total)
-                if not console.is_terminal:
-                    say(f"{what} …", err=True)
-            bars.update(known[what], completed=done)
-
-        yield told
-
-
-def _as_data(report: Report, seconds: float) -> dict[str, Any]:
-    return {
-        "experiment": report.name,
-        "title": report.title,
-        "machine": machine(),
-        "seconds": round(seconds, 1),
-        "spread": report.spread,
-        "rows": [
-            {
-                "method": row.method,
-                "setting": row.setting,
-                "measured": {
-                    name: _finite(figure) for name, figure in zip(report.measures, row.measured, strict=True)
-                },
-                "published": row.published and _finite(row.published),
-                "deviations": row.deviations,
-            }
-            for row in report.rows
-        ],
-        "notes": report.notes,
-        "panels": [
-            panel._asdict() | {"curves": [_curve(curve) for curve in panel.curves]} for panel in report.panels
-        ],
-    }
-
-
-def _curve(curve: Curve) -> dict[str, Any]:
-    numbers = {name: [*map(_or_none, getattr(curve, name))] for name in ("x", "y", "spread")}
-    return {"label": curve.label} | numbers
-
-
-def _finite(figure: Measured) -> dict[str, float | None]:
-    return {name: _or_none(value) for name, value in figure._asdict().items()}
-
-
-def _or_none(value: float | None) -> float | None:
-    """JSON has no infinity: null."""
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _print(report: Report) -> None:
-    compared = any(row.published for row in report.rows)
-    columns = ["method", "setting", *report.measures, *(["published", "off by (sd)"] if compared else [])]
-    print_table(columns, (_cells(row, compared=compared) for row in report.rows), title=report.title)
-    for note in (f"± {report.spread}", *report.notes):
-        say(note)
-
-
-def _cells(row: Row, *, compared: bool) -> list[str]:
-    cells = [row.method, row.setting, *map(_figure, row.measured)]
-    if compared:
-        published = _figure(row.published) if row.published else ""
-        cells += [published, "" if row.deviations is None else f"{row.deviations:+.1f}"]
-    return cells
-
-
-def _figure(figure: Measured) -> str:
-    """Three decimals where they say enough, else three digits."""
-    spell = ".3f" if 0.01 <= abs(figure.mean) < 1000 else ".3g"
-    mean = f"{figure.mean:{spell}}"
-    return mean if figure.spread is None else f"{mean} ± {figure.spread:{spell}}"
+    run_experiment(partial(m4_.m4, data=data, wide=wide, methods=chosen, count=count, hours=hours), **outputs)

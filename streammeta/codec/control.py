@@ -45,10 +45,14 @@ def change_of(record: Record, *, tombstones: bool = True) -> Change | None:
     Raises:
         BadEvent: it asks for something unknown, names no task, or is to be passed by.
     """
+    kind: type[Change] | None = None
     if record.value is None:
-        kind: type[Change] | None = Forget if tombstones and not _unread(record) else None
+        kind = Forget if tombstones and not _unread(record) else None
     else:
-        kind = next((_kind(content) for name, content in record.headers if name == CONTROL), None)
+        for name, content in record.headers:
+            if name == CONTROL:
+                kind = _kind(content)
+                break
     if kind is None:
         return None
     if record.flaw is not None:

@@ -75,6 +75,10 @@ class Series(NamedTuple):
     loss_before: float = math.nan
     loss_after: float = math.nan
 
+    def begun_anew(self) -> "Series":
+        """Without its losses, as after a detection; the detections so far stay."""
+        return Series(None, *Series()[1:5], *self[5:])
+
 
 BEGUN: Final = Series()
 

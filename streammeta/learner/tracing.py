@@ -6,8 +6,7 @@ tensors: about three times faster. Shapes beyond `MAX_TRACES` run those operatio
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from streammeta.learner import growth
 from streammeta.learner.flat import Signature, in_words, outputs_of, read_state, signature_of, state_tensors
 from streammeta.learner.graphs import FlatStep, trace
 from streammeta.learner.mapping import Maps, alone
+from streammeta.learner.prepared import Kept, Prepared, Stepped
 from streammeta.learner.shapes import Verdicts, check_classes, remember
 from streammeta.learner.verification import verify
 from streammeta.models.network import Network
@@ -30,48 +30,6 @@ MAX_TRACES: Final = 64
 
 MAX_EAGER: Final = 4096
 """Shapes without a trace that are remembered."""
-
-
-@dataclass(slots=True)
-class Prepared:
-    """A step for one signature.
-
-    Attributes:
-        run: The step.
-        trusted: Whether it was compared with the plain step.
-        classes: How many classes the model tells apart (0: not a classifier).
-    """
-
-    run: FlatStep
-    classes: int
-    trusted: bool
-
-
-class Stepped(NamedTuple):
-    """What a step gives.
-
-    Attributes:
-        state, memory, info: As `learner.update` returns them.
-        finite: Whether all that is to be kept is.
-        predictions: Of the query sets before they were learned from, (B, 3, examples, …): at w, after one
-            adaptation, at the task's memory (NaN where there is none); None unless asked for.
-    """
-
-    state: State
-    memory: Tensor
-    info: Info
-    finite: bool
-    predictions: Tensor | None
-
-
-class Kept(Protocol):
-    """Traces of this learner that earlier processes made, and compared with the plain step."""
-
-    def get(self, signature: Signature) -> GraphModule | None:
-        """The step of these shapes; None where it has to be traced."""
-
-    def put(self, signature: Signature, graph: GraphModule) -> None:
-        """Keep it for later processes."""
 
 
 class Steps:

@@ -1,9 +1,11 @@
 """What a notebook shows of a learner: a frame of its history, its curves, a few facts, progress."""
 
 import html
+import io
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -48,7 +50,16 @@ def picture_of(history: History) -> "Figure":
     """
     from streammeta.report.picture import losses_picture
 
-    return losses_picture(curve_of(history))
+    figure = losses_picture(curve_of(history))
+    # Notebooks draw the figures that pyplot made, and ask others to draw themselves.
+    vars(figure)["_repr_png_"] = partial(_png, figure)
+    return figure
+
+
+def _png(figure: "Figure") -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    return drawn.getvalue()
 
 
 def html_of(facts: dict[str, object]) -> str:

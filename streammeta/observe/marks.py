@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, get_args
 
 from streammeta.evaluation.drift import Detection
-from streammeta.outcomes import Executing, Learned, Outcome, RatesChanged
+from streammeta.outcomes import Executing, Learned, Outcome, RatesChanged, TaskChanged
 
 Kind = Literal["restart", "rates", "executor", "stream", "tasks"]
 
@@ -60,6 +60,8 @@ class Marks:
                 self._events = outcome.events
                 if outcome.drifts:
                     self._drifted(outcome.drifts, now)
+            case TaskChanged(task=task, change="forget"):
+                self._by_kind["tasks"] = [_without(task, mark) for mark in self._by_kind["tasks"]]
             case RatesChanged(inner_lr, meta_lr):
                 self.add("rates", now, f"learning rates: inner {inner_lr:g}, meta {meta_lr:g}")
             case Executing(compiled=compiled, traced=traced, eager=eager):
@@ -131,9 +133,17 @@ class Marks:
 
 def _of_tasks(number: int, seconds: float, events: int, tasks: int, names: tuple[str, ...]) -> Mark:
     names = tuple(dict.fromkeys(names))[:NAMED]
-    listed = ", ".join(names) + ("" if tasks <= len(names) else ", …")
-    words = f"{names[0]} got worse" if tasks == 1 else f"{tasks:,} tasks got worse: {listed}"
+    listed = ", ".join((*names, *["…"][: tasks - len(names)]))
+    words = f"{listed} got worse" if tasks == 1 else f"{tasks:,} tasks got worse: {listed}"
     return Mark(number, "tasks", seconds, events, words, tasks, names)
+
+
+def _without(task: str, mark: Mark) -> Mark:
+    """The mark, which does not name the task; it still counts it."""
+    if task not in mark.names:
+        return mark
+    names = tuple(name for name in mark.names if name != task)
+    return _of_tasks(mark.id, mark.seconds, mark.events, mark.tasks, names)
 
 
 def _joined(one: Mark, other: Mark) -> Mark:

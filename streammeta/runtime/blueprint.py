@@ -13,7 +13,8 @@ from streammeta.algorithms.registry import build_learner
 from streammeta.config import Config, config_hash, differences, fit
 from streammeta.errors import StateError
 from streammeta.learner.growth import limit_of
-from streammeta.learner.tracing import Kept, Steps
+from streammeta.learner.prepared import Kept
+from streammeta.learner.tracing import Steps
 from streammeta.models.constants import (
     check_constants,
     constants_of,

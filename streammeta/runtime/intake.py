@@ -64,7 +64,7 @@ class Intake:
     passed: dict[tuple[int, int], Passed] = field(default_factory=dict)
     ids: EventIds = field(default_factory=lambda: EventIds(0))
     _taken: dict[int, int] = field(init=False, default_factory=dict)
-    """Positions after what was taken: those of the ledger, or ahead of them while an iteration is open."""
+    """Positions after what was taken: the ledger's, or ahead of them while an iteration is open."""
     _waiting: int = field(init=False, default=0)
     """Records of the open iteration."""
     _dropped: Tally = field(init=False, default=NOTHING)
@@ -212,14 +212,12 @@ class Intake:
             self.cutter.settled()
         self._pending = Pending()
         self.telling.count(pending.records, pending.dropped)
-        unanswered = self.answering.publish() if self.answering is not None else {}
+        unanswered = self.answering.publish() if self.answering else {}
+        now_seconds, topic = self.clock.now(), self.telling.topic
         columns = learned(
-            self.telling.topic,
-            taken,
-            results,
-            folded,
+            *(topic, taken, results, folded),
             times_seconds=times,
-            now_seconds=self.clock.now(),
+            now_seconds=now_seconds,
             inner_lr=engine.inner_lr,
         )
         self.telling.settled(columns, taken, results, unanswered)
@@ -295,7 +293,7 @@ class Intake:
 
     def _asked(self, question: Question, number: int) -> Asked:
         """The question; it closes no iteration, for what is asked changes nothing that is learned."""
-        task = question.task
-        if question.support is None and (self._pending.tasks.get(task) or self.gathering.holds(task)):
+        waits = self._pending.tasks.get(question.task) or self.gathering.holds(question.task)
+        if question.support is None and waits:
             self.settle()  # what its task holds is known when what waits of it is learned, or refused
         return self.cutter.asked(question, number)

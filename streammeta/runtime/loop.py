@@ -130,9 +130,9 @@ class Loop:
         ledger.topic_id = self.source.identity() or was
         self.intake.start(begin)
         self.switching.begin()
-        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run)}
+        logged = {entry.partition for entry in self.order_log.pending({}) if isinstance(entry, Run | Passed)}
         if was and ledger.topic_id != was:
-            self._drop_runs(logged)
+            self._drop_runs({*logged, *before, *begin})
         else:
             back = {p for p, offset in before.items() if begin.get(p, -1) < offset}
             self._drop_runs(back | (logged - begin.keys()))
@@ -157,6 +157,9 @@ class Loop:
         # Before the new positions are committed: a crash between must not leave runs that seem to fit.
         if partitions:
             self.order_log.forget(dict.fromkeys(partitions, sys.maxsize))
+            passed = self.intake.passed  # and what was tried: other records have these places now
+            self.intake.passed = {place: one for place, one in passed.items() if place[0] not in partitions}
+            self.intake.trials.forget()
 
     def _recover(self) -> None:
         """Apply again what was applied after the last checkpoint, but for what is to be passed."""

@@ -18,6 +18,9 @@ class Trials(Protocol):
     def begin_life(self) -> None:
         """What is condemned is logged; nothing is tried yet."""
 
+    def forget(self) -> None:
+        """What was tried was of another log: nothing is condemned, or suspect."""
+
     def suspects(self, records: Iterable[Record]) -> bool:
         """Whether one of these was."""
 
@@ -38,6 +41,9 @@ class NoTrials:
     suspicious = False
 
     def begin_life(self) -> None:
+        """Nothing."""
+
+    def forget(self) -> None:
         """Nothing."""
 
     def suspects(self, records: Iterable[Record]) -> bool:  # noqa: ARG002 (the protocol's)

@@ -19,6 +19,7 @@ from streammeta.codec.tensors import TensorMap, from_json, from_msgpack
 from streammeta.codec.writing import to_lists, to_map
 from streammeta.errors import BadEvent, NoAnswer, Reason
 from streammeta.events import Array, Batch
+from streammeta.quoting import quoted_bytes
 from streammeta.serving.about import About
 from streammeta.serving.asking import AT, Answer, Ask, At
 from streammeta.serving.desk import Answered
@@ -130,7 +131,7 @@ def told(about: About) -> bytes:
 
 def encoded(value: Any, content_type: str) -> bytes:
     """Plain data as bytes."""
-    return msgspec.json.encode(value) if content_type == JSON else msgspec.msgpack.encode(value)
+    return quoted_bytes(msgspec.json.encode(value)) if content_type == JSON else msgspec.msgpack.encode(value)
 
 
 def _row(answer: Answer, tensor: Callable[[Array], Any], age_seconds: float) -> dict[str, Any]:

@@ -127,13 +127,13 @@ class Memories:
     def reset(self, task: str) -> bool:
         """Let the next visit of the task, which `slots` has found, be a first one; whether it was not yet.
 
-        Its statistics and the examples that it has gathered stay; the earlier query sets are of visits that
-        the memory no longer holds.
+        Statistics and gathered examples stay; earlier query sets, and losses watched for drift, do not.
         """
         slot = self._find(task)
         if slot is None or not self.stats[slot].remembered:
             return False
         self.begin_anew(self.touch(task))
+        self.stats[slot] = self.stats[slot]._replace(drift=self.stats[slot].drift.begun_anew())
         return True
 
     def begin_anew(self, slot: int) -> None:
@@ -162,10 +162,8 @@ class Memories:
 
     def slot_of(self, task: str) -> int | None:
         """Where the row of a task in RAM is; to look for it is no use of it."""
-        for tasks in (self._dirty, self._clean, self._leaving):
-            if task in tasks:
-                return tasks[task]
-        return None
+        held = (self._dirty, self._clean, self._leaving)
+        return next((slots[task] for slots in held if task in slots), None)
 
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""

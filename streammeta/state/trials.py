@@ -55,7 +55,7 @@ class Trials:
         self.condemned: tuple[Passed, ...] = tuple(
             _passed(place) for place in dict.fromkeys(tried) if place in suspects
         )
-        """What is to be passed; the caller logs that before it calls `begin_life`."""
+        """What is to be passed; the caller logs that before it calls `begin_life`, or calls `forget`."""
         self._suspects = tried or suspects
         self._begun = False
 
@@ -72,6 +72,12 @@ class Trials:
         self._write_suspects()
         self._view[_COUNT] = 0
         self._begun = True
+
+    def forget(self) -> None:
+        """What was tried was of another log: nothing is condemned, or suspect."""
+        self.condemned, self._suspects = (), []
+        self._view[_COUNT] = 0
+        self._write_suspects()
 
     @property
     def suspicious(self) -> bool:

@@ -24,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from streammeta.errors import ConfigError
-from streammeta.quoting import quoted_line
+from streammeta.quoting import quoted_bytes, quoted_line
 from streammeta.serving.desk import Desk
 from streammeta.web.feed import Feed
 from streammeta.web.guard import OPEN_PATHS, LocalHost, SecurityHeaders, Token
@@ -195,4 +195,4 @@ def _json(value: Any, status_code: int = 200) -> Response:
 
 
 def _encoded(body: bytes, status_code: int = 200) -> Response:
-    return Response(body, status_code, media_type="application/json")
+    return Response(quoted_bytes(body), status_code, media_type="application/json")

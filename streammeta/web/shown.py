@@ -22,6 +22,7 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex, TaskRow, drift_fields
 from streammeta.observe.track import Numbers
 from streammeta.observe.trouble import diagnose
+from streammeta.quoting import quoted_bytes
 from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5
@@ -86,7 +87,7 @@ class Shown:
         last = seen.time.recent[-LIVE_ROWS:]
         rows = {"to": seen.rows, "columns": columns_of(seen.time.columns, last)}
         marks = marks_of(seen.marks[-LIVE_MARKS:])
-        return msgspec.json.encode({"status": self.status_now(), "rows": rows, "marks": marks})
+        return quoted_bytes(msgspec.json.encode({"status": self.status_now(), "rows": rows, "marks": marks}))
 
     def task_list(self, sort: str, limit: int, search: str, *, ascending: bool = False) -> dict[str, Any]:
         """The first tasks that match, and how many there are."""

@@ -113,6 +113,20 @@ def test_a_suite_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyP
     assert rows[1]["note"] == "off by 2"
 
 
+def test_the_table_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an error says may come from a broker."""
+
+    def failing(_plan: Plan) -> Iterator[Row]:
+        raise ArithmeticError("off \x9b2J \u202e by 2")
+        yield ROWS[0]
+
+    monkeypatch.setitem(verb.SUITES, "batch", failing)
+    called = ["batch", "--rounds", "2", "--size", "small", "--bootstrap-servers", "here:1"]
+    shown = CliRunner().invoke(verb.bench, called).stdout
+    assert r"off \x9b2J \u202e by 2" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+
+
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", '{"machine": {}, "taken": "", "size": "", "rows": [{}]}']
 )

@@ -7,6 +7,7 @@ import pytest
 
 from streammeta.errors import DamagedLog, Reason
 from streammeta.events import Run
+from streammeta.stream.kafka import withheld
 from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import ApacheKafka, Broker, fresh, producer_of
 from tests.contracts.source import drain
@@ -47,6 +48,51 @@ def damaged(secure_kafka_broker: ApacheKafka) -> tuple[Broker, str]:
         file.seek(content.index(b"secret-second"))
         file.write(b"S")
     return broker, topic
+
+
+LENGTHS = {"behind the end": 1_000, "gone": 0, "negative": -7}
+"""What a batch's length is forged to: the broker gives nothing for the first, "corrupt" for the others."""
+
+
+@pytest.fixture(params=[(length, which) for length in LENGTHS for which in (1, 2)], ids=str)
+def forged(secure_kafka_broker: ApacheKafka, request: pytest.FixtureRequest) -> tuple[Broker, str, int]:
+    """A topic of three batches of two records, of which the second, or the last, has another length."""
+    name, which = request.param
+    broker = secure_kafka_broker.broker
+    topic = broker.create(fresh("forged"))
+    for value in (b"first", b"second", b"third"):
+        broker.write(topic, [value, value])
+    (log,) = Path(secure_kafka_broker.data).rglob(f"{topic}-0/*.log")
+    content, at = log.read_bytes(), 0
+    for _ in range(which):
+        at += 12 + int.from_bytes(content[at + 8 : at + 12], signed=True)
+    length = int.from_bytes(content[at + 8 : at + 12], signed=True)
+    with log.open("r+b") as file:
+        file.seek(at + 8)
+        file.write((length + 1_000 if LENGTHS[name] > 0 else LENGTHS[name]).to_bytes(4, signed=True))
+    return broker, topic, 2 * which
+
+
+@pytest.mark.kafka
+def test_a_batch_whose_length_is_forged(
+    forged: tuple[Broker, str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the last of a fetch: named, with remedies; or passed, each offset with a word of its own."""
+    broker, topic, first = forged
+    monkeypatch.setattr(withheld, "PATIENCE_SECONDS", 1.0)
+    with closing(KafkaSource(broker.settings(topic=topic))) as source:
+        source.start({0: first - 1})
+        assert len(drain(source, {0: first})) == 1
+        with pytest.raises(DamagedLog, match=f"partition 0: the batch at offset {first}") as told:
+            drain(source, {0: 6})
+    assert 'kafka.on_corrupt to "skip"' in str(told.value)
+    with closing(KafkaSource(broker.settings(topic=topic, on_corrupt="skip"))) as source:
+        source.start({0: first - 1})
+        passed = drain(source, {0: 6})[1:]
+        assert source.positions() == {0: 6}
+        again = source.fetch(Run(0, first, 6))
+    assert [(record.offset, record.value) for record in passed] == [(n, None) for n in range(first, 6)]
+    assert [record.offset for record in again] == [record.offset for record in passed]
 
 
 @pytest.mark.kafka

@@ -60,6 +60,7 @@ expire_after_events = 1000
 label_wait_events = 50
 dedupe_window_events = 500
 decoder = "shop:read"
+tombstones = "dead_letter"
 forgetting_sets = 3
 batch = 4
 batch_linger_seconds = 2
@@ -141,6 +142,7 @@ MEANING = {
         "label_wait_events": 50,
         "dedupe_window_events": 500,
         "decoder": "shop:read",
+        "tombstones": "dead_letter",
         "forgetting_sets": 3,
         "batch": 4,
         "batch_linger_seconds": 2.0,
@@ -219,6 +221,7 @@ DEFAULTS = {
         "label_wait_events": 10_000,
         "dedupe_window_events": 0,
         "decoder": "",
+        "tombstones": "forget",
         "forgetting_sets": 0,
         "batch": 1,
         "batch_linger_seconds": 0.5,

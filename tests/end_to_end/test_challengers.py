@@ -6,6 +6,7 @@ import random
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from streammeta.events import Array
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.program import Daemon, same_bits, streammeta, succeed, wait_until
 
-EVENTS, MORE, TASKS = 900, 150, 20
+EVENTS, MORE, TASKS = 480, 100, 20
+SECONDS = 300.0
+"""How long a challenger, which comes second in everything, may take on a busy machine."""
 CHAMPION = {
     "model.args": "{sizes = [1, 8, 1]}",
-    "state.checkpoint_events": 60,
+    "state.checkpoint_events": 40,
     "log.format": "json",
 }
 CHALLENGER: dict[str, dict[str, object]] = {
     "model": {"args": {"sizes": [1, 6, 1]}},
     "algorithm": {"name": "moml", "inner_lr": 0.02, "order": "first"},
-    "state": {"checkpoint_events": 40},
+    "state": {"checkpoint_events": 30},
     "engine": {"compile": "off"},
     "http": {"port": 0},
 }
@@ -79,6 +82,17 @@ def shadows(daemon: Daemon) -> Mapping[str, Mapping[str, Any]]:
     return {one["name"]: one for one in json.loads(body)["challengers"]} if status == 200 else {}
 
 
+def has_learned(daemon: Daemon, events: int) -> bool:
+    """Whether its challenger has learned so many, in the life of its state."""
+    return (shadows(daemon).get("challenger", {}).get("events") or 0) >= events
+
+
+def reborn(daemon: Daemon) -> bool:
+    """Whether its challenger died once, and learns again."""
+    told = shadows(daemon).get("challenger", {})
+    return (told.get("deaths"), told.get("state")) == (1, "learning")
+
+
 def kill(pid: int) -> None:
     """End a challenger's process."""
     with suppress(ProcessLookupError):
@@ -97,29 +111,18 @@ def test_killed_promoted_and_gone_on_with(tansu: Broker, tmp_path: Path) -> None
         Daemon(tmp_path / "champion", settings(tansu, topic), flags=("--shadow", str(path))) as champion,
     ):
         calm.run_to_end()
-        for whom in ("challenger", "champion", "both"):
+        for life, whom in enumerate(("challenger", "champion", "both")):
             champion.start()
-            events = draws.randint(1, EVENTS // 4)
-            seen = shadows(champion).get("challenger", {}).get("events") or 0
-            wait_until(
-                lambda begun=seen + events: (
-                    (shadows(champion).get("challenger", {}).get("events") or 0) >= begun
-                ),  # type: ignore[misc]
-                champion.log,
-            )
+            wanted = draws.randint(life * EVENTS // 4 + 1, (life + 1) * EVENTS // 4)
+            wait_until(partial(has_learned, champion, wanted), champion.log, SECONDS)
             if whom != "champion":
                 kill(shadows(champion)["challenger"]["pid"])
             if whom == "challenger":
-                wait_until(
-                    lambda: (
-                        shadows(champion)["challenger"]["deaths"] == 1
-                        and shadows(champion)["challenger"]["state"] == "learning"
-                    ),
-                    champion.log,
-                )
+                wait_until(lambda: reborn(champion), champion.log, SECONDS)
             champion.send(signal.SIGKILL)
             champion.wait()
-        champion.run_to_end()
+        champion.start("--until-end")
+        assert champion.wait(2 * SECONDS) == 0, champion.log.read_text()[-3000:]
         assert same_bits(exported(champion.state), exported(calm.state))
         assert same_bits(exported(path.with_suffix("")), alone(path, tmp_path / "alone"))
 
@@ -151,10 +154,11 @@ def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> Non
     ):
         calm.run_to_end()
         champion.start()
-        champion.wait_for_events(EVENTS)
+        wait_until(lambda: champion.events() >= EVENTS, champion.log, SECONDS)
         wait_until(
             lambda: all(shadows(champion).get(name, {}).get("deaths", 0) for name in made if name != "hangs"),
-            champion.log.read_text,
+            champion.log,
+            SECONDS,
         )
         told = shadows(champion)
         assert (told["raises"]["state"], told["hangs"]["state"]) == ("failed", "starting")

@@ -21,7 +21,8 @@ from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.end_to_end.program import Daemon, succeed
 from tests.sales import write_sales
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGES = Path(__file__).parents[2] / "streammeta"
+CODEC, DATASETS = ((PAGES / room / "README.md").read_text() for room in ("codec", "datasets"))
 SHOPS, DAYS, WARM_UP, VISITS = 40, 60, 5, 15
 LARGEST_LOSS, ADAPTED_LOSS = 100.0, 0.2
 """Measured: 6.5 and 0.144; without warm-up 2e11 and 0.246."""
@@ -40,7 +41,7 @@ def broker() -> Iterator[str]:
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example's settings, as a file."""
     (block,) = [
-        block for block in re.findall(r"```toml\n(.*?)```", README, re.DOTALL) if "expire_after" in block
+        block for block in re.findall(r"```toml\n(.*?)```", CODEC, re.DOTALL) if "expire_after" in block
     ]
     path = tmp_path_factory.mktemp("sales") / "learner.toml"
     path.write_text(block)
@@ -52,7 +53,7 @@ def live(broker: str, settings: Path, folder: Path, *options: object) -> tuple[P
 
     Returns the recording of what it learned, and its tasks as `tasks list` tells them.
     """
-    (line,) = re.findall(r"streammeta (produce table sales\.csv .*) --topic sales", README)
+    (line,) = re.findall(r"streammeta (produce table sales\.csv .*) --topic sales", DATASETS)
     topic = f"sales-{folder.name}"
     sales = write_sales(folder / "sales.csv", shops=SHOPS, days=DAYS)
     words = [sales if word == "sales.csv" else word for word in line.split()]

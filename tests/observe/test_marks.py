@@ -8,7 +8,7 @@ from streammeta.evaluation.drift import Detection
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack, unpack
 from streammeta.observe.marks import MOST, Marks
-from streammeta.outcomes import Executing, Learned, RatesChanged
+from streammeta.outcomes import Executing, Learned, RatesChanged, TaskChanged
 from tests.observe.outcomes import Clock, learned
 
 
@@ -45,6 +45,20 @@ def test_tasks_that_get_worse_together_share_a_mark() -> None:
     first, second = marks.all()
     assert (first.tasks, first.words) == (5, "5 tasks got worse: a, b, c, …")
     assert (first.events, second.events, second.tasks) == (1, 9, 1)
+
+
+def test_a_forgotten_task_is_named_no_more() -> None:
+    """Its mark stays and counts it, for that tells of the stream."""
+    marks = Marks()
+    marks.fold(drifted(1, "a", "b"), 1.0)
+    marks.fold(drifted(2, "a"), 100.0)
+    marks.fold(TaskChanged("tasks", 0, 1, "a", "reset", known=True), 101.0)
+    assert [mark.names for mark in marks.all()] == [("a", "b"), ("a",)]
+    marks.fold(TaskChanged("tasks", 0, 2, "a", "forget", known=True), 102.0)
+    assert [(mark.words, mark.names, mark.tasks) for mark in marks.all()] == [
+        ("2 tasks got worse: b, …", ("b",), 2),
+        ("… got worse", (), 1),
+    ]
 
 
 def test_their_number_is_bounded_and_the_whole_life_stays() -> None:

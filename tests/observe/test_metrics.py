@@ -18,12 +18,13 @@ from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential, Scores
 from streammeta.observe.catalogue import CATALOGUE, CHECKPOINT_OUTCOMES, OTHER, OUTCOMES, SCOPES, WHERE
 from streammeta.observe.metrics import Metrics, Registry
-from streammeta.outcomes import Duplicate, Executing, Outcome, Stages, TaskChanged, Turned
+from streammeta.outcomes import Answered, Duplicate, Executing, Outcome, Stages, TaskChanged, Turned
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 
 CONTRACT = {
     "streammeta_build_info": ("gauge", {"version", "algorithm", "torch"}),
     "streammeta_events": ("counter", {"topic", "outcome"}),
+    "streammeta_predictions": ("counter", {"source", "at"}),
     "streammeta_event_processing_seconds": ("histogram", {"stage"}),
     "streammeta_event_age_seconds": ("histogram", set()),
     "streammeta_prequential_loss": ("gauge", {"phase"}),
@@ -40,6 +41,7 @@ CONTRACT = {
     "streammeta_dead_letters": ("counter", {"reason"}),
     "streammeta_examples_dropped": ("counter", {"reason"}),
     "streammeta_task_changes": ("counter", {"change"}),
+    "streammeta_drift_detections": ("counter", {"scope"}),
     "streammeta_kafka_lag_records": ("gauge", {"topic", "partition"}),
     "streammeta_kafka_lag_seconds": ("gauge", set()),
     "streammeta_kafka_lag_eta_seconds": ("gauge", set()),
@@ -88,6 +90,7 @@ def everything() -> list[Outcome]:
         again,
         refused(),
         Duplicate("tasks", 0, 1),
+        Answered("tasks", 0, 3, "adapted"),
         TaskChanged("tasks", 0, 2, "task-9", "reset", known=True),
         checkpointed(),
         Executing(2, 1, 0, 1, 1, 31.5),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streammeta.errors import Reason, StateError
-from streammeta.events import Record, Run
+from streammeta.events import Passed, Record, Run
 from streammeta.outcomes import Checkpointed, Duplicate, Learned, Outcome, Refused, Turned
 from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.checkpoint import unpack
@@ -212,6 +212,33 @@ def test_runs_of_a_topic_that_was_made_anew_are_forgotten(length: int, folder: P
     assert world.live(observers=(told.append,))
     assert learned(told) == 90
     assert world.checkpoint().progress.events == before + 90
+
+
+@pytest.mark.parametrize("while_read", [False, True])
+def test_what_is_passed_is_not_passed_in_a_topic_made_anew(while_read: bool, folder: Path) -> None:
+    """A record that two processes died of had this place in the old topic; in the new one it is another's."""
+    old = make_script(11, partitions=1, tasks=TASKS, events=30, poison=0.0)
+    new = make_script(12, partitions=1, tasks=TASKS, events=40, poison=0.0)
+    world = World(old, folder, topic_id="one")
+    if not while_read:
+        assert world.live()
+    log = OrderLog(world.folder / "order.log")
+    log.append([Passed(0, 5 if while_read else 35, stage="step", died=True)])
+    log.close()
+    told, before = list[Outcome](), 0
+
+    def replace_topic(outcome: Outcome) -> None:
+        nonlocal before
+        told.append(outcome)
+        if while_read and before == 0 and learned(told) > 20 and isinstance(outcome, Turned):
+            before = learned(told)
+            assert world.source is not None
+            world.source.recreate(new, "two")
+
+    if not while_read:
+        world.script, world.topic_id = new, "two"
+    assert world.live(observers=(replace_topic,))
+    assert learned(told) == before + 40
 
 
 @pytest.mark.parametrize("topic_id", ["", "two"])

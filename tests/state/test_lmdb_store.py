@@ -357,6 +357,11 @@ def test_what_broke_a_commit_is_said_ever_after(tmp_path: Path, monkeypatch: pyt
     with closing(LmdbStore(tmp_path)) as store:
         sound = store._env
         monkeypatch.setattr(store, "_env", Broken())
-        for ask in (lambda: store.commit(META, {}), store.count, lambda: store.commit(META, {})):
+        asks: list[Callable[[], object]] = [
+            lambda: store.commit(META, {}),
+            store.count,
+            lambda: store.commit(META, {}),
+        ]
+        for ask in asks:
             with pytest.raises(StateError, match="Disk quota exceeded; the last commit stands"):
                 ask()

@@ -51,6 +51,22 @@ def test_the_third_life_condemns(record: Record, tmp_path: Path) -> None:
     assert life(path) == ()
 
 
+def test_what_was_tried_of_another_log_is_forgotten(tmp_path: Path) -> None:
+    """Another topic has other records at these places: deaths in the old one count for nothing."""
+    path = tmp_path / "trials"
+    for deaths in (1, 2):
+        for _ in range(deaths):
+            life(path, learn(R))
+        began = Trials(path)
+        began.forget()
+        assert began.condemned == ()
+        began.begin_life()
+        assert not began.suspicious
+        began.learning([R])
+        assert Trials(path).condemned == ()
+        life(path, over)
+
+
 def test_a_stage_is_part_of_it(tmp_path: Path) -> None:
     """What died while it was decoded, and then while it was learned, was not at fault twice."""
     path = tmp_path / "trials"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -193,3 +194,15 @@ def test_an_empty_token_is_refused() -> None:
     """An empty token file would let everybody in; it is a configuration error."""
     with pytest.raises(ConfigError, match=r"http\.token_file"):
         Daemon(" \n")
+
+
+def test_json_steers_no_terminal(daemon: Daemon, http: httpx.Client) -> None:
+    """Control characters and marks of writing direction are escaped, as JSON does it, and mean the same."""
+    strange = "\x9b2J \u202etxt\x7f"
+    daemon.tell(learned(task=strange))
+    row = http.get(f"/api/v1/tasks/{quote(strange)}")
+    listed = http.get("/api/v1/tasks")
+    refusal = http.get("/api/v1/tasks", params={"sort": strange})
+    assert all(answer.text.isprintable() for answer in (row, listed, refusal))
+    assert row.json()["task"] == listed.json()["tasks"][0]["task"] == strange
+    assert strange in refusal.json()["error"]

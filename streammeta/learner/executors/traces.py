@@ -37,9 +37,12 @@ class Traces:
     """The traces of one learner."""
 
     def __init__(self, cache: Cache, learner: str) -> None:
-        """`learner`: in words, all that its steps follow from but code, torch, processor and shapes."""
+        """`learner`: in words, all that its steps follow from but code, torch, processor and shapes.
+
+        The code is looked at now, as this process has it: files may change while it runs.
+        """
         self._directory = cache.directory
-        self._learner = learner
+        self._learner = (learner, *_code())
 
     def get(self, signature: Signature) -> GraphModule | None:
         """The step of these shapes; None where there is none that is sound."""
@@ -70,7 +73,7 @@ class Traces:
             new.unlink(missing_ok=True)
 
     def _path(self, signature: Signature) -> Path:
-        parts = (self._learner, in_words(signature), *_conditions(), *_code())
+        parts = (*self._learner, in_words(signature), *_conditions())
         return self._directory / f"trace-{hashlib.sha256(repr(parts).encode()).hexdigest()[:32]}"
 
     def _shrink(self) -> None:

@@ -27,7 +27,7 @@ from streammeta.web.shown import columns_of
 BEHIND_RECORDS: Final = 1000
 """Beyond, a challenger is called behind."""
 LOOK_SECONDS: Final = 0.2
-WAIT_SECONDS: Final = 120.0
+WAIT_SECONDS: Final = 600.0
 """At the end of the topic, challengers of which none moves for so long are not waited for."""
 
 log = structlog.get_logger(__name__)

@@ -155,4 +155,11 @@ def _learn(request: Request, signs: PipeSigns, reporting: Reporting) -> None:
         reporting.reads_from(source)
         return source, NoDeadLetters()
 
-    run_daemon(read(), read_config=read, connect=connect, until_end=True, company=reporting)
+    run_daemon(
+        read(),
+        read_config=read,
+        connect=connect,
+        connect_answers=lambda _config, _keep_going: None,
+        until_end=True,
+        company=reporting,
+    )

@@ -19,6 +19,7 @@ from streammeta.stream.kafka.refusals import missing_right, named
 from streammeta.stream.kafka.silence import Silence
 from streammeta.stream.kafka.topics import id_text
 from streammeta.stream.kafka.waits import close_client
+from streammeta.stream.kafka.withheld import Withheld
 
 _FIXED = {
     "group_id": None,
@@ -53,6 +54,7 @@ class Reader:
         self._settings, self._silence, self._keep_going = settings, silence, keep_going
         self._connected = connect(KafkaConsumer, settings, reader_config(settings), keep_going)
         self._consumer = self._connected.client
+        self._withheld, self._heard = Withheld(self._consumer), 0.0
         self._places: dict[int, Any] = {}
         self.moves: dict[int, int] = {}
         """Partitions that went elsewhere because the log lacked their next offset; the owner clears it."""
@@ -89,6 +91,8 @@ class Reader:
             DamagedLog: the next batch is damaged, and the configuration says to fail.
             BrokerRefused: a right or the login was revoked.
         """
+        if lacking := self._lacking():
+            return self._sound(lacking)
         began = time.monotonic()
         try:
             timeout_ms = max(0, int(timeout_seconds * 1000))
@@ -98,9 +102,22 @@ class Reader:
             batches = {}
             time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = self._sound([record_of(raw) for batch in batches.values() for raw in batch])
-        waited_seconds = time.monotonic() - began
-        self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
+        waited_seconds, heard = time.monotonic() - began, self._connected.fetched()
+        self._silence.listen(heard, waited_seconds, received=bool(records))
+        if heard != self._heard:
+            self._heard = heard
+            self._withheld.answered()
         return records
+
+    def _lacking(self) -> list[Record]:
+        """What the log holds and the broker does not give: passed, with a record that says so."""
+        if not self._withheld:
+            return []
+        at = {place: self._consumer._subscription.position(place).offset for place in self._places.values()}
+        lacking = self._withheld.due(at)
+        for record in lacking:
+            self.seek(record.partition, record.offset + 1)
+        return lacking
 
     def _sound(self, records: list[Record]) -> list[Record]:
         """The records, up to what is damaged in the log unless that may be passed.
@@ -129,7 +146,7 @@ class Reader:
                 self._mend_lost(place.partition, wanted, last.offset if last else 0)
         elif isinstance(error, errors.TopicAuthorizationFailedError):
             raise missing_right(self._settings, "Read", "topic", self._settings.topic) from error
-        elif not error.retriable:
+        elif not error.retriable and not isinstance(error, errors.CorruptRecordError):  # `Withheld` heard it
             known = named(error, self._settings)
             if not isinstance(known, LoginRefused):  # those `Watch` judges
                 unknown = StreammetaError(f"cannot read topic {self._settings.topic!r}: {error}")

@@ -47,7 +47,6 @@ def test_what_the_trace_follows_from_names_it(
 ) -> None:
     """Another of each has a trace of its own."""
     kept(tmp_path / "c", step)
-    traces = Traces(Cache(tmp_path / "c"), "maml" if what == "learner" else "moml")
     of = signature(step)
     if what == "shapes":
         of = (((1, 9, 2), of[0][1]), *of[1:])
@@ -57,7 +56,7 @@ def test_what_the_trace_follows_from_names_it(
         monkeypatch.setattr(module, "_SOURCES", ("algorithms",))
     if what == "torch":
         monkeypatch.setattr(torch, "__version__", "2.99")
-    assert traces.get(of) is None
+    assert Traces(Cache(tmp_path / "c"), "maml" if what == "learner" else "moml").get(of) is None
 
 
 def test_damage_anywhere_is_found(tmp_path: Path, step: TracedStep) -> None:

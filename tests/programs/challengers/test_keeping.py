@@ -157,4 +157,4 @@ def test_one_that_does_not_end_is_killed(begin: Begun) -> None:
         keeper.wake()  # a pipe that nobody reads takes no time
     keeper.join()
     assert not keeper.running
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
