@@ -390,8 +390,10 @@ def test_a_restart_is_no_outage(browser: Browser, daemon: Daemon) -> None:
     learn(daemon, 100)
     kept = daemon.history.view()
     second = Daemon(now=lambda: time.time() + 3600)
-    events, spans = (Kept(one.columns, one.buckets, one.weights, one.width) for one in kept[1:3])
-    second.history.resume(events, spans)
+    events, seconds = (
+        Kept(one.columns, one.buckets, one.weights, one.width) for one in (kept.events, kept.time)
+    )
+    second.history.resume(events, seconds)
     second.status.begin(100, 0.1, 0.1, first=first_of(kept.events))
     second.history.close_row()
     second.tell(turned())
