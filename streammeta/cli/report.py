@@ -29,10 +29,9 @@ def report(directories: tuple[Path, ...], output: Path) -> None:
 
     Of more than one, the losses are drawn over one another; the rest of the page is of the first.
 
-    \b
-    Examples:
-      streammeta report state --output run.html
-      streammeta report before after --output both.html
+    Example: streammeta report state --output run.html
+
+    Example: streammeta report before after --output both.html
     """
     suffix = output.suffix.lower()
     if suffix not in (".html", ".png"):

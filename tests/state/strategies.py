@@ -2,6 +2,9 @@
 
 from hypothesis import strategies as st
 
+from streammeta.evaluation.adwin import PER_ROW, Adwin
+from streammeta.evaluation.drift import BEGUN, Series
+from streammeta.evaluation.page_hinkley import PageHinkley
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 
 U64 = st.integers(0, 2**64 - 1)
@@ -12,6 +15,15 @@ task_ids = st.text(
 """Any Unicode, NUL and astral characters too; short alphabets make ids meet again."""
 
 windows = st.lists(st.tuples(st.floats(), st.integers(1, 2**64 - 1)), max_size=2).map(tuple)
+buckets = st.lists(st.tuples(st.floats(), st.floats()), max_size=PER_ROW).map(tuple)
+detectors = (
+    st.none()
+    | st.builds(PageHinkley, U64, *[st.floats()] * 6)
+    | st.builds(Adwin, U64, U64, st.floats(), st.floats(), st.lists(buckets, max_size=4).map(tuple))
+)
+series = st.just(BEGUN) | st.builds(
+    Series, detectors, *[st.floats()] * 4, detections=U64, last_event=U64, loss_before=st.floats()
+)
 stats = st.builds(
     TaskStats,
     events=U64,
@@ -27,6 +39,8 @@ stats = st.builds(
     loss_earlier=st.floats(),
     forgetting=st.floats(),
     windows=st.tuples(windows, windows, windows),
+    reset_after=U64,
+    drift=series,
 )
 waitings = st.none() | st.builds(Waiting, task=U64, half=U64)
 rows = st.builds(
