@@ -2,7 +2,8 @@
 
 Events learned are told as columns, a chunk at a time. How the stream was cut into chunks means nothing.
 
-Observers never change what is learned. After a crash an outcome may be told again (at least once).
+Observers never change what is learned. After a crash an outcome may be told again (at least once). Over 300
+lines, because it is a list: a value a kind.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

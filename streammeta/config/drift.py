@@ -38,5 +38,5 @@ class DriftSection(Section):
         0.005, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
     )
     check_visits: Free[int] = Field(
-        4, ge=1, description="adwin: visits between two looks; each takes some 10 µs."
+        2, ge=1, description="adwin: visits between two looks; each takes some 10 µs."
     )

@@ -50,7 +50,7 @@ class Settings(NamedTuple):
     delta: float = 0.75
     threshold: float = 12.0
     confidence: float = 0.005
-    check_visits: int = 4
+    check_visits: int = 2
 
 
 class Series(NamedTuple):

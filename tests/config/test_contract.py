@@ -90,7 +90,7 @@ min_visits = 30
 delta = 0.5
 threshold = 20
 confidence = 0.01
-check_visits = 2
+check_visits = 3
 [predict]
 output_topic = "tasks.answers"
 [http]
@@ -177,7 +177,7 @@ MEANING = {
         "delta": 0.5,
         "threshold": 20.0,
         "confidence": 0.01,
-        "check_visits": 2,
+        "check_visits": 3,
     },
     "http": {
         "host": "0.0.0.0",  # noqa: S104 - a value, nothing listens
@@ -263,7 +263,7 @@ DEFAULTS = {
         "delta": 0.75,
         "threshold": 12.0,
         "confidence": 0.005,
-        "check_visits": 4,
+        "check_visits": 2,
     },
     "http": {
         "host": "127.0.0.1",

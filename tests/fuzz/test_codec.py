@@ -89,7 +89,13 @@ def test_nothing_but_bad_event_is_raised() -> None:
             counts["event"] += 1
     assert counts["event"] > 100
     assert longest < 400
-    unreachable = {Reason.TOO_LARGE, Reason.MISSING_TASK_ID, Reason.NON_FINITE_UPDATE, Reason.QUARANTINED}
+    unreachable = {
+        Reason.TOO_LARGE,
+        Reason.MISSING_TASK_ID,
+        Reason.NON_FINITE_UPDATE,
+        Reason.NON_FINITE_PREDICTION,
+        Reason.QUARANTINED,
+    }
     assert set(counts) >= set(Reason) - unreachable, counts
 
 

@@ -60,7 +60,7 @@ class Watched:
         if address.scheme not in ("data", "blob", "file") and address.hostname != "127.0.0.1":
             self.problems.append(f"request to {request.url}")
 
-    def shows(self, selector: str, words: str, seconds: float = 10) -> None:
+    def shows(self, selector: str, words: str, seconds: float = 30) -> None:
         """Wait until the element holds these words."""
         self.page.wait_for_function(
             "([s, w]) => [...document.querySelectorAll(s)].some((e) => e.textContent.includes(w))",

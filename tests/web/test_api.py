@@ -113,7 +113,7 @@ def test_drift_is_listed_and_marked(daemon: Daemon, http: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sort=size", "sort=size: one of loss, events, staleness, drift"),
+        ("sort=size", "sort=size: one of loss, events, seen, staleness, drift, task"),
         ("limit=0", "limit=0: a whole number from 1 to 1000"),
         ("limit=1001", "limit=1001"),
         ("limit=ten", "limit=ten"),

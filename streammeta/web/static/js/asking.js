@@ -7,6 +7,8 @@ import { PREDICTION } from "./panels.js";
 
 const INPUTS = 128; // of a curve, points included: always as many, for the daemon prepares each number anew
 const RANGE = [-5, 5]; // while no point tells another one
+const TRIES = 5;
+const AGAIN_MS = 2000;
 const KINDS = ["auto", "meta", "memory", "adapted"];
 
 export class Asking {
@@ -31,8 +33,7 @@ export class Asking {
     put(this.said, "");
     put(this.answer, "");
     this.chart.show({ x: [] });
-    let about;
-    try { about = await this.source.about(name); } catch { return; }
+    const about = await this.#told(name);
     if (name !== this.name || !about) return;
     this.about = about;
     this.panel.hidden = false;
@@ -40,6 +41,14 @@ export class Asking {
     this.form.hidden = about.curve;
     if (about.examples) [this.from.value, this.to.value] = around(about.examples.x.flat());
     await this.refresh();
+  }
+
+  /** What can be asked; tried again while a busy daemon does not answer. */
+  async #told(name) {
+    for (let tries = 0; tries < TRIES && name === this.name; tries += 1) {
+      try { return await this.source.about(name); } catch { await new Promise((go) => setTimeout(go, AGAIN_MS)); }
+    }
+    return null;
   }
 
   /** Ask again, of what is learned now. */
