@@ -11,7 +11,6 @@ from streammeta import __version__
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
-from streammeta.config.token import read_token
 from streammeta.federated.book import TOPIC, Book
 from streammeta.federated.metrics import FederatedMetrics
 from streammeta.observe.health import Health
@@ -24,9 +23,7 @@ from streammeta.observe.status import Status
 from streammeta.observe.task_index import TaskIndex
 from streammeta.outcomes import Outcome, Turned
 from streammeta.state.store import Store
-from streammeta.web.app import make_app
-from streammeta.web.guard import is_loopback
-from streammeta.web.server import HttpServer
+from streammeta.web.port import open_port
 from streammeta.web.shown import Shown
 
 
@@ -99,17 +96,7 @@ def serve(config: Config, stack: ExitStack, watchers: Watchers, store: Store) ->
         stored=lambda task: None if (row := store.get(task)) is None else row.stats,
         now=time.time,
     )
-    http = config.http
-    app = make_app(
-        shown,
-        token=read_token(http.token_file),
-        local=is_loopback(http.host),
-        guarded={"/metrics"} if http.metrics_token else (),
-    )
-    server = HttpServer(app, http.host, http.port)
-    server.start()
-    stack.callback(server.stop)
-    return server.address
+    return open_port(stack, shown, config.http)
 
 
 def _resumed(store: Store, clock: Clock) -> History:

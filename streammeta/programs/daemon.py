@@ -16,7 +16,6 @@ from streammeta import __version__
 from streammeta.clock import Clock
 from streammeta.config import Config
 from streammeta.config.show import document
-from streammeta.config.token import read_token
 from streammeta.errors import BrokerUnavailable, ConfigError, GroupLost, Interrupted, Unacknowledged
 from streammeta.observe.beginning import first_of
 from streammeta.observe.health import Health
@@ -55,9 +54,7 @@ from streammeta.stream.base import Answers, DeadLetters, Source
 from streammeta.stream.kafka.answers import KafkaAnswers
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
-from streammeta.web.app import make_app
-from streammeta.web.guard import is_loopback
-from streammeta.web.server import HttpServer
+from streammeta.web.port import open_port
 from streammeta.web.shown import Shown
 
 KeepGoing = Callable[[], bool]
@@ -292,15 +289,4 @@ def _serve(
         challengers=company.challengers,
         learners=company.curves,
     )
-    http = config.http
-    app = make_app(
-        shown,
-        token=read_token(http.token_file),
-        local=is_loopback(http.host),
-        desk=desk,
-        guarded={"/metrics"} if http.metrics_token else (),
-    )
-    server = HttpServer(app, http.host, http.port)
-    server.start()
-    stack.callback(server.stop)
-    return server.address
+    return open_port(stack, shown, config.http, desk)
