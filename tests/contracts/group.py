@@ -28,19 +28,29 @@ class Enough(Exception):
 def in_threads(groups: Sequence[Callable[[], Group]], do: Callable[[Group], Any]) -> list[Any]:
     """What each rank returns, in threads; an error of one is raised."""
     results: list[Any] = [None] * len(groups)
-    errors: list[BaseException] = []
 
     def live(rank: int) -> None:
+        group = groups[rank]()
         try:
-            group = groups[rank]()
-            try:
-                results[rank] = do(group)
-            finally:
-                group.close()
+            results[rank] = do(group)
+        finally:
+            group.close()
+
+    side_by_side(len(groups), live)
+    return results
+
+
+def side_by_side(ranks: int, live: Callable[[int], None]) -> None:
+    """Each rank in a thread of its own, to its end; an error of one is raised."""
+    errors: list[BaseException] = []
+
+    def watched(rank: int) -> None:
+        try:
+            live(rank)
         except BaseException as error:  # noqa: BLE001 (raised again below, in the test's thread)
             errors.append(error)
 
-    threads = [threading.Thread(target=live, args=(rank,)) for rank in range(len(groups))]
+    threads = [threading.Thread(target=watched, args=(rank,)) for rank in range(ranks)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -48,7 +58,6 @@ def in_threads(groups: Sequence[Callable[[], Group]], do: Callable[[Group], Any]
         assert not thread.is_alive(), "a rank waits for ever"
     if errors:
         raise errors[0]
-    return results
 
 
 class GroupContract:

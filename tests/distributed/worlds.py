@@ -1,7 +1,6 @@
 """Several worlds, one a rank, that learn together: their lives are threads, cut when one is killed."""
 
 import random
-import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from streammeta.config import Config
 from streammeta.errors import GroupLost
 from streammeta.events import Record
+from tests.contracts.group import side_by_side
 from tests.distributed.meeting import Meeting
 from tests.scripted import Fuse, make_script
 from tests.world import CONFIG, World, same
@@ -38,7 +38,7 @@ def traced(folder: Path) -> None:
 def live(worlds: Sequence[World], fuses: Sequence[int] = (), seed: int = 0) -> bool:
     """One life of all; False when one of them was killed. Errors of a rank are raised."""
     traced(worlds[0].base)
-    meeting, ended, errors = Meeting(len(worlds)), [False] * len(worlds), list[BaseException]()
+    meeting, ended = Meeting(len(worlds)), [False] * len(worlds)
 
     def live_one(rank: int) -> None:
         draws = random.Random(1000 * seed + rank)
@@ -53,20 +53,11 @@ def live(worlds: Sequence[World], fuses: Sequence[int] = (), seed: int = 0) -> b
             )
         except GroupLost:
             pass
-        except BaseException as error:  # noqa: BLE001 (raised again below, in the test's thread)
-            errors.append(error)
         finally:
             if not ended[rank]:
                 meeting.lose()
 
-    threads = [threading.Thread(target=live_one, args=(rank,)) for rank in range(len(worlds))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive(), "a rank waits for ever"
-    if errors:
-        raise errors[0]
+    side_by_side(len(worlds), live_one)
     return all(ended)
 
 

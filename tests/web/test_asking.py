@@ -24,7 +24,7 @@ from streammeta.web.app import make_app
 from streammeta.web.server import HttpServer
 from tests.observe.outcomes import learned
 from tests.serving.states import Asked, asked
-from tests.web.browser import Watched, chromium, opened
+from tests.web.browser import Watched, opened
 from tests.web.shown import Daemon
 
 TASK, WHOLE = "task-1", "task-0"
@@ -56,13 +56,6 @@ def address(state: Asked) -> Iterator[str]:
         yield server.address
         daemon.status.stop()
         server.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with chromium() as browser:
-        yield browser
 
 
 def numbers(watched: Watched) -> tuple[list[str], np.ndarray]:

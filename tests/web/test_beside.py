@@ -12,17 +12,10 @@ pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser
 
 from tests.observe.outcomes import learned, turned
-from tests.web.browser import chromium, opened
+from tests.web.browser import opened
 from tests.web.shown import Daemon
 
 EVENTS = 200
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -21,20 +21,13 @@ from streammeta.observe.beginning import first_of
 from streammeta.observe.history import Kept
 from streammeta.outcomes import Expired, RatesChanged, Skipped
 from tests.observe.outcomes import checkpointed, learned, refused, turned
-from tests.web.browser import Watched, chromium, opened
+from tests.web.browser import Watched, opened
 from tests.web.long_run import simulate
 from tests.web.shown import Daemon
 
 ODD = 'a/b "<img src=x onerror=alert(1)>" ünï'
 GONE = ("Failed to load resource", "net::ERR")
 """What Chromium itself says of a daemon that is away."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests of this module."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
