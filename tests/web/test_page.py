@@ -378,6 +378,20 @@ def test_the_address_keeps_what_is_seen(browser: Browser, daemon: Daemon) -> Non
         assert "event" in told
 
 
+def test_a_link_followed_while_curves_are_drawn_is_kept(browser: Browser, daemon: Daemon) -> None:
+    """The curves write the address only while it is theirs: a new one is told to the page a moment later."""
+    learn(daemon, 20)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("[data-tile=events] b", "20")
+        log = watched.page.locator("#controls button:text-is('Log')")
+        log.evaluate("(button) => { location.hash = '#/tasks/task-1'; button.click(); }")
+        watched.page.wait_for_selector("#task:visible")
+        assert watched.page.url.endswith("#/tasks/task-1")
+        watched.page.go_back()
+        watched.page.wait_for_selector("#overview:visible")
+        assert watched.page.url.endswith("#/?log=true")
+
+
 def test_a_restart_is_no_outage(browser: Browser, daemon: Daemon) -> None:
     """Time without a daemon is not told as time without a broker; tiles go on from the state's own life."""
     learn(daemon, 100)

@@ -30,6 +30,7 @@ const table = new TaskTable(byId("tasks"), source);
 const taskPage = new TaskPage(byId("task"), source, frame);
 let fetching = null;
 let status = null;
+let routed = location.hash; // what is shown; a link just followed differs, until its event comes
 
 function setZoom(axis, range) {
   if (range) frame.zoom[axis] = range;
@@ -48,7 +49,7 @@ function follow() {
 function drawCharts() {
   byId("reset-zoom").hidden = !Object.keys(frame.zoom).length;
   if (byId("overview").hidden) return;
-  if (location.hash !== hashOf(frame)) history.replaceState(null, "", hashOf(frame));
+  if (location.hash === routed) history.replaceState(null, "", routed = hashOf(frame));
   follow();
   frame.outages = curves.outages();
   frame.marks = curves.marks;
@@ -115,6 +116,7 @@ function addControls() {
 }
 
 function route() {
+  routed = location.hash;
   const match = /^#\/tasks\/(.+)$/.exec(location.hash);
   let name = null;
   try { name = match && decodeURIComponent(match[1]); } catch { /* not an address of ours */ }
