@@ -57,7 +57,7 @@ def test_offsets_that_no_record_follows(broker: Broker) -> None:
     topic = broker.create(fresh("open"))
     broker.write(topic, [b"a", b"b"])
     began = time.monotonic()
-    assert len(newest(broker.settings(topic=topic, connect_timeout_seconds=30.0), {0: Held(0, 3)}, 3)) == 2
+    assert len(newest(broker.settings(topic=topic, connect_timeout_seconds=120.0), {0: Held(0, 3)}, 3)) == 2
     assert time.monotonic() - began < 8
 
 

@@ -108,7 +108,7 @@ class Prometheus:
             seen.update(self.firing())
             return (alert in seen) == firing
 
-        wait_until(so, (f"{alert} {state}; firing:", seen))
+        wait_until(so, (f"{alert} {state}; firing:", seen), every_seconds=0.1)
 
     def _get(self, path: str) -> bytes | None:
         try:
