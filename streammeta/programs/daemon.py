@@ -236,7 +236,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     state, progress = begun.state, begun.progress
     first = first_of(history.view().events)
     status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential, first)
-    tasks.begin(begun.progress.events, store.stats())
+    tasks.begin(begun.progress.events, store.stats(), begun.quarantine)
     observers = (metrics, status, health, history, tasks, lines)
     return Watchers(registry, status, health, history, tasks, lines, observers)
 

@@ -87,9 +87,9 @@ class Consumer:
         self._subscription = SimpleNamespace(
             position=lambda place: OffsetAndMetadata(self._places[place.partition].position, "", -1)
         )
-        self._fetcher = SimpleNamespace(
-            _parse_fetched_data=None
-        )  # what hears and bounds the real one's answers
+        self._fetcher = SimpleNamespace(  # what hears and bounds the real one's answers
+            _parse_fetched_data=None, config=dict(config)
+        )
         self._deaf = False
 
     def assign(self, places: Sequence[Any]) -> None:

@@ -20,6 +20,7 @@ from streammeta.evaluation.prequential import Fading, Prequential, Scores
 from streammeta.observe.beginning import first_of
 from streammeta.observe.history import Kept
 from streammeta.outcomes import Expired, RatesChanged, Skipped
+from streammeta.state.quarantine import Held, release_command
 from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.browser import Watched, opened
 from tests.web.long_run import simulate
@@ -148,6 +149,22 @@ def test_tasks_are_found_and_have_pages(browser: Browser, daemon: Daemon) -> Non
         watched.page.click("#task .back")
         watched.page.wait_for_selector("#overview:not([hidden])")
         assert watched.page.locator("img").count() == 0
+
+
+def test_who_is_held_back_is_marked(browser: Browser, daemon: Daemon) -> None:
+    """In the table, as a list of their own, and on the task's page with the command that releases it."""
+    learn(daemon, 100)
+    with opened(browser, daemon.server.address) as watched:
+        watched.shows("#tasks tbody tr:first-child td", ODD)
+        assert watched.page.locator("#tasks .held:visible, #tasks .bar button:visible").count() == 0
+        daemon.tell(replace(checkpointed(at=time.time()), quarantined={ODD: Held(70, 1234.5)}))
+        watched.shows("#tasks .bar button", "1 in quarantine")
+        watched.page.click("#tasks .bar button")
+        watched.page.wait_for_function("() => document.querySelectorAll('#tasks tbody tr').length === 1")
+        watched.shows("#tasks tbody .held", "in quarantine")
+        watched.page.click("#tasks tbody a")
+        watched.shows("#task .held", "since event 70, which would have taken the norm of its parameters to")
+        watched.shows("#task .held", release_command(ODD))
 
 
 def test_troubles_come_and_go(browser: Browser, daemon: Daemon) -> None:
