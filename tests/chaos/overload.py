@@ -162,7 +162,7 @@ def _lag(daemon: Daemon) -> int | None:
 
 def _moment(writer: Writer, daemon: Daemon) -> Iterator[Moment]:
     written, status = writer.acknowledged, _status(daemon)
-    if status is None or daemon.process is None:
+    if status is None or daemon.process is None or daemon.process.pid is None:
         return
     rss_bytes = psutil.Process(daemon.process.pid).memory_info().rss
     shown, anonymous_bytes = status["lag"]["total"], _anonymous_bytes(daemon.process.pid)

@@ -79,7 +79,7 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Broker, daemon, Prometheus, and a producer of 50 events a second."""
+    """Broker, daemon, Prometheus, and a producer of 25 events a second."""
     folder = tmp_path_factory.mktemp("prometheus")
     with ExitStack() as stack:
         embedded = stack.enter_context(EmbeddedBroker())
@@ -92,7 +92,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         daemon.start()
         prometheus = stack.enter_context(Prometheus(folder, daemon.port))
         stage = Scene(broker, _broker_process(broker), daemon, prometheus)
-        stack.enter_context(stage.produce("--rate", 50))
+        stack.enter_context(stage.produce("--rate", 25))
         yield stage
 
 
@@ -130,7 +130,7 @@ def test_everything_shown_has_data(scene: Scene) -> None:
         empty[:] = [one for one in empty if not _numbers(scene.prometheus, one.promql)]
         return not empty
 
-    wait_until(none_left, empty, every_seconds=0.4)
+    wait_until(none_left, empty, every_seconds=1.0)
 
 
 def test_what_is_shown_of_classifiers_has_data(scene: Scene, tmp_path: Path) -> None:
