@@ -62,7 +62,7 @@ class Reader:
         self._settings, self._silence, self._keep_going = settings, silence, keep_going
         self._connected = connect(KafkaConsumer, settings, reader_config(settings), keep_going)
         self._consumer = self._connected.client
-        self._withheld, self._heard = Withheld(self._consumer), 0.0
+        self._withheld = Withheld(self._consumer, time.monotonic)
         self._places: dict[int, Any] = {}
         self._partition_bytes: int = self._consumer._fetcher.config["max_partition_fetch_bytes"]
         self.moves: dict[int, int] = {}
@@ -113,11 +113,8 @@ class Reader:
             batches = {}
             time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = self._sound([record_of(raw) for batch in batches.values() for raw in batch])
-        waited_seconds, heard = time.monotonic() - began, self._connected.fetched()
-        self._silence.listen(heard, waited_seconds, received=bool(records))
-        if heard != self._heard:
-            self._heard = heard
-            self._withheld.answered()
+        waited_seconds = time.monotonic() - began
+        self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
         return records
 
     def _lacking(self) -> list[Record]:
