@@ -58,7 +58,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
-    """A test that runs a daemon of two threads leaves the next one its own: torch's number is the process's."""
+    """A test that runs a daemon of two threads leaves the next one its own: torch's number is global."""
     yield
     torch = sys.modules.get("torch")
     if torch is not None and torch.get_num_threads() != 1:
