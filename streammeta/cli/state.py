@@ -27,6 +27,7 @@ from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import TaskStats
+from streammeta.wording import counted
 
 NARROW: Final = ("task", "events", "staleness_events", "loss")
 """The columns of a terminal that has no room for all."""
@@ -187,7 +188,7 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
             learner_of(checkpoint).task_params if chosen else None,
         )
         tensors = exporting.write(output, exported)
-    say(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
+    say(f"{output}: {counted(tensors, 'tensor')} of the model, {counted(len(chosen), 'task')}", err=True)
     if not checkpoint.origin.constants:
         say(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 

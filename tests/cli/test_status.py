@@ -42,7 +42,7 @@ def test_it_tells_what_the_daemon_says(daemon: Daemon, file: Path, streammeta: I
     daemon.tell(learned(), turned(lag=(7, 5)))
     text = streammeta("status", "--config", file).stdout
     assert "12 records in 2 partitions" in text
-    assert "loss, adapted 2 now" in text
+    assert "after one adaptation" in text
     status = json.loads(streammeta("status", "--config", file, "--format", "json").stdout)
     assert (status["lag"]["total"], status["topic"]) == (12, "t")
 
