@@ -52,10 +52,11 @@ def ask(url: str, token: str | None) -> dict[str, Any]:
     """The daemon's `/api/v1/status`.
 
     Raises:
+        UsageError: not a URL of HTTP.
         StreammetaError: nobody answers there, or not as a daemon does.
     """
     if not url.startswith(("http://", "https://")):
-        raise StreammetaError(f"--url {url}: begins neither with http:// nor with https://")
+        raise click.UsageError(f"--url {url}: begins neither with http:// nor with https://")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{url.rstrip('/')}/api/v1/status", headers=headers)  # noqa: S310 (seen above)
     try:

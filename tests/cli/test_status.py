@@ -61,4 +61,6 @@ def test_nobody_there(streammeta: Invoke) -> None:
         refused = streammeta("status", "--url", f"http://127.0.0.1:{free.getsockname()[1]}")
     assert refused.exit_code == 1
     assert "is it running" in refused.stderr
-    assert "begins neither with" in streammeta("status", "--url", "localhost:9464").stderr
+    misspelt = streammeta("status", "--url", "localhost:9464")
+    assert misspelt.exit_code == 2
+    assert "begins neither with" in misspelt.stderr
