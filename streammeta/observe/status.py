@@ -211,7 +211,7 @@ class Status:
         return {
             "cached": saved.tasks_cached,
             "stored": saved.tasks_stored,
-            "quarantined": saved.tasks_quarantined,
+            "quarantined": len(saved.quarantined),
         }
 
     def _checkpoint(self, now: float) -> Checkpoint | None:

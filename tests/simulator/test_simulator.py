@@ -36,6 +36,8 @@ FOUND_BY: dict[str, int] = {
     "rows written after the positions": 5,
     "resume at the wrong offset": 1,
     "executor switch not logged": 205,
+    "withheld records given up at once": 236,
+    "withheld records passed in silence": 0,
 }
 """A seed that shows each bug."""
 
