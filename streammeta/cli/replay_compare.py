@@ -66,8 +66,8 @@ def tell_compared(
 def _words(recording: Recording) -> tuple[str, str]:
     """Of the picture: its title, and where its records are from."""
     times = recording.time_ms
-    timed = times is not None and times.first > 0  # 0: some or all are unknown
-    recorded = f"recorded {span([times.first / 1000, times.end / 1000])} · " if timed else ""
+    ends = (times.first, times.end) if times and times.first > 0 else ()  # 0: some or all are unknown
+    recorded = f"recorded {span(end / 1000 for end in ends)} · " if ends else ""
     title = (
         f"{counted(recording.rows, 'record')} of {recording.manifest.topic}, learned by each configuration"
     )
