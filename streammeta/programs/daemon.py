@@ -154,7 +154,7 @@ def run_daemon(
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
             [Commits(store)],
-            predictor_for(config, blueprint.network),
+            predictor_for(config, blueprint.network, aside=True),
             time.time,
             config.kafka.max_event_bytes,
         )
