@@ -223,10 +223,10 @@ def _examples() -> Sequence[Builder[Panel]]:
             least=0,
         ),
         curves(
-            "Predictions in the stream",
-            "Answers a second to records without labels (predict.output_topic), by the parameters they were "
-            "made at. What could not be answered is a dead letter.",
-            {"{{at}}": 'rate(streammeta_predictions_total{source="stream", @}[$__rate_interval])'},
+            "Predictions",
+            "Answers a second to records without labels (predict.output_topic; what could not be answered is "
+            "a dead letter) and over HTTP, by the parameters they were made at.",
+            {"{{source}}, {{at}}": "rate(streammeta_predictions_total{@}[$__rate_interval])"},
             unit=PER_SECOND,
             span=12,
             least=0,
