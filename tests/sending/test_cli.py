@@ -56,7 +56,7 @@ def test_a_share_of_the_records_asks(broker: str) -> None:
     where = ("--bootstrap-servers", broker, "--topic", "cli.asks", "--events", "40", "--summary", "json")
     assert run("sinusoid", *where, "--query", "3", "--ask", "0.4").exit_code == 0
     read = [
-        decode(record, max_bytes=1 << 20)
+        decode(record, max_bytes=1 << 20, asks=True)
         for record in consumed(KafkaSection(bootstrap_servers=broker, topic="cli.asks"))
     ]
     asks = [event for event in read if isinstance(event, Question)]

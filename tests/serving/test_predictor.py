@@ -119,7 +119,7 @@ def test_together_as_alone(name: str) -> None:
 
 
 def test_nobody_waits_for_a_trace_that_is_made_aside() -> None:
-    """While a thread traces, with functions of its own, eager ones answer; then the trace, to the same bits."""
+    """While a thread traces, with its own functions, eager ones answer; then the trace, bit for bit."""
     made = network()
     learner = LEARNERS["moml"](made)
     begin, begun = threading.Event(), threading.Event()
