@@ -9,6 +9,7 @@ import click
 
 from streammeta.cli.experiment import run_experiment
 from streammeta.cli.formats import FORMAT
+from streammeta.cli.pictures import PICTURE
 from streammeta.reproduce import drift as drift_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
@@ -33,9 +34,7 @@ def reproduce() -> None:
 def _outputs(command: Command) -> Command:
     """The options that all experiments have."""
     for option in (
-        click.option(
-            "--plot", type=click.Path(path_type=Path), metavar="F.png", help="Default: NAME.png, here."
-        ),
+        click.option("--plot", type=PICTURE, metavar="F.png", help="Or .svg, .pdf. Default: NAME.png, here."),
         click.option("--no-plot", is_flag=True, help="Draw nothing; needs no matplotlib."),
         FORMAT,
     ):

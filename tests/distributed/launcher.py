@@ -73,7 +73,7 @@ class Launcher:
         for rank in self.ranks:
             rank.send_signal(number)
 
-    def codes(self, timeout_seconds: float = 120) -> list[int]:
+    def codes(self, timeout_seconds: float = 300) -> list[int]:
         """The exit codes of all."""
         return [rank.wait(timeout_seconds) for rank in self.ranks]
 

@@ -152,7 +152,7 @@ def test_a_stopped_group_goes_on_where_it_was(tansu: Broker, topic: str, tmp_pat
         run.start()
         wait_until(lambda: run.closed(0) >= 4 or run.over(), run.said)
         run.send(signal.SIGTERM)
-        assert run.codes(30) == [0, 0], run.said()
+        assert run.codes() == [0, 0], run.said()
         run.run_to_end()
         assert sum(sum(counts.values()) for counts in run.counts()) == EVENTS
 
@@ -163,5 +163,5 @@ def test_a_rank_that_hangs_is_told_by_the_others(tansu: Broker, topic: str, tmp_
         run.start()
         wait_until(lambda: run.closed(0) >= 2 or run.over(), run.said)
         run.ranks[1].send_signal(signal.SIGSTOP)
-        assert run.ranks[0].wait(60) == 69
+        assert run.ranks[0].wait(240) == 69
         assert "rank 1 gave no sign of life for" in run.log(0).read_text()
