@@ -77,8 +77,8 @@ CATALOGUE = (
         "streammeta_predictions_total",
         "counter",
         ("source", "at"),
-        "Predictions given since the start of the process to records without labels (source stream), by the "
-        "parameters they were made at.",
+        "Predictions given since the start of the process, to records without labels (source stream) or over "
+        "HTTP (http), by the parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",

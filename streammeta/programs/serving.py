@@ -176,7 +176,7 @@ def serve(served: Served, *, on_serving: Callable[[str], None] = lambda _: None)
         follower.look()
         desk = Desk(
             [Commits(store, served.origin) for store in stores],
-            predictor_for(config, served.network),
+            predictor_for(config, served.network, aside=True),
             time.time,
             config.kafka.max_event_bytes,
         )
