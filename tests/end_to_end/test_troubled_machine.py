@@ -72,7 +72,7 @@ def ends_with(run: Daemon, code: int, *said: str) -> None:
 def test_a_step_longer_than_several_poll_intervals(
     tansu: Broker, topic: str, undisturbed: dict[str, Array], tmp_path: Path
 ) -> None:
-    """A process that asks for nothing for five of them is thrown out of nothing: the same bits, and served."""
+    """Who asks for nothing for five of them is thrown out of nothing: the same bits, and served."""
     with daemon(tansu, topic, tmp_path / "state") as run:
         interval_ms = {"kafka.client.max_poll_interval_ms": 1500, "kafka.client.session_timeout_ms": 1500}
         run.settings = {**run.settings, **interval_ms, "kafka.client.heartbeat_interval_ms": 400}

@@ -23,6 +23,8 @@ from streammeta.stream.kafka.waits import close_client, within
 
 LOOK_SECONDS = 2.0
 """The pause between two questions."""
+AGAIN_SECONDS = 0.5
+"""The pause after one that failed: another broker of the cluster may answer before the last answer is old."""
 ANSWER_SECONDS = 3.0
 """How long an answer, or a connection, may take."""
 LEADER_SECONDS = 0.75
@@ -99,7 +101,7 @@ class Watch:
     def _run(self) -> None:
         while not self._ended.is_set():
             self._look()
-            self._ended.wait(LOOK_SECONDS)
+            self._ended.wait(LOOK_SECONDS if self._client is not None else AGAIN_SECONDS)
         self._hang_up()
 
     def _look(self) -> None:
