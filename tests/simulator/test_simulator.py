@@ -42,7 +42,7 @@ FOUND_BY: dict[str, int] = {
 """A seed that shows each bug."""
 
 FAILED_ONCE = (20_809, 101_838)
-"""They found a record passed for one of a former topic that had its offset; and records given up as withheld by a
+"""They found a record passed for one of a former topic, and records given up as withheld by a
 broker that had been away meanwhile."""
 
 
