@@ -51,8 +51,8 @@ bench: $(READY)
 chaos: $(READY)  ## kills, freezes, cuts and a rotation against Apache Kafka; SEEDS=10 for ten plans
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),1) $(ARGS)
 
-ranks: $(READY)  ## 20 kills of random ranks, or KILLS=100: the same bits as undisturbed
-	RANKS_KILLS=$(or $(KILLS),20) $(BIN)/pytest tests/distributed/test_processes.py -k killed_at $(ARGS)
+ranks: $(READY)  ## Apache Kafka, two and four ranks, torchrun: 20 kills each, or KILLS=100: exact counts, the same bits
+	RANKS_KILLS=$(or $(KILLS),20) $(BIN)/pytest --timeout 0 tests/distributed/test_processes.py -k killed $(ARGS)
 
 simulate: $(READY)  ## so many worlds, or SEEDS=FIRST:END, over a simulated broker, disk and clock
 	$(BIN)/python -m tests.simulator $(or $(SEEDS),1000) $(ARGS)

@@ -2,6 +2,8 @@
 
 import gc
 import os
+import sys
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -52,6 +54,15 @@ def pytest_collection_finish() -> None:
     """What was imported lives as long as the process: the garbage collector need not look at it any more."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """A test that runs a daemon of two threads leaves the next one its own: torch's number is global."""
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ class NewFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path; refused where its ending or its folder will not do."""
-        path = Path(super().convert(value, param, ctx))
+        path = Path(value)
+        super().convert(value, param, ctx)
         if path.suffix.lower() not in self._endings:
             self.fail(f"{path}: name a file that ends in {' or '.join(self._endings)}", param, ctx)
         if not path.parent.is_dir():

@@ -20,18 +20,19 @@ from streammeta.report.compared import compared_picture
 from streammeta.report.style import require_matplotlib, span, write
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
+from streammeta.wording import counted
 
 HEADINGS = {
     "configuration": "configuration",
     "algorithm": "algorithm",
     "events": "events",
     "refused": "refused",
-    "loss_meta": "loss at w",
-    "loss_adapted": "adapted",
-    "loss_memory": "memory",
-    "accuracy_meta": "accuracy at w",
-    "accuracy_adapted": "adapted",
-    "accuracy_memory": "memory",
+    "loss_meta": "loss meta",
+    "loss_adapted": "loss adapted",
+    "loss_memory": "loss memory",
+    "accuracy_meta": "accuracy meta",
+    "accuracy_adapted": "accuracy adapted",
+    "accuracy_memory": "accuracy memory",
     "forgetting": "forgetting",
     "events_per_second": "events/s",
 }
@@ -65,9 +66,11 @@ def tell_compared(
 def _words(recording: Recording) -> tuple[str, str]:
     """Of the picture: its title, and where its records are from."""
     times = recording.time_ms
-    timed = times is not None and times.first > 0  # 0: some or all are unknown
-    recorded = f"recorded {span([times.first / 1000, times.end / 1000])} · " if timed else ""
-    title = f"{recording.rows:,} records of {recording.manifest.topic}, learned by each configuration"
+    ends = (times.first, times.end) if times and times.first > 0 else ()  # 0: some or all are unknown
+    recorded = f"recorded {span(end / 1000 for end in ends)} · " if ends else ""
+    title = (
+        f"{counted(recording.rows, 'record')} of {recording.manifest.topic}, learned by each configuration"
+    )
     return title, f"{recorded}drawn {datetime.now(UTC):%Y-%m-%d} by streammeta {__version__}"
 
 

@@ -15,6 +15,7 @@ from streammeta.report.page import report_page
 from streammeta.report.picture import run_picture, runs_picture
 from streammeta.report.run import Run, read_run
 from streammeta.report.style import write
+from streammeta.wording import counted
 
 
 @click.command()
@@ -54,7 +55,7 @@ def _write(path: Path, page: str) -> None:
 
 
 def _told(run: Run) -> str:
-    return f"{run.checkpoint.progress.events:,} events, {run.known:,} tasks"
+    return f"{counted(run.checkpoint.progress.events, 'event')}, {counted(run.known, 'task')}"
 
 
 def _told_apart(runs: list[Run], directories: Sequence[Path]) -> list[Run]:

@@ -28,6 +28,7 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.quarantine import release_command
 from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import TaskRow, TaskStats
+from streammeta.wording import counted
 
 NARROW: Final = ("task", "events", "staleness_events", "loss")
 """The columns of a terminal that has no room for all."""
@@ -191,7 +192,7 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
             learner_of(checkpoint).task_params if chosen else None,
         )
         tensors = exporting.write(output, exported)
-    say(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
+    say(f"{output}: {counted(tensors, 'tensor')} of the model, {counted(len(chosen), 'task')}", err=True)
     if not checkpoint.origin.constants:
         say(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 

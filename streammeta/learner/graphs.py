@@ -62,19 +62,30 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     A write in place becomes an operation that gives a new tensor, so that the same numbers come out.
 
     Raises:
-        ConfigError: the code fails, draws random numbers, or depends on values.
+        ConfigError: as `plain_trace`.
     """
-    # The one home of this pass; torch is pinned to a minor. Imported here, for it brings sympy: 0.3 s that a
-    # start without a trace saves.
+    # The one home of this pass; torch is pinned to a minor. Imported here, for it brings what compiles steps:
+    # a second and a half that a start without a trace saves.
     from torch._functorch.compile_utils import fx_graph_cse
 
+    traced = plain_trace(step, inputs)
+    graph = fx_graph_cse(traced.graph)
+    graph.eliminate_dead_code()
+    return GraphModule(traced, graph)
+
+
+def plain_trace(step: FlatStep, inputs: list[Tensor]) -> GraphModule:
+    """The step as one graph of ATen operations, in the order in which it runs them.
+
+    Raises:
+        ConfigError: the code fails, draws random numbers, or depends on values.
+    """
     traced = _judged(lambda: _functional(step, inputs))
     _refuse_shapes(traced.graph)
     traced.graph.eliminate_dead_code()
     _refuse_operations(traced.graph)
-    graph = fx_graph_cse(traced.graph)
-    graph.eliminate_dead_code()
-    return GraphModule(traced, graph)
+    traced.recompile()
+    return traced
 
 
 def attempt(step: FlatStep, inputs: list[Tensor]) -> None:

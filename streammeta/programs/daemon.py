@@ -38,7 +38,7 @@ from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.compiling import compiled_steps, kept_traces
-from streammeta.runtime.controls import Controls
+from streammeta.runtime.controls import Controls, Rates
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
@@ -68,6 +68,7 @@ class Watchers(NamedTuple):
     """The observers that the HTTP port and the terminal show."""
 
     registry: CollectorRegistry
+    metrics: Metrics
     status: Status
     health: Health
     history: History
@@ -156,10 +157,16 @@ def run_daemon(
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
             [Commits(store)],
-            predictor_for(config, blueprint.network),
+            predictor_for(config, blueprint.network, aside=True),
             time.time,
             config.kafka.max_event_bytes,
+            watchers.metrics.asked,
         )
+
+        def reload() -> Rates | None:
+            company.reloaded()
+            return reloaded(config, read_config)
+
         address = _serve(config, stack, watchers, settings, store, desk, company)
         on_serving(address)
         company.serving(address)
@@ -187,7 +194,7 @@ def run_daemon(
                 trials=stack.enter_context(closing(trials)),
                 observers=(*watchers.observers, keeper, *listeners),
                 controls=controls,
-                reload=lambda: reloaded(config, read_config),
+                reload=reload,
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
@@ -241,7 +248,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential, first)
     tasks.begin(begun.progress.events, store.stats(), begun.quarantine)
     observers = (metrics, status, health, history, tasks, lines)
-    return Watchers(registry, status, health, history, tasks, lines, observers)
+    return Watchers(registry, metrics, status, health, history, tasks, lines, observers)
 
 
 def _resumed_history(store: Store, clock: Clock) -> History:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from streammeta.observe.catalogue import PHASES
+from streammeta.observe.catalogue import PHASE_TITLES, PHASES
 from streammeta.programs.comparison import Curve
-from streammeta.report.picture import PHASE_TITLES
 from streammeta.report.style import COLOURS, STYLES, counts, dress, logarithmic, paper, shared_legend
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from streammeta import __version__
-from streammeta.observe.catalogue import PHASES
+from streammeta.observe.catalogue import PHASE_TITLES, PHASES
 from streammeta.observe.history import Curve
 from streammeta.report.run import Run, summary
 from streammeta.report.style import (
@@ -24,16 +24,12 @@ from streammeta.report.style import (
     times,
 )
 from streammeta.report.style import PHASES as PHASE_COLOURS
+from streammeta.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PHASE_TITLES: Final = {
-    "meta": "at the meta-parameters",
-    "adapted": "after one adaptation",
-    "memory": "at the task's memory",
-}
 _EVENTS: Final = "events"
 _OTHERWISE: Final = "name an .html file"
 
@@ -117,7 +113,8 @@ def _details(panels: dict[str, "Axes"], run: Run, loss: str) -> None:
 def _headline(run: Run) -> str:
     told = summary(run)
     loss = told["losses"]["adapted"]
-    text = f"{told['algorithm']} on {told['topic']} · {told['events']:,} events · {run.known:,} tasks"
+    counts = f"{counted(told['events'], 'event')} · {counted(run.known, 'task')}"
+    text = f"{told['algorithm']} on {told['topic']} · {counts}"
     if None in loss.values():
         return text
     return f"{text} · loss after adaptation {loss['first']:.3g} → {loss['now']:.3g}"
@@ -127,7 +124,7 @@ def _brief(run: Run) -> str:
     told = summary(run)
     loss = told["losses"]["adapted"]["now"]
     end = "" if loss is None else f", loss after adaptation {loss:.3g}"
-    return f"{run.name}: {told['algorithm']}, {told['events']:,} events{end}"
+    return f"{run.name}: {told['algorithm']}, {counted(told['events'], 'event')}{end}"
 
 
 def _note(runs: Sequence[Run], made: datetime) -> str:

@@ -4,7 +4,7 @@ Matplotlib is imported when a picture is asked for, not before. Times are UTC.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -141,7 +141,7 @@ def shared_legend(figure: "Figure", panels: Iterable["Axes"]) -> None:
     _leave_below(figure, _NOTE_INCHES + 0.12 + _LINE_INCHES * math.ceil(len(found) / columns))
 
 
-def span(unix_seconds: Sequence[float]) -> str:
+def span(unix_seconds: Iterable[float]) -> str:
     """From the first to the last of the times, to the minute; nothing where there is none.
 
     >>> span([0.0, 90.0]), span([0.0, 86400.0]), span([])

@@ -89,6 +89,7 @@ def make_app(
     predictions = _predictions(None if desk is None else Predictions(desk))
     return Starlette(
         routes=[
+            *predictions,  # first: asked for most often, and routes are tried in their order
             Route("/", _page),
             Route("/metrics", _metrics(shown.registry)),
             Route("/livez", _probe(shown.health.live)),
@@ -99,7 +100,6 @@ def make_app(
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),
-            *predictions,
             Route("/openapi.json", lambda _: _json(document_of(predicts=desk is not None))),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Route("/runbook", lambda _: HTMLResponse(runbook_page())),

@@ -63,8 +63,8 @@ def wait_until(
 ) -> None:
     """Return as soon as the condition holds; fail, with `what` as it is then, when it does not in time.
 
-    `every_seconds`: between two looks. One that costs much, here or in who is asked, is worth a longer one: what
-    is waited for needs the same processors.
+    `every_seconds`: between two looks. One that costs much, here or in who is asked, is worth a longer one:
+    what is waited for needs the same processors.
     """
     deadline = time.monotonic() + timeout_seconds
     while not condition():

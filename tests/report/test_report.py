@@ -224,7 +224,7 @@ def test_a_state_without_curves(streammeta: Invoke, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["{state}", "--output", "x.pdf"], 2, "name a file that ends in .html or .png or .svg or .pdf"),
+        (["{state}", "--output", "x.txt"], 2, "name a file that ends in .html or .png or .svg or .pdf"),
         (["{state}", "--output", "{state}/none/x.html"], 2, "there is no folder"),
         (["{empty}", "--output", "x.html"], 65, "there is no state here"),
         (["{recording}", "--output", "x.html"], 65, "is a recording"),

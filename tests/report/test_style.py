@@ -98,8 +98,10 @@ def _nothing_is_hidden(figure: "Figure") -> None:
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    boxes = [axes.get_tightbbox(canvas.get_renderer()) for axes in figure.axes]
-    boxes += [part.get_window_extent() for part in (*figure.legends, *figure.texts)]
+    found = [axes.get_tightbbox(canvas.get_renderer()) for axes in figure.axes]
+    found += [part.get_window_extent() for part in (*figure.legends, *figure.texts)]
+    boxes = [box for box in found if box is not None]
+    assert len(boxes) == len(found)
     for index, box in enumerate(boxes):
         assert box.x0 >= 0
         assert box.x1 <= figure.bbox.x1

@@ -1,5 +1,6 @@
 """The HTTP port: taken at once, given back, out of the way of the main thread."""
 
+import asyncio
 import signal
 import socket
 import threading
@@ -72,6 +73,25 @@ def test_serves_once_started(server: HttpServer) -> None:
     server.start()
     assert not server.address.endswith(":0")
     assert httpx.get(server.address, trust_env=False).text == "hello"
+
+
+def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged(
+    server: HttpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is sent: else each answer on a kept connection takes 40 ms more."""
+    taken: list[socket.socket] = []
+    made = serving._Protocol.connection_made
+
+    def connection_made(protocol: serving._Protocol, transport: asyncio.Transport) -> None:
+        made(protocol, transport)
+        taken.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(serving._Protocol, "connection_made", connection_made)
+    server.start()
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(server.address).text == "hello"
+        (accepted,) = taken
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_leaves_signals_to_the_main_thread(server: HttpServer) -> None:

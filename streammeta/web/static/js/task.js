@@ -7,7 +7,7 @@ import { clock, count, short } from "./format.js";
 import { VISITS } from "./panels.js";
 
 const FACTS = [
-  ["Loss", (task) => short(task.loss), (task) => `${remembered(task) ? "at its memory" : "after one adaptation"}, fading mean`],
+  ["Loss", (task) => short(task.loss), (task) => `${remembered(task) ? "at its memory" : "adapted"}, fading mean`],
   ["Events", (task) => count(task.events), () => "learned from"],
   ["Events since", (task) => count(task.staleness_events), () => "of other tasks"],
   ["Last seen", (task) => seen(task, 1), (task) => `event time, ${seen(task, 0)}`],
@@ -16,7 +16,7 @@ const FACTS = [
 ];
 
 /** Whether its losses are those at a memory. */
-const remembered = (task) => !task.visits || task.visits.memory.some((loss) => loss !== null);
+const remembered = (task) => (task.visits?.memory.length ? task.visits.memory.some((loss) => loss !== null) : task.memory_norm !== null);
 
 /** Date (0) or time (1) of its last event. */
 function seen(task, part) {
