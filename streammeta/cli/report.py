@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from streammeta.cli.pictures import NewFile
+from streammeta.cli.new_files import NewFile
 from streammeta.cli.saying import say
 from streammeta.cli.state import opened
 from streammeta.errors import StateError

@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from streammeta.cli.formats import FORMAT
+from streammeta.cli.new_files import NewFile
 from streammeta.cli.saying import say
 from streammeta.cli.state_options import state_option
 from streammeta.cli.table import print_table
@@ -163,9 +164,7 @@ def show_task(task: str, directory: Path, form: str) -> None:
 
 @click.command()
 @state_option
-@click.option(
-    "--output", metavar="F.safetensors", required=True, type=click.Path(path_type=Path), help="The file."
-)
+@click.option("--output", metavar="F.safetensors", required=True, type=NewFile(), help="The file.")
 @click.option("--task", "names", metavar="ID", multiple=True, help="Its memory too; may be repeated.")
 @click.option("--all-tasks", is_flag=True, help="All memories.")
 def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: bool) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from streammeta.codec.tensors import from_json, from_msgpack
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Record
+from streammeta.wording import counted
 
 CONTENT_TYPE = "content-type"
 """The header that names the encoding of the value; JSON where it is absent."""
@@ -165,7 +166,9 @@ def refuse_flawed(record: Record) -> None:
 def same_count(name: str, x: Array, y: Array) -> None:
     """Refuse x and y that differ in their number of examples; `name` is the set's."""
     if x.shape[0] != y.shape[0]:
-        raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
+        raise BadEvent(
+            Reason.SHAPE_MISMATCH, f"{name}: x has {counted(x.shape[0], 'example')}, y has {y.shape[0]}"
+        )
 
 
 def id_of(raw: Any, scalar: ScalarReader) -> str | int:

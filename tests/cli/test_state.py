@@ -219,11 +219,12 @@ def test_export_writes_what_was_asked_for(streammeta: Invoke, state: Path, tmp_p
         assert set(load_file(output)) == meta | names
 
 
-def test_export_to_nowhere_exits_1(streammeta: Invoke, state: Path) -> None:
-    """The option is named."""
+def test_export_to_nowhere_exits_2(streammeta: Invoke, state: Path) -> None:
+    """The option is named, with the folder and the way on."""
     refused = streammeta("export", "--state", state, "--output", state / "absent" / "x")
-    assert refused.exit_code == 1
-    assert "cannot be written" in refused.stderr
+    assert refused.exit_code == 2
+    assert "'--output'" in refused.stderr
+    assert f"there is no folder {state / 'absent'}; make it" in " ".join(refused.stderr.split())
 
 
 def test_readers_see_whole_commits_while_a_daemon_writes(streammeta: Invoke, tmp_path: Path) -> None:
