@@ -102,7 +102,7 @@ class Engine:
         if slot is None:
             return None
         visits = int(memories.visits[slot])
-        return memories.stats[slot].reset_after + visits, memories.rows[slot][: None if visits else 0]
+        return int(memories.stats.reset_after[slot]) + visits, memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:

@@ -12,7 +12,8 @@ from streammeta.events import TaskEvent
 from streammeta.learner.chunk import Group, Placed
 from streammeta.learner.drifting import Drifting
 from streammeta.learner.executors.chunk import NUMBERS
-from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
+from streammeta.learner.folding import Numbers, fold_stream
+from streammeta.learner.visits import Visits, visited
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
 

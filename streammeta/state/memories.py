@@ -17,6 +17,7 @@ from streammeta.evaluation.forgetting import Samples
 from streammeta.state.buffers import Buffer, unpack_buffer, waiting
 from streammeta.state.leaving import Leaving
 from streammeta.state.store import TaskRow, TaskStats, Waiting
+from streammeta.state.task_table import TaskTable
 
 Load = Callable[[Sequence[str]], Iterable[TaskRow | None]]
 LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
@@ -67,7 +68,7 @@ class Memories:
         self.rows = empty.new_zeros(0, len(empty))
         self._copy = self.rows
         self.visits = torch.zeros(0, dtype=torch.int64, device=empty.device)
-        self.stats: list[TaskStats] = []
+        self.stats = TaskTable()
         self.buffers: dict[int, Buffer] = {}
         self.samples: dict[int, Samples] = {}
 
@@ -130,17 +131,16 @@ class Memories:
         Statistics and gathered examples stay; earlier query sets, and losses watched for drift, do not.
         """
         slot = self._find(task)
-        if slot is None or not self.stats[slot].remembered:
+        if slot is None or not self.stats.remembered(slot):
             return False
         self.begin_anew(self.touch(task))
-        self.stats[slot] = self.stats[slot]._replace(drift=self.stats[slot].drift.begun_anew())
+        if slot in self.stats.drift:
+            self.stats.drift[slot] = self.stats.drift[slot].begun_anew()
         return True
 
     def begin_anew(self, slot: int) -> None:
         """The same of a slot, also within a chunk, whose visits its statistics do not count yet."""
-        stats = self.stats[slot]
-        after = stats.reset_after + int(self.visits[slot])
-        self.stats[slot] = stats._replace(reset_after=after, memory_norm=0.0)
+        self.stats.begin_anew(slot, int(self.visits[slot]))
         self.rows[slot] = self._empty
         self.visits[slot] = 0
         self.samples.pop(slot, None)
@@ -189,7 +189,7 @@ class Memories:
         """The tasks of which something may expire."""
         unsaved = self._dirty | self._leaving
         for task, slot in unsaved.items():
-            since = waiting(self.buffers.get(slot, _NO_BUFFER), learned=self.stats[slot].events > 0)
+            since = waiting(self.buffers.get(slot, _NO_BUFFER), learned=self.stats.events(slot) > 0)
             if since is not None:
                 yield task, since
         yield from ((task, since) for task, since in self._load_waiting() if task not in unsaved)
@@ -199,14 +199,16 @@ class Memories:
 
         It lies where the last copy lay: fresh memory takes longer to be had than to be filled.
         """
-        slots = [*self._dirty.values()]
+        slots, drift = [*self._dirty.values()], self.stats.drift
         if len(slots) > len(self._copy):
             self._copy = self.rows.new_empty(min(2 * len(slots), len(self.rows)), self.rows.shape[1])
         index = torch.tensor(slots, dtype=torch.int64, device=self.rows.device)
         return Leaving(
             [*self._dirty],
             torch.index_select(self.rows, 0, index, out=self._copy[: len(slots)]),
-            [self.stats[slot] for slot in slots],
+            self.stats.words[slots],
+            self.stats.reset_after[slots],
+            {place: drift[slot] for place, slot in enumerate(slots) if slot in drift} if drift else {},
             [(self.buffers.get(slot, _NO_BUFFER), self.samples.get(slot, ())) for slot in slots]
             if self.buffers or self.samples
             else [],
@@ -228,7 +230,7 @@ class Memories:
 
     def _unknown(self, slot: int) -> bool:
         """Whether nothing is kept of the task there."""
-        return not self.stats[slot].events and slot not in self.buffers
+        return slot not in self.buffers and not self.stats.events(slot)
 
     def _find(self, task: str) -> int | None:
         """The task's slot; being looked for counts as use."""
@@ -264,7 +266,10 @@ class Memories:
     def _fill(
         self, slot: int, stats: TaskStats, memory: Tensor, buffer: Buffer = _NO_BUFFER, samples: Samples = ()
     ) -> None:
-        self.stats[slot] = stats
+        if stats is _NEW:
+            self.stats.clear(slot)
+        else:
+            self.stats[slot] = stats
         self.rows[slot] = memory
         self.visits[slot] = stats.remembered
         self._hold(slot, buffer)
@@ -290,7 +295,7 @@ class Memories:
         more = max(FEWEST_SLOTS, min(before, self._capacity + FEWEST_SLOTS - before))
         self.rows = torch.cat((self.rows, self.rows.new_zeros(more, self.rows.shape[1])))
         self.visits = torch.cat((self.visits, self.visits.new_zeros(more)))
-        self.stats += [_NEW] * more
+        self.stats.grow(more)
         self._free += range(before + more - 1, before - 1, -1)
 
     def _tensor(self, raw: bytes) -> Tensor:
