@@ -17,7 +17,7 @@ from streammeta.evaluation.forgetting import Samples
 from streammeta.state.buffers import Buffer, unpack_buffer, waiting
 from streammeta.state.leaving import Leaving
 from streammeta.state.store import TaskRow, TaskStats, Waiting
-from streammeta.state.task_table import TaskTable
+from streammeta.state.task_table import NEW, TaskTable
 
 Load = Callable[[Sequence[str]], Iterable[TaskRow | None]]
 LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
@@ -25,7 +25,6 @@ LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
 FEWEST_SLOTS = 64
 """Slots at first; they double when there are too few."""
 
-_NEW = TaskStats()
 _NO_BUFFER = Buffer()
 
 
@@ -96,7 +95,7 @@ class Memories:
         if slot is None:
             (row,) = self._load([task])
             if row is None:
-                return Entry(_NEW, self._empty)
+                return Entry(NEW, self._empty)
             slot = self._clean[task] = self._slot(row)
         entry = Entry(
             self.stats[slot],
@@ -122,7 +121,7 @@ class Memories:
         slot = self._find(task)
         if slot is None or self._unknown(slot):
             return False
-        self._fill(self.touch(task), _NEW, self._empty)
+        self._fill(self.touch(task), NEW, self._empty)
         return True
 
     def reset(self, task: str) -> bool:
@@ -258,7 +257,7 @@ class Memories:
             self._grow()
         slot = self._free.pop()
         if row is None:
-            self._fill(slot, _NEW, self._empty)
+            self._fill(slot, NEW, self._empty)
         else:
             self._fill(slot, row.stats, self._tensor(row.memory), *unpack_buffer(row.buffer))
         return slot
@@ -266,10 +265,7 @@ class Memories:
     def _fill(
         self, slot: int, stats: TaskStats, memory: Tensor, buffer: Buffer = _NO_BUFFER, samples: Samples = ()
     ) -> None:
-        if stats is _NEW:
-            self.stats.clear(slot)
-        else:
-            self.stats[slot] = stats
+        self.stats[slot] = stats
         self.rows[slot] = memory
         self.visits[slot] = stats.remembered
         self._hold(slot, buffer)

@@ -53,22 +53,16 @@ class TaskTable:
         return known._replace(reset_after=int(self.reset_after[slot]), drift=self.drift.get(slot, BEGUN))
 
     def __setitem__(self, slot: int, stats: TaskStats) -> None:
-        """Replace them."""
-        self.words[slot] = np.frombuffer(pack_known(stats))
+        """Replace them; cheap with `NEW`."""
+        self.words[slot] = _NEW_WORDS if stats is NEW else np.frombuffer(pack_known(stats))
         self.reset_after[slot] = stats.reset_after
         self.drift.pop(slot, None)
         if stats.drift is not BEGUN:
             self.drift[slot] = stats.drift
 
-    def clear(self, slot: int) -> None:
-        """Let them be those of a task never seen."""
-        self.words[slot] = _NEW
-        self.reset_after[slot] = 0
-        self.drift.pop(slot, None)
-
     def grow(self, more: int) -> None:
         """More slots, of tasks never seen."""
-        self.words = np.concatenate([self.words, np.tile(_NEW, (more, 1))])
+        self.words = np.concatenate([self.words, np.tile(_NEW_WORDS, (more, 1))])
         self.reset_after = np.concatenate([self.reset_after, np.zeros(more, np.int64)])
 
     def events(self, slot: int) -> int:
@@ -90,4 +84,6 @@ def integers(words: Words) -> NDArray[np.int64]:
     return words.view(np.int64)
 
 
-_NEW: Final = np.frombuffer(pack_known(TaskStats()))
+NEW: Final = TaskStats()
+"""Those of a task never seen."""
+_NEW_WORDS: Final = np.frombuffer(pack_known(NEW))
