@@ -75,6 +75,7 @@ def rows() -> Mapping[str, Sequence[Builder[Panel]]]:
         "Dead letters": _dead_letters(),
         "Single examples": _examples(),
         "Checkpoints": _checkpoints(),
+        "Challengers": _challengers(),
         "Ranks": _ranks(),
         "Process": _process(),
     }
@@ -223,10 +224,10 @@ def _examples() -> Sequence[Builder[Panel]]:
             least=0,
         ),
         curves(
-            "Predictions in the stream",
-            "Answers a second to records without labels (predict.output_topic), by the parameters they were "
-            "made at. What could not be answered is a dead letter.",
-            {"{{at}}": 'rate(streammeta_predictions_total{source="stream", @}[$__rate_interval])'},
+            "Predictions",
+            "Answers a second to records without labels (predict.output_topic; what could not be answered is "
+            "a dead letter) and over HTTP, by the parameters they were made at.",
+            {"{{source}}, {{at}}": "rate(streammeta_predictions_total{@}[$__rate_interval])"},
             unit=PER_SECOND,
             span=12,
             least=0,
@@ -327,6 +328,33 @@ def _ranks() -> Sequence[Builder[Panel]]:
             "rounds are too long for these rates.",
             {"distance": "streammeta_round_distance{@}"},
             span=12,
+            least=0,
+        ),
+    ]
+
+
+def _challengers() -> Sequence[Builder[Panel]]:
+    return [
+        curves(
+            "Behind the champion",
+            "Records that the champion has applied and the challenger not yet; only with run --shadow. "
+            "Beyond 1,000 it is called behind.",
+            {"{{learner}}": "streammeta_learner_behind_records{@}"},
+            least=0,
+        ),
+        curves(
+            "Loss beside each other",
+            "Mean query loss of the last 1,000 events before they are learned from, at each task's memory. "
+            "The same records for all.",
+            {"{{learner}}": 'streammeta_learner_prequential_loss_window{phase="memory", @}'},
+        ),
+        curves(
+            "How they stand",
+            "1 for how a learner stands that does not keep up: starting, behind, stuck, waiting (to be begun "
+            "again), failed.",
+            {
+                "{{learner}} {{state}}": 'streammeta_learner_state{state!~"learning|ended", @} == 1',
+            },
             least=0,
         ),
     ]

@@ -13,8 +13,11 @@ from streammeta.benchmarks.batch import BATCH
 from streammeta.benchmarks.batch import ENGINE as BATCH_ENGINE
 from streammeta.benchmarks.conv import PASSES
 from streammeta.benchmarks.hops import AROUND
+from streammeta.benchmarks.library import LEARN
+from streammeta.benchmarks.library import STEP as BARE_STEP
 from streammeta.benchmarks.peers.catalogue import CPP, SCAN
 from streammeta.benchmarks.pipeline import NUMPY, OURS, TORCHOPT
+from streammeta.benchmarks.predictions import ASKED, BEHIND, LIST, ONE
 from streammeta.benchmarks.rows import Row
 from streammeta.benchmarks.step import ENGINE, STEP
 from streammeta.benchmarks.tasks import ZIPF
@@ -91,6 +94,14 @@ AIMS: Final = (
         "*processor time, last / *",
         "at most",
         1.05,
+    ),
+    Aim("one prediction beside the learner, median, ms", "predictions", f"{ONE}50", "at most", 2),
+    Aim("the same, 99 of 100, ms", "predictions", f"{ONE}99", "at most", 10),
+    Aim("the learner's rate while asked / alone", "predictions", ASKED, "at least", 0.9),
+    Aim("predictions a second in lists, memories", "predictions", f"{LIST}memory, *", "at least", 50_000),
+    Aim("serve behind the daemon, seconds", "predictions", BEHIND, "at most", 1),
+    Aim(
+        "Learner.learn: as fast as the bare step, times", "library", f"{BARE_STEP} / {LEARN}", "at least", 0.7
     ),
 )
 

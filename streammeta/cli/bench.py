@@ -11,6 +11,7 @@ from streammeta.benchmarks.aims import Judged, judged
 from streammeta.benchmarks.batch import batch
 from streammeta.benchmarks.comparison import Earlier, Named, described, document
 from streammeta.benchmarks.hops import hops
+from streammeta.benchmarks.library import library
 from streammeta.benchmarks.memory import memory
 from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.pipeline import pipeline
@@ -35,6 +36,7 @@ SUITES: Final[dict[str, Suite]] = {
     "start": start,
     "pages": pages,
     "predictions": predictions,
+    "library": library,
     "recording": recording,
 }
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -65,9 +67,9 @@ def bench(
 ) -> None:
     """Measure this machine: all suites, or those named. Minutes; keep the machine quiet.
 
-    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, recording.
-    Figures are medians of rounds
-    by turns, their spread the middle half of the rounds. Ratios hold on a busy machine too, times do not.
+    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, library, recording.
+    Figures are medians of rounds by turns, their spread the middle half of the rounds. Ratios hold on a busy
+    machine too, times do not.
 
     Example: streammeta bench step batch --format json > bench.json
     """

@@ -17,12 +17,15 @@ Content = Episode[Array] | Batch[Array]
 NOTHING: Mapping[str, float | str] = MappingProxyType({})
 
 
-def encode_json(content: Content, beside: Mapping[str, float | str] = NOTHING) -> bytes:
+def encode_json(
+    content: Content, beside: Mapping[str, float | str] = NOTHING, *, labelled: bool = True
+) -> bytes:
     """The content as nested lists; floats come back as float64, integers as int64, booleans as bool.
 
     Args:
         content: An episode, or labelled examples.
         beside: Further fields, for other readers; the learner ignores what it does not know.
+        labelled: False leaves out the labels of the query set, or of examples: the record asks for answers.
 
     Raises:
         ValueError: an array holds NaN or infinity, for which JSON has no form.
@@ -33,30 +36,33 @@ def encode_json(content: Content, beside: Mapping[str, float | str] = NOTHING) -
     >>> encode_json(Batch(one, one), {"id": "7"})
     b'{"x":[[1.0]],"y":[[1.0]],"id":"7"}'
     """
-    return msgspec.json.encode({**_body(content, to_lists), **beside})
+    return msgspec.json.encode({**_body(content, to_lists, labelled), **beside})
 
 
-def encode_msgpack(content: Content, beside: Mapping[str, float | str] = NOTHING) -> bytes:
+def encode_msgpack(
+    content: Content, beside: Mapping[str, float | str] = NOTHING, *, labelled: bool = True
+) -> bytes:
     """The content with its arrays as raw bytes, in their own dtype, little-endian and C order.
 
     Args:
         content: An episode, or labelled examples.
         beside: Further fields, for other readers.
+        labelled: As for JSON.
 
     Raises:
         ValueError: a dtype that the contract does not have.
     """
-    return msgspec.msgpack.encode({**_body(content, to_map), **beside})
+    return msgspec.msgpack.encode({**_body(content, to_map, labelled), **beside})
 
 
-def _body(content: Content, tensor: Callable[[Array], Any]) -> dict[str, Any]:
+def _body(content: Content, tensor: Callable[[Array], Any], labelled: bool) -> dict[str, Any]:
     if isinstance(content, Batch):
-        return _set(content, tensor)
-    return {"support": _set(content.support, tensor), "query": _set(content.query, tensor)}
+        return _set(content, tensor, labelled)
+    return {"support": _set(content.support, tensor), "query": _set(content.query, tensor, labelled)}
 
 
-def _set(batch: Batch[Array], tensor: Callable[[Array], Any]) -> dict[str, Any]:
-    return {"x": tensor(batch.x), "y": tensor(batch.y)}
+def _set(batch: Batch[Array], tensor: Callable[[Array], Any], labelled: bool = True) -> dict[str, Any]:
+    return {"x": tensor(batch.x), "y": tensor(batch.y)} if labelled else {"x": tensor(batch.x)}
 
 
 def to_lists(array: Array) -> Any:

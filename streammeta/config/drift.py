@@ -25,17 +25,26 @@ class DriftSection(Section):
         20, ge=2, description="Visits before the first look, and after each detection."
     )
     delta: Free[float] = Field(
-        0.75,
+        0.5,
         ge=0,
         description=(
-            "page_hinkley: rise that is borne, in units of a task's own noise (of the cube root of its loss)."
+            "page_hinkley: rise that is borne, in units of a task's own noise (of the cube root of its "
+            "loss), at beta = 1; up to 1.85 times as much for a memory that is slower."
         ),
     )
     threshold: Free[float] = Field(
-        12.0, gt=0, description="page_hinkley: sum of the rises beyond delta, in these units, that is drift."
+        8.5,
+        gt=0,
+        description=("page_hinkley: sum of the rises beyond delta, in these units, that is drift; likewise."),
     )
     confidence: Free[float] = Field(
-        0.005, gt=0, lt=1, description="adwin: chance of a cut in a window without change; smaller is surer."
+        0.1,
+        gt=0,
+        lt=1,
+        description=(
+            "adwin: chance of a cut in a window without change, by a bound that is far from sharp; smaller "
+            "is surer. Taken for less where beta is below 1."
+        ),
     )
     check_visits: Free[int] = Field(
         2, ge=1, description="adwin: visits between two looks; each takes some 10 µs."

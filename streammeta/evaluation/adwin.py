@@ -65,10 +65,13 @@ class Adwin(NamedTuple):
         grown = Adwin(self.seen + 1, width, self.total + x, squares, _compressed(self.rows, x))
         return grown if len(grown.rows) <= rows else _without_oldest(grown)
 
-    def cut(self, *, confidence: float, scale: float = 1.0) -> Cut | None:
-        """Where its parts differ more than they may, and most so; else None. Looks at each bucket once."""
+    def cut(self, *, confidence: float, scale: float = 1.0, surer: float = 1.0) -> Cut | None:
+        """Where its parts differ more than they may, and most so; else None. Looks at each bucket once.
+
+        `surer`: times ln(2 ln n / δ), for numbers that are not independent.
+        """
         n0, u0, most, found = 0, 0.0, 1.0, None
-        spread = math.log(2 * math.log(self.width) / confidence)
+        spread = surer * math.log(2 * math.log(self.width) / confidence)
         variance = 2 * self.squares / self.width * spread
         spread *= 2 * scale / 3
         for place in range(len(self.rows) - 1, -1, -1):

@@ -8,6 +8,8 @@ What the detectors are given, and in which unit, is not of their papers but chos
 - The unit s is the noise of x: √(mean (x_t − x_{t−1})²/2), fading, or the deviation since the detector began,
   whichever is larger. Differences (von Neumann 1941) follow the noise that is now; the deviation sees a loss
   that wanders slowly, as it does at a memory that moves by β. No threshold depends on a loss's scale.
+- A memory that keeps a share 1 − β of itself averages 1/β visits and wanders with them, so neighbouring
+  losses are alike; what a detector bears grows with that share.
 - x counts at most `MOST` s above the mean so far: one odd event is no drift.
 
 Only a rise is drift. Where the mean fell the detector begins anew, and nothing is told: else a mean from
@@ -28,6 +30,10 @@ NOISE_FADING: Final = 0.97
 """Weight that the noise keeps per visit: about its last 33 visits count."""
 RECENT_SHARE: Final = 0.3
 """Share of the last visit in the level after a change: about three count."""
+MORE_RISE: Final = 0.85
+"""What Page–Hinkley bears more, of δ and λ, where the memory keeps all but nothing of a visit."""
+MORE_SURE: Final = 1.05
+"""The same of ADWIN's ln(2 ln n / δ)."""
 LEAST_NOISE: Final = 0.02
 """Share of the mean that the unit is at least: a loss that hardly varies must not make a unit of nothing."""
 
@@ -39,18 +45,20 @@ class Settings(NamedTuple):
         detector: Which one.
         restart: Whether a task's next visit after a detection counts as its first one.
         min_visits: Losses before the first look.
-        delta, threshold: Page–Hinkley's δ and λ, in units of the noise.
-        confidence: ADWIN's δ.
+        delta, threshold: Page–Hinkley's δ and λ, in units of the noise, for losses that are independent.
+        confidence: ADWIN's δ, likewise.
         check_visits: Every how many losses ADWIN looks.
+        kept: Share of itself that a memory keeps at a visit: 1 − β.
     """
 
     detector: Detector
     restart: bool = False
     min_visits: int = 20
-    delta: float = 0.75
-    threshold: float = 12.0
-    confidence: float = 0.005
+    delta: float = 0.5
+    threshold: float = 8.5
+    confidence: float = 0.1
     check_visits: int = 2
+    kept: float = 0.0
 
 
 class Series(NamedTuple):
@@ -115,11 +123,13 @@ def _by_page_hinkley(series: Series, x: float, event: int, settings: Settings) -
     before = series.detector
     before = before if isinstance(before, PageHinkley) else PageHinkley()
     unit, noise, weight = _unit(series, x, before)
-    test = before.fold(_bounded(x, before.mean, unit, before.seen), delta=settings.delta, scale=unit)
+    borne = 1.0 + MORE_RISE * settings.kept
+    delta, threshold = borne * settings.delta, borne * settings.threshold
+    test = before.fold(_bounded(x, before.mean, unit, before.seen), delta=delta, scale=unit)
     if test.seen >= settings.min_visits:
-        if test.rise > settings.threshold:
+        if test.rise > threshold:
             return _detected(series, before.mean, x, event)
-        if test.fall > settings.threshold:
+        if test.fall > threshold:
             test = PageHinkley()
     return Series(test, x, _recent(series, x), noise, weight, *series[5:])
 
@@ -130,7 +140,8 @@ def _by_adwin(series: Series, x: float, event: int, settings: Settings) -> Serie
     unit, noise, weight = _unit(series, x, before)
     window = before.fold(_bounded(x, before.mean, unit, before.width))
     if window.seen % settings.check_visits == 0 and window.width >= settings.min_visits:
-        cut = window.cut(confidence=settings.confidence, scale=unit)
+        surer = 1.0 + MORE_SURE * settings.kept
+        cut = window.cut(confidence=settings.confidence, scale=unit, surer=surer)
         if cut is not None and cut.after > cut.before:
             return _detected(series, cut.before, x, event)
         if cut is not None:

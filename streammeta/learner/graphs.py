@@ -9,7 +9,9 @@ from typing import Final, TypeVar
 
 import torch
 from torch import Tensor
+from torch._guards import TracingContext, tracing
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functionalize
 from torch.fx import Graph, GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
@@ -60,19 +62,30 @@ def trace(step: FlatStep, inputs: list[Tensor]) -> FlatStep:
     A write in place becomes an operation that gives a new tensor, so that the same numbers come out.
 
     Raises:
-        ConfigError: the code fails, draws random numbers, or depends on values.
+        ConfigError: as `plain_trace`.
     """
-    # The one home of this pass; torch is pinned to a minor. Imported here, for it brings sympy: 0.3 s that a
-    # start without a trace saves.
+    # The one home of this pass; torch is pinned to a minor. Imported here, for it brings what compiles steps:
+    # a second and a half that a start without a trace saves.
     from torch._functorch.compile_utils import fx_graph_cse
 
+    traced = plain_trace(step, inputs)
+    graph = fx_graph_cse(traced.graph)
+    graph.eliminate_dead_code()
+    return GraphModule(traced, graph)
+
+
+def plain_trace(step: FlatStep, inputs: list[Tensor]) -> GraphModule:
+    """The step as one graph of ATen operations, in the order in which it runs them.
+
+    Raises:
+        ConfigError: the code fails, draws random numbers, or depends on values.
+    """
     traced = _judged(lambda: _functional(step, inputs))
     _refuse_shapes(traced.graph)
     traced.graph.eliminate_dead_code()
     _refuse_operations(traced.graph)
-    graph = fx_graph_cse(traced.graph)
-    graph.eliminate_dead_code()
-    return GraphModule(traced, graph)
+    traced.recompile()
+    return traced
 
 
 def attempt(step: FlatStep, inputs: list[Tensor]) -> None:
@@ -95,12 +108,14 @@ def _functional(step: FlatStep, inputs: list[Tensor]) -> GraphModule:
     """The step's graph without writes.
 
     What torch computes as one operation of many (an LSTM) keeps its own writes in the first pass; a pass over
-    the graph replaces them.
+    the graph replaces them. One fake mode is there for the metadata of all nodes: where there is none, torch
+    makes one for each, which takes two fifths of a trace.
     """
-    traced: GraphModule = make_fx(functionalize(step))(*inputs)
-    if any(_writes(node) for node in traced.graph.nodes):
-        traced = make_fx(functionalize(traced))(*inputs)
-    return traced
+    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+        traced: GraphModule = make_fx(functionalize(step))(*inputs)
+        if any(_writes(node) for node in traced.graph.nodes):
+            traced = make_fx(functionalize(traced))(*inputs)
+        return traced
 
 
 def _refusal(error: Exception) -> ConfigError:

@@ -15,6 +15,12 @@ from streammeta.outcomes import TaskChange
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
 STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
+PHASE_TITLES = {
+    "meta": "at the meta-parameters",
+    "adapted": "after one adaptation",
+    "memory": "at the task's memory",
+}
+"""What people are told of the prequential losses; the page says the same."""
 DROPPED = ("expired", "unmatched")
 CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")
@@ -71,8 +77,8 @@ CATALOGUE = (
         "streammeta_predictions_total",
         "counter",
         ("source", "at"),
-        "Predictions given since the start of the process to records without labels (source stream), by the "
-        "parameters they were made at.",
+        "Predictions given since the start of the process, to records without labels (source stream) or over "
+        "HTTP (http), by the parameters they were made at.",
     ),
     Spec(
         "streammeta_event_processing_seconds",

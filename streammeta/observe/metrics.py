@@ -12,7 +12,6 @@ from typing import get_args
 import numpy as np
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     GCCollector,
     PlatformCollector,
     ProcessCollector,
@@ -25,12 +24,12 @@ from streammeta.events import Condition, Service
 from streammeta.observe.buckets import Buckets
 from streammeta.observe.catalogue import (
     CATALOGUE,
-    CLOSED_LABELS,
     EXECUTORS,
     OTHER,
     PHASES,
     STAGES,
 )
+from streammeta.observe.counters import by_source, counter, counters
 from streammeta.observe.rates import as_configured
 from streammeta.observe.round_metrics import ROUND_SPECS, RoundMetrics
 from streammeta.observe.spec import Spec
@@ -96,17 +95,17 @@ class Metrics:
         torch_version: str,
         worst_tasks: int = 20,
     ) -> None:
-        self._events = _counters(registry, "streammeta_events_total", topic)
-        self._dead_letters = _counters(registry, "streammeta_dead_letters_total")
-        self._dropped = _counters(registry, "streammeta_examples_dropped_total")
-        self._predictions = _counters(registry, "streammeta_predictions_total", "stream")
-        self._changes = _counters(registry, "streammeta_task_changes_total")
-        self._nonfinite = _counters(registry, "streammeta_nonfinite_total")
-        self._checkpoints = _counters(registry, "streammeta_checkpoints_total")
-        self._drifts = _counters(registry, "streammeta_drift_detections_total")
+        self._events = counters(registry, "streammeta_events_total", topic)
+        self._dead_letters = counters(registry, "streammeta_dead_letters_total")
+        self._dropped = counters(registry, "streammeta_examples_dropped_total")
+        self._predictions, self._asked = by_source(registry, "streammeta_predictions_total", "stream", "http")
+        self._changes = counters(registry, "streammeta_task_changes_total")
+        self._nonfinite = counters(registry, "streammeta_nonfinite_total")
+        self._checkpoints = counters(registry, "streammeta_checkpoints_total")
+        self._drifts = counters(registry, "streammeta_drift_detections_total")
         self._learned_total = self._events["learned"]
-        self._compile_seconds = _counter(registry, "streammeta_compile_seconds_total")
-        self._compile_failures = _counter(registry, "streammeta_compile_failures_total")
+        self._compile_seconds = counter(registry, "streammeta_compile_seconds_total")
+        self._compile_failures = counter(registry, "streammeta_compile_failures_total")
         self._processing = Buckets(_SPECS["streammeta_event_processing_seconds"], registry, STAGES)
         self._age = Buckets(_SPECS["streammeta_event_age_seconds"], registry)
         self._staleness = Buckets(_SPECS["streammeta_memory_staleness_events"], registry)
@@ -144,6 +143,11 @@ class Metrics:
             case Awaiting() | United():
                 self._rounds.fold(outcome)
 
+    def asked(self, at: Iterable[str]) -> None:
+        """Predictions were given to who asked over HTTP, at these parameters; any thread may tell."""
+        for kind in at:
+            self._asked[kind].inc()
+
     def _learned(self, outcome: Learned) -> None:
         self._latest.learned = outcome
         for task, loss in zip(outcome.tasks, outcome.task_losses.tolist(), strict=True):
@@ -180,17 +184,6 @@ class Metrics:
         if outcome.ok:
             self._checkpoint_seconds.observe_all(outcome.seconds, 1)
             self._latest.saved = outcome
-
-
-def _counters(registry: CollectorRegistry, name: str, *leading: str) -> dict[str, Counter]:
-    """The counters of a closed label set, by it; `leading` are the values of the labels before it."""
-    spec = _SPECS[name]
-    family = Counter(spec.name, spec.help, spec.labels, registry=registry)
-    return {value: family.labels(*leading, value) for value in CLOSED_LABELS[name]}
-
-
-def _counter(registry: CollectorRegistry, name: str) -> Counter:
-    return Counter(name, _SPECS[name].help, registry=registry)
 
 
 class _Latest(Collector):
@@ -289,6 +282,6 @@ def _of_executors(executing: Executing) -> Iterator[Reading]:
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
     yield "streammeta_tasks", ("cached",), saved.tasks_cached
     yield "streammeta_tasks", ("stored",), saved.tasks_stored
-    yield "streammeta_tasks", ("quarantined",), saved.tasks_quarantined
+    yield "streammeta_tasks", ("quarantined",), len(saved.quarantined)
     yield "streammeta_checkpoint_bytes", (), saved.bytes
     yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

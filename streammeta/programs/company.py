@@ -31,6 +31,9 @@ class Company(Protocol):
     def serving(self, address: str) -> None:
         """Its port is served there."""
 
+    def reloaded(self) -> None:
+        """It reads its configuration again, at SIGHUP."""
+
     def challengers(self) -> Sequence[Mapping[str, Any]]:
         """What its page shows of others that learn beside it."""
 
@@ -53,6 +56,9 @@ class Alone:
 
     def serving(self, address: str) -> None:
         """Nobody asks."""
+
+    def reloaded(self) -> None:
+        """Nobody else."""
 
     def challengers(self) -> Sequence[Mapping[str, Any]]:
         """There are none."""

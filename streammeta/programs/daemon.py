@@ -38,7 +38,7 @@ from streammeta.programs.reloading import reloaded
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import Blueprint, build_blueprint, restore
 from streammeta.runtime.compiling import compiled_steps, kept_traces
-from streammeta.runtime.controls import Controls
+from streammeta.runtime.controls import Controls, Rates
 from streammeta.runtime.predicting import predictor_for
 from streammeta.runtime.signals import signals_to
 from streammeta.runtime.tape import NoTape, Tape
@@ -68,6 +68,7 @@ class Watchers(NamedTuple):
     """The observers that the HTTP port and the terminal show."""
 
     registry: CollectorRegistry
+    metrics: Metrics
     status: Status
     health: Health
     history: History
@@ -107,6 +108,7 @@ def run_daemon(
     on_serving: Callable[[str], None] = lambda _: None,
     company: Company | None = None,
     ranks: Ranks | None = None,
+    watched: bool = False,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
 
@@ -121,6 +123,7 @@ def run_daemon(
         on_serving: Told the HTTP address as soon as it is served.
         company: Who goes along.
         ranks: The group that it is part of; None where it learns alone.
+        watched: Try what two processes died of, while another watches, and stop when that went well.
 
     Returns:
         The status at the end.
@@ -154,10 +157,16 @@ def run_daemon(
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
         desk = Desk(
             [Commits(store)],
-            predictor_for(config, blueprint.network),
+            predictor_for(config, blueprint.network, aside=True),
             time.time,
             config.kafka.max_event_bytes,
+            watchers.metrics.asked,
         )
+
+        def reload() -> Rates | None:
+            company.reloaded()
+            return reloaded(config, read_config)
+
         address = _serve(config, stack, watchers, settings, store, desk, company)
         on_serving(address)
         company.serving(address)
@@ -172,6 +181,7 @@ def run_daemon(
             answers = connect_answers(config, lambda: not controls.stop)
             if answers is not None:
                 stack.callback(answers.close)
+            trials = Trials(directory.trials_path, acquitted=controls.end if watched else None)
             loop = assemble(
                 config,
                 blueprint,
@@ -181,10 +191,10 @@ def run_daemon(
                 answers=answers,
                 store=store,
                 order_log=order_log,
-                trials=stack.enter_context(closing(Trials(directory.trials_path))),
+                trials=stack.enter_context(closing(trials)),
                 observers=(*watchers.observers, keeper, *listeners),
                 controls=controls,
-                reload=lambda: reloaded(config, read_config),
+                reload=reload,
                 clock=clock,
                 history=lambda: pack_history(watchers.history, {"settings": settings, "machine": machine()}),
                 tape=tape,
@@ -236,9 +246,9 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     state, progress = begun.state, begun.progress
     first = first_of(history.view().events)
     status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential, first)
-    tasks.begin(begun.progress.events, store.stats())
+    tasks.begin(begun.progress.events, store.stats(), begun.quarantine)
     observers = (metrics, status, health, history, tasks, lines)
-    return Watchers(registry, status, health, history, tasks, lines, observers)
+    return Watchers(registry, metrics, status, health, history, tasks, lines, observers)
 
 
 def _resumed_history(store: Store, clock: Clock) -> History:

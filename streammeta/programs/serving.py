@@ -138,7 +138,9 @@ class Follower:
         rates = state.inner_lr.item(), state.meta_lr.item()
         self.status.begin(progress.events, *rates, progress.prequential, first)
         written_at_seconds = self._store.written_at_seconds()
-        self.status(Checkpointed(True, 0.0, 0, written_at_seconds, 0, tasks))
+        saved = Checkpointed(True, 0.0, 0, written_at_seconds, 0, tasks, checkpoint.quarantine)
+        self.status.written(saved, max(0.0, time.time() - written_at_seconds))
+        self.tasks(saved)
 
     def _resume(self, history: bytes) -> None:
         try:
@@ -174,7 +176,7 @@ def serve(served: Served, *, on_serving: Callable[[str], None] = lambda _: None)
         follower.look()
         desk = Desk(
             [Commits(store, served.origin) for store in stores],
-            predictor_for(config, served.network),
+            predictor_for(config, served.network, aside=True),
             time.time,
             config.kafka.max_event_bytes,
         )

@@ -126,6 +126,7 @@ def drift(progress: Progress, *, seeds: int = SEEDS) -> Report:
 
 def run(settings: Settings | None, seed: int, beta: float = BETA) -> Run:
     """One stream through the engine."""
+    settings = None if settings is None else settings._replace(kept=1 - beta)
     network = load_network(
         "streammeta.models:mlp", {"sizes": [2, 1]}, loss="mse", seed=0, dtype="float64", device="cpu"
     )

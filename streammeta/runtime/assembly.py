@@ -142,15 +142,16 @@ def _engine(
             blueprint.steps, compiled, begun.executors, required=config.engine.compile == "require"
         ),
         quarantine=Quarantine(config.events.memory_norm_limit or math.inf, begun.quarantine),
-        drift=_drift(config.drift),
+        drift=_drift(config.drift, getattr(config.algorithm, "beta", 1.0)),
     )
 
 
-def _drift(section: DriftSection) -> Settings | None:
+def _drift(section: DriftSection, beta: float) -> Settings | None:
+    """`beta`: of the algorithm; 1 where it has none."""
     if section.detector == "off":
         return None
     values = section.model_dump(exclude={"action"})
-    return Settings(restart=section.action == "restart_memory", **values)
+    return Settings(restart=section.action == "restart_memory", kept=1.0 - beta, **values)
 
 
 def _cutter(events: EventsSection, network: Network, engine: Engine) -> Cutter:

@@ -10,21 +10,28 @@ from streammeta.models.constants import constants_of, take_constants
 from streammeta.models.loading import load_loss
 from streammeta.models.network import Network
 from streammeta.models.placement import moved
+from streammeta.serving.eager import Eager
 from streammeta.serving.predictor import Predictor
 
 
-def predictor_for(config: Config, network: Network) -> Predictor:
+def predictor_for(config: Config, network: Network, *, aside: bool = False) -> Predictor:
     """A predictor for the network that learns, or that a state was learned with.
 
     The module is built once more: a call puts parameters into it, which two threads must not do at once. An
     index that a model does not know would end the device's context; on the CPU it is an error.
+
+    `aside`: functions are traced in a thread of their own, and whoever asks does not wait for it.
     """
-    own = _on_cpu(config, network)
+
+    def eager() -> Eager:
+        own = _on_cpu(config, network)
+        return Eager(own, build_learner(config.algorithm, config.outer, own))
+
     return Predictor(
-        own,
-        build_learner(config.algorithm, config.outer, own),
+        *eager(),
         support=config.events.support,
         max_examples=config.events.max_examples,
+        spare=eager if aside else None,
     )
 
 

@@ -59,8 +59,12 @@ def table_messages(
         yield Message(example.task.encode(), value, headers, (example.time - first) / speed)
 
 
-def messages(stream: Iterable[tuple[str, Episode[Array]]], form: Format) -> Iterator[Message]:
+def messages(
+    stream: Iterable[tuple[str, Episode[Array]]], form: Format, *, asking: Callable[[], bool] = lambda: False
+) -> Iterator[Message]:
     """The events of `stream`, each as a message; the key is the task id.
+
+    `asking`: whether the next one asks for a prediction, so that its query set has no labels.
 
     >>> import numpy as np
     >>> from streammeta.events import episode_of
@@ -70,4 +74,5 @@ def messages(stream: Iterable[tuple[str, Episode[Array]]], form: Format) -> Iter
     """
     content_type, encode = _FORMATS[form]
     for task, episode in stream:
-        yield Message(task.encode(), encode(episode), [(CONTENT_TYPE, content_type.encode())])
+        value = encode(episode, labelled=not asking())
+        yield Message(task.encode(), value, [(CONTENT_TYPE, content_type.encode())])

@@ -1,6 +1,6 @@
 """Where predictions are asked for: many at once, answered from one commit of each store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,12 +28,14 @@ class Desk:
         predictor: Answers from one of them.
         now: Unix time in seconds.
         max_bytes: The largest request.
+        count: Told at which parameters answers were made, one for each.
     """
 
     commits: Sequence[Commits]
     predictor: Predictor
     now: Callable[[], float]
     max_bytes: int
+    count: Callable[[Iterable[str]], None] = lambda _: None
 
     def answer(self, asks: Sequence[Ask]) -> Answered:
         """All of them, or none.
@@ -47,6 +49,7 @@ class Desk:
             answers = dict[int, Answer]()
             for view, numbers in _by_home(views, asks):
                 answers.update(zip(numbers, self._answers(view, asks, numbers), strict=True))
+            self.count(answers[number].at for number in range(len(asks)))
             oldest = min(view.written_at_seconds for view in views)
         return Answered([answers[number] for number in range(len(asks))], max(0.0, self.now() - oldest))
 

@@ -9,22 +9,22 @@ the eager function is not used.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock, Thread
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from streammeta.algorithms.base import MetaLearner, State, one_by_one, per_task
+from streammeta.algorithms.base import State
 from streammeta.errors import BadEvent, ConfigError, NoAnswer, Reason
-from streammeta.events import Batch
-from streammeta.learner.flat import read_state, state_tensors
-from streammeta.learner.graphs import FlatStep, refuse_machine_fault, trace
+from streammeta.learner.flat import state_tensors
+from streammeta.learner.graphs import FlatStep, plain_trace, refuse_machine_fault
 from streammeta.learner.shapes import check_classes
 from streammeta.models.faults import told
-from streammeta.models.network import Network
 from streammeta.models.shape_words import shape_words
 from streammeta.models.trial import try_model
 from streammeta.serving.asking import Kind
+from streammeta.serving.eager import Eager
 
 SIZES: Final = (1, 8, 64, 256, 1024)
 """Tasks that one call computes."""
@@ -33,6 +33,8 @@ TRACED_AT: Final = 3
 MAX_TRACES: Final = 64
 MAX_SHAPES: Final = 4096
 """Shapes of which it is remembered whether the model takes them."""
+_TRACING: Final = Lock()
+"""Held while a thread of its own traces: one after the other."""
 
 Shape = tuple[Kind, tuple[tuple[tuple[int, ...], torch.dtype], ...]]
 
@@ -59,9 +61,10 @@ class Prepared:
 class Functions:
     """The prediction functions of one learner."""
 
-    def __init__(self, network: Network, learner: MetaLearner) -> None:
-        self._network = network
-        self._learner = learner
+    def __init__(self, eager: Eager, spare: Callable[[], Eager] | None = None) -> None:
+        """`spare`: the same once more, for a thread that traces; None: whoever asks waits for it."""
+        self._eager = eager
+        self._spare = spare
         self._shapes: dict[Shape, Prepared] = {}
         self._traces = 0
 
@@ -102,10 +105,11 @@ class Functions:
     def _tried(self, kind: Kind, state: State, arrays: Sequence[Tensor]) -> Prepared:
         """Whether the model takes arrays of these shapes: tried on zeros, one task and two."""
         network, blank, prepared = (
-            self._network,
+            self._eager.network,
             [torch.zeros_like(array[:1]) for array in arrays],
             Prepared(),
         )
+        function = self._eager.function(kind, state)
         field, x = "x", blank[-1][0]
         try:
             network.predict(state.params.clone(), x.clone())
@@ -114,13 +118,13 @@ class Functions:
                 network.predict(state.params.clone(), x.clone())
                 field = "support.y"
                 prepared.classes = try_model(network, state.params, x, blank[1][0])
-            self._flat(kind, state)(*state_tensors(state), *blank)
+            function(*state_tensors(state), *blank)
         except Exception as error:  # noqa: BLE001 (the user's code may raise anything)
             refuse_machine_fault(error)
             words = shape_words(network, state.params, x) or told(error)
             return Prepared((field, f"{field}: {words}"))
         try:
-            self._flat(kind, state)(*state_tensors(state), *(torch.cat((one, one)) for one in blank))
+            function(*state_tensors(state), *(torch.cat((one, one)) for one in blank))
         except Exception as error:  # noqa: BLE001 (whatever it is, tasks can be computed without the map)
             refuse_machine_fault(error)
             prepared.maps = False
@@ -132,38 +136,34 @@ class Functions:
         traced = prepared.traced.get(size)
         if traced is not None:
             return traced
-        function = self._flat(kind, state)
-        if not prepared.maps:
-            function = _alone(function)
         calls = prepared.calls[size] = prepared.calls.get(size, 0) + 1
         if calls == TRACED_AT and self._traces < MAX_TRACES:
-            prepared.traced[size] = _traced(function, inputs, len(state_tensors(state)))
             self._traces += 1
-        return function
+            self._trace(kind, state, prepared, size, inputs)
+        return self._eager.function(kind, state, maps=prepared.maps)
 
-    def _flat(self, kind: Kind, like: State) -> FlatStep:
-        """The eager function of any number of tasks."""
-        predict, of_params = self._network.predict, self._params_of(kind)
+    def _trace(
+        self, kind: Kind, state: State, prepared: Prepared, size: int, inputs: Sequence[Tensor]
+    ) -> None:
+        """Trace it, if it can be where nobody waits: beside a learner it takes seconds, or a minute."""
 
-        def function(*flat: Tensor) -> list[Tensor]:
-            state, arrays = read_state(like, list(flat))
+        def trace(eager: Eager) -> None:
+            function = eager.function(kind, state, maps=prepared.maps)
+            prepared.traced[size] = _traced(function, inputs, len(state_tensors(state)))
 
-            def of_task(*task: Tensor) -> Tensor:
-                *given, x = task
-                return predict(of_params(state, *given), x)
+        spare = self._spare
+        if spare is None:
+            trace(self._eager)
+        else:
+            Thread(target=_aside, args=(trace, spare), name="tracing", daemon=True).start()
 
-            return [per_task(of_task)(*arrays)]
 
-        return function
-
-    def _params_of(self, kind: Kind) -> Callable[..., Tensor]:
-        """(state, what the kind needs of a task) -> the parameters (d,)."""
-        learner = self._learner
-        if kind == "meta":
-            return lambda state: state.params
-        if kind == "memory":
-            return learner.task_params or _none
-        return lambda state, x, y: learner.adapt(state, Batch(x, y))
+def _aside(trace: Callable[[Eager], None], spare: Callable[[], Eager]) -> None:
+    with _TRACING, torch.no_grad():
+        try:
+            trace(spare())
+        except Exception:  # noqa: BLE001 (whatever it is, the eager function answers)
+            return
 
 
 def _check_classes(labels: Tensor, classes: int) -> None:
@@ -173,24 +173,12 @@ def _check_classes(labels: Tensor, classes: int) -> None:
         raise NoAnswer(refusal.reason, "support.y", str(refusal)) from refusal
 
 
-def _none(_state: State, _memory: Tensor) -> Tensor:
-    raise AssertionError("a learner without memory was asked for one")
-
-
-def _alone(step: FlatStep) -> FlatStep:
-    """The same function, its tasks computed one by one."""
-
-    def alone(*flat: Tensor) -> list[Tensor]:
-        with one_by_one():
-            return step(*flat)
-
-    return alone
-
-
 def _traced(eager: FlatStep, inputs: Sequence[Tensor], of_state: int) -> FlatStep:
     """The same function as a trace, where there can be one and it gives the same bits for these inputs."""
     try:
-        traced = trace(eager, [*inputs[:of_state], *(torch.zeros_like(array) for array in inputs[of_state:])])
+        traced = plain_trace(
+            eager, [*inputs[:of_state], *(torch.zeros_like(array) for array in inputs[of_state:])]
+        )
     except ConfigError:  # a model that no trace can hold is computed eagerly
         return eager
     (one,), (other,) = eager(*inputs), traced(*inputs)

@@ -19,6 +19,7 @@ from streammeta.learner.graphs import refuse_machine_fault
 from streammeta.models.faults import told
 from streammeta.models.network import Network
 from streammeta.serving.asking import Answer, Ask, Kind, Known, View
+from streammeta.serving.eager import Eager
 from streammeta.serving.functions import SIZES, Functions
 
 _MOST_NUMBERS: Final = 1 << 24
@@ -44,14 +45,23 @@ class Predictor:
         support: Examples of a task's buffer that it is adapted on, the newest; as many as an episode's
             support set has.
         max_examples: The most examples in x, or in a support set.
+        spare: Builds the same once more, for a thread that traces; None: whoever asks waits for a trace.
     """
 
-    def __init__(self, network: Network, learner: MetaLearner, *, support: int, max_examples: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        learner: MetaLearner,
+        *,
+        support: int,
+        max_examples: int,
+        spare: Callable[[], Eager] | None = None,
+    ) -> None:
         self._network = network
         self._learner = learner
         self._support = support
         self._max_examples = max_examples
-        self._functions = Functions(network, learner)
+        self._functions = Functions(Eager(network, learner), spare)
 
     def predict(self, view: View, asks: Sequence[Ask]) -> list[Answer]:
         """The answers, in the order of what is asked; all or none.

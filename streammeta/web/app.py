@@ -35,7 +35,7 @@ from streammeta.web.runbook import runbook_page
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "task")
+SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "quarantine", "task")
 ORDERS: Final = ("descending", "ascending")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 
@@ -89,6 +89,7 @@ def make_app(
     predictions = _predictions(None if desk is None else Predictions(desk))
     return Starlette(
         routes=[
+            *predictions,  # first: asked for most often, and routes are tried in their order
             Route("/", _page),
             Route("/metrics", _metrics(shown.registry)),
             Route("/livez", _probe(shown.health.live)),
@@ -99,7 +100,6 @@ def make_app(
             Route("/api/v1/stream", feed.open),
             Route("/api/v1/tasks", _tasks(shown)),
             Route("/api/v1/tasks/{task:text}", _task(shown)),
-            *predictions,
             Route("/openapi.json", lambda _: _json(document_of(predicts=desk is not None))),
             Route("/api/v1/config", lambda _: _json(shown.configuration())),
             Route("/runbook", lambda _: HTMLResponse(runbook_page())),

@@ -7,12 +7,13 @@ the token without containing it; the address is then replaced by one without the
 import hashlib
 import hmac
 from collections.abc import Collection
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,12 +25,13 @@ _POLICY: Final = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_SECURITY_HEADERS: Final = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",
-}
+_SECURITY_HEADERS: Final = (
+    (b"content-security-policy", _POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-cache"),
+)
+_SECURED: Final = frozenset(name for name, _ in _SECURITY_HEADERS)
 _COOKIE_SECONDS: Final = 30 * 86400
 _STRANGE_HOST: Final = (
     "this port is for the machine itself: ask for localhost or an address; or set http.token_file, and any "
@@ -52,7 +54,8 @@ class SecurityHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_SECURITY_HEADERS)
+                own = [header for header in message["headers"] if header[0].lower() not in _SECURED]
+                message["headers"] = [*own, *_SECURITY_HEADERS]
             await send(message)
 
         await self._app(scope, receive, with_headers)
@@ -70,7 +73,11 @@ class LocalHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "lifespan" or scope["path"] in OPEN_PATHS or _is_local(Headers(scope=scope)):
+        if (
+            scope["type"] == "lifespan"
+            or scope["path"] in OPEN_PATHS
+            or _is_local(Headers(scope=scope).get("host", ""))
+        ):
             await self._app(scope, receive, send)
         else:
             await PlainTextResponse(_STRANGE_HOST, status_code=403)(scope, receive, send)
@@ -124,10 +131,11 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" if address is None else address.is_loopback
 
 
-def _is_local(headers: Headers) -> bool:
+@lru_cache(maxsize=64)
+def _is_local(told: str) -> bool:
     """Whether Host is localhost, an address or absent: a stranger's page has a name of its own."""
     try:
-        host = (urlsplit(f"//{headers.get('host', '')}").hostname or "").rstrip(".")
+        host = (urlsplit(f"//{told}").hostname or "").rstrip(".")
     except ValueError:
         return False
     return host in ("", "localhost") or host.endswith(".localhost") or _address(host) is not None

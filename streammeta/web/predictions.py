@@ -1,5 +1,11 @@
-"""`POST /api/v1/predict`: answers in a thread of their own, refusals as problem details (RFC 9457)."""
+"""`POST /api/v1/predict`: answers, and refusals as problem details (RFC 9457).
 
+What is small and was answered quickly before is answered at once, in the server's thread: handing it to
+another one and back costs more than the answer, and each handing waits for the interpreter, which the learner
+has. All else is answered in a thread of its own, so that it delays no probe.
+"""
+
+import time
 from typing import Final
 
 import anyio
@@ -15,6 +21,9 @@ from streammeta.serving.wire import encoded, read, told, written
 
 MOST_BODIES: Final = 4
 """How many of the largest requests their bodies may fill together."""
+SMALL_BYTES: Final = 4096
+QUICK_SECONDS: Final = 0.002
+"""A body, and the computing of the last answer to such a one, up to which the server's thread answers."""
 
 
 class Predictions:
@@ -24,6 +33,7 @@ class Predictions:
         self._desk = desk
         self._limiter: anyio.CapacityLimiter | None = None
         self._held_bytes = 0
+        self._took_seconds = 0.0
 
     async def ask(self, request: Request) -> Response:
         """Answer one request."""
@@ -67,8 +77,18 @@ class Predictions:
         return None
 
     async def _answered(self, body: bytes, content_type: str, wanted: str) -> Response:
-        self._limiter = self._limiter or anyio.CapacityLimiter(1)
-        return await run_sync(self._answer, body, content_type, wanted, limiter=self._limiter)
+        limiter = self._limiter = self._limiter or anyio.CapacityLimiter(1)
+        if len(body) > SMALL_BYTES:
+            return await run_sync(self._answer, body, content_type, wanted, limiter=limiter)
+        if self._took_seconds > QUICK_SECONDS or limiter.borrowed_tokens:
+            return await run_sync(self._timed, body, content_type, wanted, limiter=limiter)
+        return self._timed(body, content_type, wanted)
+
+    def _timed(self, body: bytes, content_type: str, wanted: str) -> Response:
+        began = time.thread_time()
+        answer = self._answer(body, content_type, wanted)
+        self._took_seconds = time.thread_time() - began
+        return answer
 
     def _answer(self, body: bytes, content_type: str, wanted: str) -> Response:
         try:

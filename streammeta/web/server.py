@@ -129,6 +129,7 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
+        _send_at_once(transport)
         self._asking, self._taking, self._resting = (_Limit(transport.abort) for _ in range(3))
         self._asking.begin(_REQUEST_SECONDS)
         self._note()
@@ -193,6 +194,14 @@ class _Server(uvicorn.Server):
         for listening in sockets or ():
             listening.listen(_BACKLOG)  # asyncio's backlog is also what it accepts in one go
         self.serving.set()
+
+
+def _send_at_once(transport: asyncio.Transport) -> None:
+    """Let no answer wait 40 ms for the peer to acknowledge its head.
+
+    asyncio does so itself, but for sockets that name TCP alone, which those of `create_server` do not.
+    """
+    transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def listen(host: str, port: int) -> socket.socket:

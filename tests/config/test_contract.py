@@ -260,9 +260,9 @@ DEFAULTS = {
         "detector": "off",
         "action": "none",
         "min_visits": 20,
-        "delta": 0.75,
-        "threshold": 12.0,
-        "confidence": 0.005,
+        "delta": 0.5,
+        "threshold": 8.5,
+        "confidence": 0.1,
         "check_visits": 2,
     },
     "http": {

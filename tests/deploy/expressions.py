@@ -9,6 +9,7 @@ import yaml
 
 from streammeta.dashboards.bundle import GRAFANA_DASHBOARDS, HERE
 from streammeta.observe.catalogue import CATALOGUE
+from streammeta.observe.learners import FAMILIES
 
 RULE_FILES = sorted((HERE / "prometheus").glob("*.yaml"))
 BOARDS = sorted(GRAFANA_DASHBOARDS.glob("*.json"))
@@ -96,4 +97,6 @@ def exposed() -> set[str]:
     for spec in CATALOGUE:
         parts = ("_bucket", "_sum", "_count") if spec.kind == "histogram" else ("",)
         found.update(spec.name + part for part in parts)
+    for name, (kind, _, _) in FAMILIES.items():
+        found.add(f"{name}_total" if kind == "counter" else name)
     return found

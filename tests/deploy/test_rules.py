@@ -23,6 +23,7 @@ WANTED = (
     "DeadLetters",
     "CheckpointStale",
     "RestoreSlow",
+    "ChallengerStuck",
 )
 
 

@@ -1,10 +1,12 @@
 """Tasks that jump at known visits, through the engine: found soon, nearly all, with hardly a false alarm."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
-from streammeta.evaluation.drift import Settings
-from streammeta.reproduce.drift import BEFORE, METHODS, TASKS, Run, run
+from streammeta.evaluation.drift import BEGUN, Detector, Settings, folded
+from streammeta.reproduce.drift import BEFORE, METHODS, SOON, TASKS, Run, run
 
 BETA = 0.3
 
@@ -13,6 +15,30 @@ BETA = 0.3
 def untouched() -> Run:
     """The stream without a detector."""
     return run(None, 11, BETA)
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0])
+def test_one_default_serves_slow_memories_and_fast_ones(beta: float) -> None:
+    """So it is for a memory that moves by a tenth, and for one that is the last visit's; by both detectors."""
+    done = run(None, 11, beta)
+    for detector in get_args(Detector):
+        found, alarms = judged(done, Settings(detector, kept=1 - beta))
+        assert found >= 0.95 * TASKS, detector
+        assert alarms <= 1, detector
+
+
+def judged(done: Run, settings: Settings) -> tuple[int, int]:
+    """Tasks whose jump is found soon, and false alarms, when a detector is given a run's losses."""
+    found = alarms = 0
+    for losses, jump in zip(done.losses, done.jumps, strict=True):
+        series, seen = BEGUN, set[int]()
+        for visit, loss in enumerate(losses):
+            before, series = series.detections, folded(series, float(loss), visit + 1, settings)
+            if series.detections > before:
+                seen.add(visit - int(jump))
+        found += any(0 <= delay < SOON for delay in seen)
+        alarms += sum(delay < 0 for delay in seen)
+    return found, alarms
 
 
 @pytest.mark.parametrize("detector", ["page_hinkley", "adwin"])

@@ -15,6 +15,7 @@ from streammeta.cli.produce import produce
 from streammeta.codec import decode, decode_examples
 from streammeta.config.kafka import KafkaSection
 from streammeta.errors import ConfigError
+from streammeta.events import Question, TaskEvent
 from tests.sending.test_publish import consumed
 
 
@@ -48,6 +49,21 @@ def test_counts_on_stdout_as_json(broker: str) -> None:
     consumer = KafkaConsumer(bootstrap_servers=broker)
     assert consumer.partitions_for_topic("cli.json") == {0, 1, 2}
     consumer.close()
+
+
+def test_a_share_of_the_records_asks(broker: str) -> None:
+    """Without labels of the query set, all else as before; which ones follows from the seed."""
+    where = ("--bootstrap-servers", broker, "--topic", "cli.asks", "--events", "40", "--summary", "json")
+    assert run("sinusoid", *where, "--query", "3", "--ask", "0.4").exit_code == 0
+    read = [
+        decode(record, max_bytes=1 << 20, asks=True)
+        for record in consumed(KafkaSection(bootstrap_servers=broker, topic="cli.asks"))
+    ]
+    asks = [event for event in read if isinstance(event, Question)]
+    assert 8 <= len(asks) <= 24
+    assert {event.x.shape for event in asks} == {(3, 1)}
+    assert all(event.support is not None and event.support.y.shape == (10, 1) for event in asks)
+    assert all(isinstance(event, TaskEvent) for event in read if event not in asks)
 
 
 def test_the_same_seed_is_the_same_stream(broker: str) -> None:
@@ -138,7 +154,7 @@ def test_interrupt_ends_it_with_what_was_sent(broker: str) -> None:
         assert process.poll() is None
     consumer.close()
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert stderr == b""
     counts = json.loads(stdout)

@@ -1,5 +1,6 @@
 """Many predictions at once are those of each alone, for every algorithm and for models that resist."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -7,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from streammeta.algorithms.base import MetaLearner, State
 from streammeta.errors import NoAnswer
 from streammeta.events import Array, Batch
 from streammeta.models.network import Network
 from streammeta.serving.asking import Ask, At, Kind, Known
+from streammeta.serving.eager import Eager
 from streammeta.serving.functions import TRACED_AT
 from streammeta.serving.predictor import Predictor
 from tests.networks import LEARNERS, classifier, network
@@ -113,6 +116,31 @@ def test_together_as_alone(name: str) -> None:
         "new": "meta"
     }
     assert len({answer.y.tobytes() for answer in answers}) > len(asks) / 2
+
+
+def test_nobody_waits_for_a_trace_that_is_made_aside() -> None:
+    """While a thread traces, with its own functions, eager ones answer; then the trace, bit for bit."""
+    made = network()
+    learner = LEARNERS["moml"](made)
+    begin, begun = threading.Event(), threading.Event()
+
+    def spare() -> Eager:
+        begun.set()
+        assert begin.wait(60)
+        other = network()
+        return Eager(other, LEARNERS["moml"](other))
+
+    found, view = Predictor(made, learner, support=2, max_examples=50, spare=spare), seen(made, learner)
+    ask = [Ask("t0", np.ones((3, 2)), at="memory")]
+    answers = [found.predict(view, ask)[0].y.tobytes() for _ in range(TRACED_AT + 2)]
+    (prepared,) = found._functions._shapes.values()
+    assert begun.wait(60)
+    assert not prepared.traced
+    begin.set()
+    tracing = next(thread for thread in threading.enumerate() if thread.name == "tracing")
+    tracing.join(60)
+    assert isinstance(prepared.traced[1], GraphModule)
+    assert {*answers, found.predict(view, ask)[0].y.tobytes()} == {answers[0]}
 
 
 @pytest.mark.parametrize("factory", [Recurrent, batch_norm])

@@ -4,7 +4,7 @@ import json
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from streammeta.config import Config
 from streammeta.models.loading import load_network
 from streammeta.models.network import Network
 from streammeta.runtime.predicting import predictor_for
+from streammeta.serving.asking import Ask
 from streammeta.serving.commits import Commits
-from streammeta.serving.desk import Desk
+from streammeta.serving.desk import Answered, Desk
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
@@ -60,7 +61,7 @@ def http(state: Asked) -> Iterator[httpx.Client]:
     with closing(LmdbStore(StateDirectory(state.path).lmdb_path, readonly=True)) as store:
         server = serving(state.config, store)
         server.start()
-        with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=server.address, trust_env=False, timeout=120) as client:
             yield client
         server.stop()
 
@@ -204,6 +205,29 @@ def test_too_much_at_once(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -
     assert http.post(PATH, json=GOOD).status_code == 200
 
 
+def test_what_is_small_and_quick_is_answered_at_once(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the server's thread; what is large, or followed a slow one, in one that delays no probe."""
+    by, slow, asked = [], [False], Desk.answer
+
+    def answer(desk: Desk, asks: Sequence[Ask]) -> Answered:
+        by.append(threading.current_thread().name)
+        if slow[0]:
+            until = time.thread_time() + 2 * predictions.QUICK_SECONDS
+            while time.thread_time() < until:
+                pass
+        return asked(desk, asks)
+
+    http.post(PATH, json=GOOD)  # its shape is known
+    monkeypatch.setattr(predictions, "QUICK_SECONDS", 0.02)
+    monkeypatch.setattr(Desk, "answer", answer)
+    for is_slow, asks in ((False, GOOD), (False, [GOOD] * 200), (True, GOOD), (False, GOOD), (False, GOOD)):
+        slow[0] = is_slow
+        assert http.post(PATH, json=asks).status_code == 200
+    assert [name == "http" for name in by] == [True, False, True, False, True]
+
+
 def test_the_document(http: httpx.Client) -> None:
     """Every route is told; real requests, answers and refusals are valid by it."""
     document = http.get("/openapi.json").json()
@@ -258,7 +282,7 @@ def test_every_answer_is_of_one_whole_state(tmp_path: Path) -> None:
 def ask(address: str, seen: list[int]) -> None:
     """Thirty lists, each answered from one state: 3n + ¾ at w, 3n at every memory, n events."""
     asks = [{"task": task, "x": [[1, 1]], "at": at} for task in TASKS for at in ("meta", "memory")]
-    with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=address, trust_env=False, timeout=120) as client:
         for _ in range(30):
             answers = client.post(PATH, json=asks).json()
             number = answers[0]["events"]

@@ -106,6 +106,11 @@ class WithChallengers:
     def serving(self, address: str) -> None:
         """As `Company.serving`."""
 
+    def reloaded(self) -> None:
+        """As `Company.reloaded`: each reads its own files again, the champion's beneath them."""
+        for keeper in self._keepers:
+            keeper.reload()
+
     def wait(self) -> None:
         """As `Company.wait`: until they have learned from all that the champion has."""
         if self._feed is not None:

@@ -18,7 +18,7 @@ import structlog
 
 from streammeta.programs.challengers.processes import begin, ended, kill
 from streammeta.programs.challengers.report import LINE_BYTES, Report, Request, line_of
-from streammeta.programs.challengers.signs import END, NEWS
+from streammeta.programs.challengers.signs import END, NEWS, RELOAD
 
 Phase = Literal["starting", "running", "waiting", "failed", "ended"]
 HOPELESS: Final = {2: "usage", 65: "its state or the log", 78: "its configuration"}
@@ -101,6 +101,10 @@ class Keeper:
     def wake(self) -> None:
         """There is something new in the feed. Never waits."""
         self._say(NEWS)
+
+    def reload(self) -> None:
+        """It shall read its configuration again."""
+        self._say(RELOAD)
 
     def end(self) -> None:
         """Nothing is written to the feed any more: it learns what is there, then ends."""

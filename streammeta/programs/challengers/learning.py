@@ -58,6 +58,11 @@ class Reporting:
         if self._place is not None:
             self._place.controls.stop = True
 
+    def reload(self) -> None:
+        """The champion was asked to read its configuration again: so is this learner, with its own files."""
+        if self._place is not None:  # else it has yet to read them
+            self._place.controls.reload = True
+
     def beat(self) -> None:
         """It waits for the champion, which is no hang."""
         if self._place is not None:
@@ -66,6 +71,9 @@ class Reporting:
     def serving(self, address: str) -> None:
         """As `Company.serving`."""
         self._address = address
+
+    def reloaded(self) -> None:
+        """For nobody else."""
 
     def challengers(self) -> Sequence[Mapping[str, Any]]:
         """Challengers have none."""
@@ -120,7 +128,12 @@ class Reporting:
 
 def learn(signs_descriptor: int, reports_descriptor: int) -> int:
     """Learn from the feed that the first sign names; the exit code of the process."""
-    signs = PipeSigns(signs_descriptor, stop=lambda: reporting.stop(), waiting=lambda: reporting.beat())
+    signs = PipeSigns(
+        signs_descriptor,
+        stop=lambda: reporting.stop(),
+        waiting=lambda: reporting.beat(),
+        reload=lambda: reporting.reload(),
+    )
     reporting = Reporting(reports_descriptor, signs)
     request = msgspec.json.decode(signs.first_line(), type=Request)
     signs.listen()

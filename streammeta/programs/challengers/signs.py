@@ -1,4 +1,4 @@
-"""What the champion says to a challenger, through a pipe: there is news; this was the end; or it is gone."""
+"""What the champion says to a challenger, through a pipe: news, the end, a reload; or it is gone."""
 
 import os
 import threading
@@ -7,6 +7,7 @@ from typing import Final
 
 NEWS: Final = b"."
 END: Final = b"E"
+RELOAD: Final = b"R"
 GRACE_SECONDS: Final = 20.0
 """How long a challenger may go on without its champion, to finish what is in hand."""
 
@@ -14,12 +15,20 @@ GRACE_SECONDS: Final = 20.0
 class PipeSigns:
     """`Signs` out of a pipe, heard by a thread of its own: also while the loop is at work, or hangs."""
 
-    def __init__(self, descriptor: int, *, stop: Callable[[], None], waiting: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        stop: Callable[[], None],
+        waiting: Callable[[], None],
+        reload: Callable[[], None],
+    ) -> None:
         """`stop` is called when the champion says so, or is gone; the process ends `GRACE_SECONDS` later.
 
-        `waiting` is called when this learner waits for the champion, which is no hang.
+        `waiting` is called when this learner waits for the champion, which is no hang; `reload` when the
+        champion was asked to read its configuration again.
         """
-        self._descriptor, self._stop, self._waiting = descriptor, stop, waiting
+        self._descriptor, self._stop, self._waiting, self._reload = descriptor, stop, waiting, reload
         self._news = threading.Event()
         self._going_on, self._ended = True, False
 
@@ -55,6 +64,8 @@ class PipeSigns:
     def _hear(self) -> None:
         while heard := os.read(self._descriptor, 4096):
             self._ended = self._ended or END in heard
+            if RELOAD in heard:
+                self._reload()
             self._news.set()
         self._going_on = False
         self._stop()
