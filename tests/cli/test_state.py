@@ -268,3 +268,15 @@ def test_drift_is_told_and_sorted_by(streammeta: Invoke, tmp_path: Path) -> None
         ("early", 2, 10),
         ("calm", 0, None),
     ]
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """What a person reads about these verbs comes without the libraries that read a state."""
+    asked = (
+        "import sys; from click.testing import CliRunner; from streammeta.cli import main\n"
+        "verbs = (['tasks', 'list'], ['export'])\n"
+        "answers = [CliRunner().invoke(main, [*verb, '--help']) for verb in verbs]\n"
+        "print([answer.exit_code for answer in answers], 'torch' in sys.modules, 'lmdb' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout == "[0, 0] False False\n"
