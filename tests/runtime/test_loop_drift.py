@@ -43,6 +43,7 @@ def config_of(detector: str, *, action: str = "restart_memory", batch: int = 1, 
     sections = CONFIG.model_dump()
     sections["drift"] = {"detector": detector, "action": action, **TOUCHY}
     sections["events"] |= {"batch": batch, "forgetting_sets": sets}
+    sections["algorithm"]["beta"] = 0.9  # detectors bear more of a slow memory
     sections["state"] |= {"cache_tasks": 2}
     return Config.model_validate(sections)
 
