@@ -19,6 +19,7 @@ from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.prequential import Prequential
 from streammeta.events import Condition
 from streammeta.learner.folding import Means, Numbers
+from streammeta.state.quarantine import Held
 
 
 class Stages(NamedTuple):
@@ -211,7 +212,11 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """A commit ended at Unix time `timestamp_seconds`; when it failed (`ok` is False) the program ends."""
+    """A commit ended at Unix time `timestamp_seconds`; when it failed (`ok` is False) the program ends.
+
+    Attributes:
+        quarantined: The tasks that are held back now.
+    """
 
     ok: bool
     seconds: float
@@ -219,7 +224,7 @@ class Checkpointed:
     timestamp_seconds: float
     tasks_cached: int
     tasks_stored: int
-    tasks_quarantined: int = 0
+    quarantined: Mapping[str, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,14 +123,23 @@ def test_python_examples_make_the_same_event() -> None:
 
 
 def test_the_model_by_example_can_be_learned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The factory of the text, under the settings of the text."""
+    """The factory of the text, under the settings of the text, from the events of the text."""
     (code,) = [block for block in blocks("python") if "def build" in block]
     (settings_of_it,) = [block for block in blocks("toml") if "my_model:build" in block]
     module = ModuleType("my_model")
     exec(code, vars(module))  # noqa: S102 - our own README
     monkeypatch.setitem(sys.modules, "my_model", module)
     blueprint = build_blueprint(Config.model_validate(tomllib.loads(settings_of_it)))
-    assert blueprint.network.dimension == 3 * 40 + 40 + 40 + 1
+    assert blueprint.network.dimension == 1 * 40 + 40 + 40 + 1
+    sent = re.search(r"echo 'customer-17\|(.*)'", README)
+    assert sent is not None
+    for value in (*blocks("json"), sent[1]):
+        event = decode(Record("tasks", 0, 0, 0, b"customer-17", value.encode()), max_bytes=1000)
+        for part in event.episode:
+            predicted = blueprint.network.predict(
+                blueprint.network.initial, torch.as_tensor(part.x, dtype=torch.float32)
+            )
+            assert predicted.shape == part.y.shape
 
 
 def test_an_export_is_used_as_the_text_says(

@@ -18,6 +18,7 @@ from streammeta.errors import StateError
 from streammeta.state import copies as keeping
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.wording import counted
 
 
 @click.group()
@@ -44,8 +45,12 @@ def list_copies(directory: Path, form: str) -> None:
         say(json.dumps(rows))
         return
     for row in rows:
-        words = f"{row['tasks']} tasks, {row['bytes']:,} bytes, sound" if row["sound"] else row["damage"]
-        say(f"{row['events']} events: {words}")
+        words = (
+            f"{counted(row['tasks'], 'task')}, {row['bytes']:,} bytes, sound"
+            if row["sound"]
+            else row["damage"]
+        )
+        say(f"{counted(row['events'], 'event')}: {words}")
     if not rows:
         say("no copies; `streammeta checkpoint create`, or state.keep_checkpoints = N", err=True)
 

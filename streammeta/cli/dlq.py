@@ -25,6 +25,7 @@ from streammeta.runtime.signals import signals_to
 from streammeta.sending.redelivery import Redelivered, Redelivery, Wanted
 from streammeta.stream.kafka.access import KafkaSettings
 from streammeta.stream.kafka.letters import Letter, Notes, dead_letter_records, letter_of
+from streammeta.wording import counted
 
 COLUMNS: Final = ("time", "reason", "from", "key", "bytes", "replayed", "message")
 """Those of the table; the others are in the JSON."""
@@ -181,10 +182,11 @@ def _summary(config: Config, counts: _Counts, shown: int) -> str:
     total = counts.reasons.total()
     reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in counts.reasons.most_common())
     parts = [
-        f"{total:,} dead letters in {config.kafka.dead_letter_topic}" + (f": {reasons}" if reasons else "")
+        f"{counted(total, 'dead letter')} in {config.kafka.dead_letter_topic}"
+        + (f": {reasons}" if reasons else "")
     ]
     parts += [f"{shown:,} shown, --limit 0 shows all"] if shown < total else []
-    parts += [f"{counts.foreign:,} other records"] if counts.foreign else []
+    parts += [counted(counts.foreign, "other record")] if counts.foreign else []
     return "; ".join(parts)
 
 
@@ -218,7 +220,7 @@ def show_letter(place: str, path: Path | None, overrides: tuple[str, ...], form:
     for letter in found:
         for name, value in whole(letter).items():
             if name != "headers":
-                say(f"{name:10} {'-' if value is None else quoted_line(str(value))}")
+                say(f"{name:10} {'-' if value in (None, '') else quoted_line(str(value))}")
         for header in whole(letter)["headers"]:
             say(f"header     {quoted_line(header['name'])}: {quoted_line(str(header['value']))}")
 
@@ -267,7 +269,8 @@ def _told(told: Redelivered, *, dry_run: bool) -> str:
     reasons = ", ".join(f"{quoted_line(reason)} {count:,}" for reason, count in told.sent.most_common())
     verb = "would go back" if dry_run else "put back"
     parts = [
-        f"{told.sent.total():,} dead letters {verb} to {told.topic}" + (f" ({reasons})" if reasons else "")
+        f"{counted(told.sent.total(), 'dead letter')} {verb} to {told.topic}"
+        + (f" ({reasons})" if reasons else "")
     ]
     parts += [f"{told.before:,} were put back before (--again sends them once more)"] if told.before else []
     parts += [f"{told.elsewhere:,} of other topics left"] if told.elsewhere else []
@@ -276,6 +279,6 @@ def _told(told: Redelivered, *, dry_run: bool) -> str:
         if told.incomplete
         else []
     )
-    parts += [f"{told.foreign:,} other records left"] if told.foreign else []
+    parts += [f"{counted(told.foreign, 'other record')} left"] if told.foreign else []
     parts += [] if told.done else ["stopped; the same command goes on"]
     return "; ".join(parts)

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from streammeta.cli.saying import say
 from streammeta.cli.table import print_table
 from streammeta.observe.machine import machine
-from streammeta.reproduce.plot import require_matplotlib, save_plot
+from streammeta.report.style import require_matplotlib, write
+from streammeta.reproduce.plot import experiment_picture
 from streammeta.reproduce.report import Curve, Measured, Report, Row
 from streammeta.reproduce.report import Progress as Told
 
@@ -24,12 +26,12 @@ def run_experiment(
 ) -> None:
     """Progress while the experiment runs; then its plot and its table."""
     if not no_plot:
-        require_matplotlib()
+        require_matplotlib("give --no-plot")
     began = time.monotonic()
     with _progress() as told:
         report = experiment(told)
     if not no_plot:
-        save_plot(report, plot or Path(f"{report.name}.png"))
+        write(experiment_picture(report, datetime.now(UTC)), plot or Path(f"{report.name}.png"), "--plot")
     if form == "json":
         say(json.dumps(_as_data(report, time.monotonic() - began)))
     else:

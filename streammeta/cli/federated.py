@@ -141,7 +141,7 @@ def _print(report: Report, directory: Path) -> None:
     say(f"bytes of parameters: {report.sent_bytes:,} sent, {report.received_bytes:,} received")
     if not report.tested:
         return
-    headings = ("rounds", "clients", "loss at w", "personalised", "at memory", "accuracy")
+    headings = ("rounds", "clients", "loss meta", "loss adapted", "loss memory", "accuracy")
     rows = [
         (
             f"{tested.rounds:,}",

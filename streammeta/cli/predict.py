@@ -21,6 +21,7 @@ from streammeta.serving.predictor import Predictor
 from streammeta.serving.wire import read_line
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.wording import counted
 
 TOGETHER: Final = 256
 """Lines of a file that are answered at once."""
@@ -55,7 +56,7 @@ def predict(
     finally:
         store.close()
     if refused:
-        click.echo(f"{refused} lines were not answered", err=True)
+        click.echo(f"not answered: {counted(refused, 'line')}", err=True)
         ctx.exit(1)
 
 

@@ -30,6 +30,7 @@ from streammeta.stream.embedded import watchdog
 from streammeta.stream.embedded.broker import EmbeddedBroker
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
 from streammeta.stream.kafka.topics import ensure_topic
+from streammeta.wording import counted
 
 TASKS = 20
 EVENTS_PER_SECOND = 300.0
@@ -164,12 +165,12 @@ def _stopped_after(seconds: float | None) -> Iterator[None]:
 def _greet(address: str) -> None:
     say(f"streammeta is learning: open {address}")
     asked = '{"task": "sinusoid/0", "x": [[-1.0], [0.0], [1.0]]}'
-    say(f"ask it: curl {address}/api/v1/predict -H 'content-type: application/json' -d '{asked}'")
+    say(f"ask it: curl -s {address}/api/v1/predict -H 'content-type: application/json' -d '{asked}'")
 
 
 def _say_goodbye(last: Snapshot, directory: Path, *, made: bool) -> None:
     loss, events = last["losses"]["adapted"], last["events"]
-    say(f"learned from {events:,} event{'' if events == 1 else 's'}; state kept in {directory}")
+    say(f"learned from {counted(events, 'event')}; state kept in {directory}")
     if loss["first"] is not None and loss["now"] is not None:
         say(f"prequential loss after adaptation: {loss['first']:.2f} at first, {loss['now']:.2f} now")
     state = shlex.quote(str(directory))

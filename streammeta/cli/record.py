@@ -19,6 +19,7 @@ from streammeta.config import load_config
 from streammeta.programs import recorder
 from streammeta.programs.recorder import Range, Recorded
 from streammeta.recording.selection import Bound
+from streammeta.wording import counted
 
 EVERY_SECONDS = 10.0
 """Between two log lines, where no terminal shows the progress."""
@@ -66,7 +67,8 @@ def record(
 def told(now: Recorded) -> str:
     """How far it came, in a line."""
     return (
-        f"{now.rows:,} records, {now.bytes / 1e6:,.1f} MB in {now.parts} parts; {now.new_rows:,} new "
+        f"{counted(now.rows, 'record')}, {now.bytes / 1e6:,.1f} MB in {counted(now.parts, 'part')}; "
+        f"{now.new_rows:,} new "
         f"({now.new_bytes / 1e6:,.1f} MB) in {now.seconds:,.1f} s, {now.rows_per_second:,.0f} records/s, "
         f"{now.lag:,} behind"
     )

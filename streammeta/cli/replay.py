@@ -10,6 +10,7 @@ import click
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config_options import state_sources
 from streammeta.cli.formats import FORMAT
+from streammeta.cli.pictures import PICTURE
 from streammeta.cli.replay_compare import tell_compared
 from streammeta.cli.replay_plan import tell_plan
 from streammeta.cli.replay_to_kafka import put_back
@@ -17,10 +18,12 @@ from streammeta.cli.run import live_console
 from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.evaluation.prequential import WINDOW
+from streammeta.observe.catalogue import PHASE_TITLES
 from streammeta.observe.snapshot import Snapshot
 from streammeta.programs.replay import replay as learn
 from streammeta.recording.reader import Recording
 from streammeta.recording.selection import Bound, Selection
+from streammeta.wording import counted
 
 
 def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
@@ -65,7 +68,7 @@ def _speed(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
 @click.option(
     "--compare", "comparing", is_flag=True, help="Learn with each CONFIG, and compare their losses."
 )
-@click.option("--plot", metavar="F.png", type=click.Path(path_type=Path), help="--compare: draw them too.")
+@click.option("--plot", metavar="F.png", type=PICTURE, help="--compare: draw them too; or .svg, .pdf.")
 @FORMAT
 @click.pass_context
 def replay(
@@ -140,7 +143,7 @@ def _tell_learned(last: Snapshot, config: Config, form: str) -> None:
     outcomes, seconds = last["outcomes"], last["uptime_seconds"]
     refused = ", ".join(f"{reason} {count:,}" for reason, count in last["dead_letters"].items() if count)
     say(
-        f"replayed {last['replayed'] or 0.0:.0%}: {outcomes['learned']:,} events learned, "
+        f"replayed {last['replayed'] or 0.0:.0%}: {counted(outcomes['learned'], 'event')} learned, "
         f"{outcomes['dead_letter']:,} refused{f' ({refused})' if refused else ''} in {seconds:,.1f} s, "
         f"{outcomes['learned'] / seconds:,.0f} events/s; state in {config.state.dir}"
     )
@@ -155,13 +158,14 @@ def _scores(last: Snapshot) -> Iterator[str]:
     for phase, loss in last["losses"].items():
         if loss["now"] is not None and loss["first"] is not None:
             yield (
-                f"prequential loss, {phase}: {loss['first']:.4g} at first, {loss['now']:.4g} at the end "
-                f"(fading mean), {loss['window']:.4g} over the last {WINDOW:,} events"
+                f"prequential loss {PHASE_TITLES[phase]}: {loss['first']:.4g} at first, "
+                f"{loss['now']:.4g} at the end (fading mean), {loss['window']:.4g} "
+                f"over the last {WINDOW:,} events"
             )
     for phase, accuracy in last["accuracies"].items():
         if accuracy["now"] is not None:
             yield (
-                f"accuracy, {phase}: {accuracy['now']:.3f} at the end, "
+                f"prequential accuracy {PHASE_TITLES[phase]}: {accuracy['now']:.3f} at the end, "
                 f"{accuracy['window']:.3f} over the last {WINDOW:,} events"
             )
     forgetting = last["forgetting"]

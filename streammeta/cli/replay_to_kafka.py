@@ -15,6 +15,7 @@ from streammeta.recording.selection import Selection
 from streammeta.recording.times import LONGEST_STEP_MS, Timing
 from streammeta.runtime.controls import Controls
 from streammeta.runtime.signals import signals_to
+from streammeta.wording import counted
 
 if TYPE_CHECKING:
     from streammeta.sending.replayer import PutBack
@@ -56,7 +57,7 @@ def put_back(
     rest = "" if last.done else "; the same command goes on"
     nothing = " (all were there; --again puts them there once more)" if last.done and not last.sent else ""
     say(
-        f"{last.sent:,} records ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
+        f"{counted(last.sent, 'record')} ({last.bytes / 1e6:,.1f} MB) to {topic} in {last.seconds:,.1f} s"
         f"{nothing}{rest}"
     )
 
@@ -70,4 +71,4 @@ def _tell_odd(last: "PutBack", timing: Timing) -> None:
             err=True,
         )
     if last.left_out:
-        say(f"{last.left_out:,} records were recorded without their content, and left out", err=True)
+        say(f"left out, recorded without their content: {counted(last.left_out, 'record')}", err=True)

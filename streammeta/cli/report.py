@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 
+from streammeta.cli.pictures import NewFile
 from streammeta.cli.saying import say
 from streammeta.cli.state import opened
 from streammeta.errors import StateError
 from streammeta.report.page import report_page
-from streammeta.report.picture import comparison_picture, report_picture
+from streammeta.report.picture import run_picture, runs_picture
 from streammeta.report.run import Run, read_run
+from streammeta.report.style import write
+from streammeta.wording import counted
 
 
 @click.command()
@@ -21,7 +24,7 @@ from streammeta.report.run import Run, read_run
     "--output",
     metavar="F.html",
     required=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=NewFile((".html", ".png", ".svg", ".pdf")),
     help="One self-contained page; F.png: one picture (extra `plot`).",
 )
 def report(directories: tuple[Path, ...], output: Path) -> None:
@@ -33,25 +36,26 @@ def report(directories: tuple[Path, ...], output: Path) -> None:
 
     Example: streammeta report before after --output both.html
     """
-    suffix = output.suffix.lower()
-    if suffix not in (".html", ".png"):
-        raise click.UsageError(f"--output {output}: name a file that ends in .html or .png")
     run, *others = _told_apart([_read(directory) for directory in directories], directories)
-    try:
-        if suffix == ".html":
-            output.write_text(report_page(run, datetime.now(UTC), others), encoding="utf-8")
-        elif others:
-            comparison_picture([run, *others], output)
-        else:
-            report_picture(run, output)
-    except OSError as error:
-        raise click.UsageError(f"--output {output}: {error.strerror}") from error
+    now = datetime.now(UTC)
+    if output.suffix.lower() == ".html":
+        _write(output, report_page(run, now, others))
+    else:
+        drawn = runs_picture([run, *others], now) if others else run_picture(run, now)
+        write(drawn, output, "--output")
     told = "; ".join(map(_told, (run, *others)))
     say(f"{output}: {told}, {output.stat().st_size / 1e3:,.0f} kB", err=True)
 
 
+def _write(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"--output {path}: {error.strerror}") from error
+
+
 def _told(run: Run) -> str:
-    return f"{run.checkpoint.progress.events:,} events, {run.known:,} tasks"
+    return f"{counted(run.checkpoint.progress.events, 'event')}, {counted(run.known, 'task')}"
 
 
 def _told_apart(runs: list[Run], directories: Sequence[Path]) -> list[Run]:

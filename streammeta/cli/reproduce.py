@@ -9,12 +9,14 @@ import click
 
 from streammeta.cli.experiment import run_experiment
 from streammeta.cli.formats import FORMAT
+from streammeta.cli.pictures import PICTURE
 from streammeta.reproduce import drift as drift_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_
 from streammeta.reproduce import omniglot as omniglot_
 from streammeta.reproduce import quadratic as quadratic_
 from streammeta.reproduce import steps as steps_
+from streammeta.reproduce.communication import experiment as communication_
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.m4 import experiment as m4_
 from streammeta.reproduce.sinewave import experiment as sinewave_
@@ -32,9 +34,7 @@ def reproduce() -> None:
 def _outputs(command: Command) -> Command:
     """The options that all experiments have."""
     for option in (
-        click.option(
-            "--plot", type=click.Path(path_type=Path), metavar="F.png", help="Default: NAME.png, here."
-        ),
+        click.option("--plot", type=PICTURE, metavar="F.png", help="Or .svg, .pdf. Default: NAME.png, here."),
         click.option("--no-plot", is_flag=True, help="Draw nothing; needs no matplotlib."),
         FORMAT,
     ):
@@ -97,6 +97,30 @@ def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -
     """
     chosen = shots or federated_.SHOTS
     run_experiment(partial(federated_.federated, shots=chosen, seeds=seeds, rounds=rounds), **outputs)
+
+
+@reproduce.command()
+@click.option("--data", metavar="F", type=click.Path(path_type=Path), help="As for produce omniglot.")
+@click.option(
+    "--streams",
+    multiple=True,
+    type=click.Choice([*communication_.EVENTS]),
+    help="Repeatable. Default: both.",
+)
+@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [4,000 and 1,000]")
+@_outputs
+def communication(data: Path | None, streams: tuple[str, ...], events: int | None, **outputs: Any) -> None:
+    """Ranks that unite every H events: loss after the same events, and bytes sent.
+
+    Example: streammeta reproduce communication --streams sinewave
+    """
+    experiment = partial(
+        communication_.communication,
+        data=data,
+        streams=streams or (*communication_.EVENTS,),
+        events=events,
+    )
+    run_experiment(experiment, **outputs)
 
 
 @reproduce.command()

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -10,10 +11,13 @@ from rich.console import Console
 from streammeta.cli.config_options import state_sources
 from streammeta.config import Config, load_config
 from streammeta.distributed.place import Place, place_of, placed
+from streammeta.observe.logs import configure_logging
 from streammeta.programs.challengers.champion import WithChallengers
 from streammeta.programs.challengers.plan import challengers_of
 from streammeta.programs.daemon import Taping, connect_kafka, no_tape, run_daemon
 from streammeta.programs.ranks import Ranks
+from streammeta.programs.watching import end_with, watch
+from streammeta.state.directory import StateDirectory
 
 
 @click.command()
@@ -34,12 +38,14 @@ from streammeta.programs.ranks import Ranks
     multiple=True,
     help="Another configuration that learns from the same records beside this one; may be repeated.",
 )
+@click.option("--watched-by", "parent", metavar="PID", type=int, hidden=True)
 def run(
     path: Path | None,
     overrides: tuple[str, ...],
     until_end: bool,
     recording: Path | None,
     shadows: tuple[Path, ...],
+    parent: int | None,
 ) -> None:
     """Learn from a topic until told to stop; under `torchrun`, as one rank of several.
 
@@ -52,6 +58,8 @@ def run(
 
     Example: streammeta run --config learner.toml --record flight
     """
+    if parent is not None:
+        end_with(parent)
     place = place_of(os.environ)
     _refuse_beside_ranks(place, recording, shadows)
 
@@ -59,6 +67,8 @@ def run(
         return placed(load_config(path, overrides), place)
 
     config, ranks = read(), None if place is None else Ranks.at(place)
+    if place is None and parent is None:
+        _watch(config, _again(path, overrides, until_end, recording, shadows))
     company = _challengers(config, path, overrides, shadows) if shadows else None
     taping = _recorder(recording, config) if recording is not None else no_tape
     run_daemon(
@@ -72,7 +82,35 @@ def run(
         on_serving=lambda _address: gc.freeze(),
         company=company,
         ranks=ranks,
+        watched=parent is not None,
     )
+
+
+def _watch(config: Config, arguments: list[str]) -> None:
+    """Before a record is passed that two processes died of, see one more die of it."""
+    configure_logging(config.log.level, config.log.format)
+    command = [sys.executable, "-P", "-m", "streammeta", *arguments, "--watched-by", str(os.getpid())]
+    code = watch(StateDirectory(config.state.dir).trials_path, command)
+    if code is not None:
+        sys.exit(code)
+
+
+def _again(
+    path: Path | None,
+    overrides: tuple[str, ...],
+    until_end: bool,
+    recording: Path | None,
+    shadows: tuple[Path, ...],
+) -> list[str]:
+    """The words that say the same."""
+    return [
+        "run",
+        *([] if path is None else ["--config", str(path)]),
+        *(word for override in overrides for word in ("--set", override)),
+        *(["--until-end"] if until_end else []),
+        *([] if recording is None else ["--record", str(recording)]),
+        *(word for shadow in shadows for word in ("--shadow", str(shadow))),
+    ]
 
 
 def _refuse_beside_ranks(place: Place | None, recording: Path | None, shadows: tuple[Path, ...]) -> None:

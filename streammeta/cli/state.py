@@ -25,8 +25,10 @@ from streammeta.state.buffers import unpack_buffer
 from streammeta.state.checkpoint import Checkpoint, unpack
 from streammeta.state.directory import StateDirectory
 from streammeta.state.lmdb_store import LmdbStore
+from streammeta.state.quarantine import release_command
 from streammeta.state.snapshot import LmdbSnapshot
-from streammeta.state.store import TaskStats
+from streammeta.state.store import TaskRow, TaskStats
+from streammeta.wording import counted
 
 NARROW: Final = ("task", "events", "staleness_events", "loss")
 """The columns of a terminal that has no room for all."""
@@ -141,12 +143,15 @@ def show_task(task: str, directory: Path, form: str) -> None:
     Example: streammeta tasks show customer-17 --state state
     """
     with opened(directory) as (snapshot, checkpoint):
-        found = snapshot.get(task)
+        found, held = snapshot.get(task), task in checkpoint.quarantine
+        if found is None and held:
+            found = TaskRow(TaskStats(), b"")
         if found is None:
             raise StreammetaError(
                 f"task {task!r} is not known; see: streammeta tasks list --state {directory}"
             )
         row = row_of(task, found.stats, checkpoint)
+        row["release"] = release_command(task) if held else None
         row["reset_after"] = found.stats.reset_after or None
         row["examples_waiting"] = unpack_buffer(found.buffer)[0].ready
     if form == "json":
@@ -187,7 +192,7 @@ def export(directory: Path, output: Path, names: tuple[str, ...], all_tasks: boo
             learner_of(checkpoint).task_params if chosen else None,
         )
         tensors = exporting.write(output, exported)
-    say(f"{output}: {tensors} tensors of the model, {len(chosen)} tasks", err=True)
+    say(f"{output}: {counted(tensors, 'tensor')} of the model, {counted(len(chosen), 'task')}", err=True)
     if not checkpoint.origin.constants:
         say(f"{output}: {exporting.LEARNED_ALONE}", err=True)
 

@@ -15,9 +15,10 @@ from streammeta.cli.saying import say
 from streammeta.config import Config, load_config
 from streammeta.config.token import read_token
 from streammeta.errors import StreammetaError
+from streammeta.observe.catalogue import PHASE_TITLES
+from streammeta.wording import counted
 
 TIMEOUT_SECONDS: Final = 10.0
-_TITLES: Final = {"meta": "at w", "adapted": "adapted", "memory": "memory"}
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (read, never listened on)
 
 
@@ -51,10 +52,11 @@ def ask(url: str, token: str | None) -> dict[str, Any]:
     """The daemon's `/api/v1/status`.
 
     Raises:
+        UsageError: not a URL of HTTP.
         StreammetaError: nobody answers there, or not as a daemon does.
     """
     if not url.startswith(("http://", "https://")):
-        raise StreammetaError(f"--url {url}: begins neither with http:// nor with https://")
+        raise click.UsageError(f"--url {url}: begins neither with http:// nor with https://")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(f"{url.rstrip('/')}/api/v1/status", headers=headers)  # noqa: S310 (seen above)
     try:
@@ -85,24 +87,24 @@ def lines(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "events", f"{told['events']:,}, {told['events_per_second']:,.1f} a second"
     yield "lag", _lag(lag)
     for phase, loss in told["losses"].items():
-        yield (
-            f"loss, {_TITLES.get(phase, phase)}",
-            f"{_number(loss['now'])} now, {_number(loss['first'])} at first",
-        )
+        where = PHASE_TITLES.get(phase, phase)
+        yield "loss", f"{_number(loss['now'])} now, {_number(loss['first'])} at first, {where}"
     yield "tasks", f"{tasks['stored']:,} stored, {tasks['cached']:,} in memory" if tasks else "-"
     yield "dead letters", f"{told['outcomes']['dead_letter']:,}"
     yield "checkpoint", "-" if saved is None else _saved(saved)
     yield "broker", ", ".join(filter(None, (told["broker"]["service"], told["broker"]["cause"])))
     for trouble in told["troubles"]:
-        yield trouble["level"], f"{trouble['text']} {trouble['remedy']}"
+        yield trouble["level"], f"{trouble['text']}. {trouble['remedy']}"
 
 
 def _lag(lag: dict[str, Any]) -> str:
     if lag["total"] is None:
         return "-"
     behind = "" if lag["seconds"] is None else f", {lag['seconds']:,.0f} s behind"
-    eta = "" if lag["eta_seconds"] is None else f", 0 in {lag['eta_seconds']:,.0f} s"
-    return f"{lag['total']:,} records in {len(lag['partitions'])} partitions{behind}{eta}"
+    caught_up = not lag["total"] or lag["eta_seconds"] is None
+    eta = "" if caught_up else f", 0 in {lag['eta_seconds']:,.0f} s"
+    partitions = counted(len(lag["partitions"]), "partition")
+    return f"{counted(lag['total'], 'record')} in {partitions}{behind}{eta}"
 
 
 def _saved(saved: dict[str, Any]) -> str:

@@ -252,7 +252,7 @@ class Learner:
 
     def plot(self) -> "Figure":
         """The prequential losses so far; needs matplotlib (extra `notebook`)."""
-        return picture_of(self._session.history)
+        return picture_of(self._session.history, f"loss ({self._session.config.model.loss})")
 
     def _repr_html_(self) -> str:
         return html_of(self._facts())

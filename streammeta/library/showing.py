@@ -42,15 +42,15 @@ def frame_of(history: History) -> "pd.DataFrame":
     return frame.astype({"events": "int64"}).set_index("events")
 
 
-def picture_of(history: History) -> "Figure":
-    """The prequential losses against events.
+def picture_of(history: History, loss: str) -> "Figure":
+    """The prequential losses against events; `loss` is what they are.
 
     Raises:
-        StreammetaError: matplotlib is missing; names the remedy.
+        ConfigError: matplotlib is missing; names the remedy.
     """
     from streammeta.report.picture import losses_picture
 
-    figure = losses_picture(curve_of(history))
+    figure = losses_picture(curve_of(history), loss)
     # Notebooks draw the figures that pyplot made, and ask others to draw themselves.
     vars(figure)["_repr_png_"] = partial(_png, figure)
     return figure

@@ -15,6 +15,12 @@ from streammeta.outcomes import TaskChange
 OUTCOMES = ("learned", "skipped", "duplicate", "dead_letter")
 STAGES = ("decode", "load", "step", "store")
 PHASES = ("meta", "adapted", "memory")
+PHASE_TITLES = {
+    "meta": "at the meta-parameters",
+    "adapted": "after one adaptation",
+    "memory": "at the task's memory",
+}
+"""What people are told of the prequential losses; the page says the same."""
 DROPPED = ("expired", "unmatched")
 CHANGES: tuple[str, ...] = get_args(TaskChange)
 WHERE = ("input", "update")

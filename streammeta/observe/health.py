@@ -3,8 +3,9 @@
 Written by the loop, read by another thread; each answer comes from one value that is replaced whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from streammeta.events import Condition
 from streammeta.outcomes import Executing, Outcome, Turned
 
 MAKING_SECONDS = 1200.0
@@ -64,4 +65,15 @@ class Health:
             return False, f"no broker: it has not answered lately{why}, the daemon keeps trying"
         if turned.restoring:
             return False, "restoring: events from before the last stop are being applied again"
-        return True, f"ready, but slowed: {cause}" if cause else "ready"
+        but = "; ".join(_held_back(turned.condition))
+        return True, f"ready, but {but}" if but else "ready"
+
+
+def _held_back(condition: Condition) -> Iterator[str]:
+    """Why some records come late, or not yet."""
+    if condition.cause:
+        yield f"slowed: {condition.cause}"
+    if condition.leaderless:
+        yield f"no leader answers for partition {', '.join(map(str, sorted(condition.leaderless)))}"
+    if condition.blocked:
+        yield f"an open transaction holds back partition {', '.join(map(str, sorted(condition.blocked)))}"

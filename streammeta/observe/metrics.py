@@ -282,6 +282,6 @@ def _of_executors(executing: Executing) -> Iterator[Reading]:
 def _of_checkpoint(saved: Checkpointed) -> Iterator[Reading]:
     yield "streammeta_tasks", ("cached",), saved.tasks_cached
     yield "streammeta_tasks", ("stored",), saved.tasks_stored
-    yield "streammeta_tasks", ("quarantined",), saved.tasks_quarantined
+    yield "streammeta_tasks", ("quarantined",), len(saved.quarantined)
     yield "streammeta_checkpoint_bytes", (), saved.bytes
     yield "streammeta_checkpoint_last_success_timestamp_seconds", (), saved.timestamp_seconds

@@ -193,6 +193,10 @@ class Status:
         seconds = min(now - then, RATE_SECONDS + _MARK_SECONDS)
         return (self._outcomes["learned"] - count) / seconds if seconds > 0 else 0.0
 
+    def written(self, saved: Checkpointed, age_seconds: float) -> None:
+        """Another process wrote a commit so long ago."""
+        self._saved = (self._clock() - age_seconds, saved)
+
     def _rates(self, learned: Learned | None) -> dict[str, float | None]:
         rates = (learned.inner_lr, learned.meta_lrs[-1]) if learned else self._begun_rates
         if rates is None:
@@ -207,7 +211,7 @@ class Status:
         return {
             "cached": saved.tasks_cached,
             "stored": saved.tasks_stored,
-            "quarantined": saved.tasks_quarantined,
+            "quarantined": len(saved.quarantined),
         }
 
     def _checkpoint(self, now: float) -> Checkpoint | None:

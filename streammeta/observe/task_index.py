@@ -5,14 +5,15 @@ field of the visit before.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streammeta.observe.track import Numbers
-from streammeta.outcomes import Learned, Outcome, TaskChanged
+from streammeta.outcomes import Checkpointed, Learned, Outcome, TaskChanged
+from streammeta.state.quarantine import Held
 from streammeta.state.store import TaskStats
 
 CAPACITY: Final = 50_000
@@ -49,6 +50,8 @@ class TaskRow(NamedTuple):
         drifts: How often its losses got worse.
         drift_event: Index of the event that last told, None for never.
         loss_before, loss_after: The level of its losses before that, and of the few that told.
+        quarantined_event: The event that it is held back since, None where it is not.
+        quarantined_norm: What that event would have made of the norm of its parameters.
     """
 
     task: str
@@ -61,6 +64,8 @@ class TaskRow(NamedTuple):
     drift_event: int | None = None
     loss_before: float | None = None
     loss_after: float | None = None
+    quarantined_event: int | None = None
+    quarantined_norm: float | None = None
 
 
 class Visits(NamedTuple):
@@ -91,6 +96,7 @@ class TaskIndex:
         self._visits: Numbers = np.full((64, VISITS, 4), np.nan)
         self._drifts: Numbers = np.tile(_NO_DRIFT, (64, 1))
         self._events = 0
+        self._held: Mapping[str, Held] = {}
         self._folded_at = now()
 
     def __len__(self) -> int:
@@ -104,19 +110,25 @@ class TaskIndex:
             self._visited(outcome, now)
         elif isinstance(outcome, TaskChanged) and outcome.change == "forget":
             self._forget(outcome.task)
+        elif isinstance(outcome, Checkpointed):
+            self._hold(outcome.quarantined)
         if not 0 <= now - self._folded_at < FOLD_SECONDS or len(self._pending) >= MOST_PENDING:
             self.settle()
 
-    def begin(self, events: int, stored: Iterable[tuple[str, TaskStats]]) -> None:
-        """What the state brings along: its tasks, up to the capacity, without their visits."""
+    def begin(
+        self, events: int, stored: Iterable[tuple[str, TaskStats]], held: Mapping[str, Held] | None = None
+    ) -> None:
+        """What the state brings along: its tasks, up to the capacity, without visits; who is held back."""
         self._events = events
         for task, stats in stored:
             if len(self._places) == self._capacity:
-                return
+                break
             place, seen = self._place(task), stats.last_seen_ms / 1000
             self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss)
             drift = stats.drift
             self._drifts[place] = drift.detections, drift.last_event, drift.loss_before, drift.loss_after
+        if held is not None:
+            self._hold(held)
 
     def settle(self) -> None:
         """Write what was gathered since the last time."""
@@ -134,21 +146,25 @@ class TaskIndex:
         """How many tasks match, and the first of them: worst loss, most events, last seen, stalest first.
 
         `ascending` is the other way round, names from a to z; what is not known comes last. By "drift" only
-        those that got worse, the last first.
+        those that got worse, by "quarantine" those held back, the last first.
 
         Milliseconds at full capacity; callable from any thread.
         """
-        places = self._places.copy()
+        places, held = self._places.copy(), self._held
         wanted = search.casefold()
         names = [name for name in places if wanted in name.casefold()] if wanted else [*places]
-        if sort == "task":
+        if sort == "quarantine":
+            names = [name for name in names if name in held]
+            names.sort(key=lambda name: held[name].event, reverse=not ascending)
+        elif sort == "task":
             names.sort(reverse=not ascending)
         found = np.fromiter((places[name] for name in names), np.int64, len(names))
         if sort == "drift":
             worse = self._drifts[found, _DETECTIONS] > 0
             names, found = [name for name, one in zip(names, worse, strict=True) if one], found[worse]
         numbers = np.concatenate([self._numbers[found], self._drifts[found]], axis=1)
-        first = np.arange(len(names))[:limit] if sort == "task" else _ranked(numbers, sort, ascending)[:limit]
+        ranked = _ranked(numbers, sort, ascending) if sort in _SORTS else np.arange(len(names))
+        first = ranked[:limit]
         visits = self._visits[found[first]]
         rows = zip((names[place] for place in first), numbers[first], visits, strict=True)
         return len(names), [self._shown(*row) for row in rows]
@@ -183,6 +199,20 @@ class TaskIndex:
             if drifted is not None:
                 times = self._drifts[drifted, _DETECTIONS] + 1
                 self._drifts[drifted] = times, one.event, one.before, one.after
+
+    def _hold(self, held: Mapping[str, Held]) -> None:
+        """Who is held back from now on; a task that was never learned from has a row for as long as it is."""
+        before, self._held = self._held, held
+        for task in before.keys() - held.keys():
+            if (place := self._places.get(task)) is not None and not self._numbers[place, _EVENTS]:
+                self._forget(task)
+        for task in held.keys() - self._places.keys():
+            place = self._place(task)
+            self._numbers[place, [_LAST_EVENT, _LAST_SEEN]] = held[task].event, math.nan
+
+    def held(self, task: str) -> Held | None:
+        """Since when the task is held back; None where it is not."""
+        return self._held.get(task)
 
     def _forget(self, task: str) -> None:
         """Give the task's row to another one."""
@@ -233,6 +263,7 @@ class TaskIndex:
             loss=_known(numbers[_LOSS]),
             recent=[_known(loss) for loss in recent],
             **drift_fields(*numbers[_LOSS + 1 :].tolist()),
+            **held_fields(self._held.get(task)),
         )
 
 
@@ -253,6 +284,13 @@ def drift_fields(detections: float, event: float, before: float, after: float) -
         "loss_before": _known(before),
         "loss_after": _known(after),
     }
+
+
+def held_fields(held: Held | None) -> dict[str, Any]:
+    """What a `TaskRow` says of quarantine."""
+    if held is None:
+        return {}
+    return {"quarantined_event": held.event, "quarantined_norm": _known(held.norm)}
 
 
 def _ordered(visits: Numbers) -> Numbers:

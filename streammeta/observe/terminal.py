@@ -16,15 +16,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streammeta.observe.catalogue import PHASES
+from streammeta.observe.catalogue import PHASE_TITLES, PHASES
 from streammeta.observe.snapshot import Checkpoint, Loss, Snapshot
 from streammeta.observe.status import Status
+from streammeta.wording import counted
 
-TITLES = {
-    "meta": "at the meta-parameters",
-    "adapted": "after one adaptation",
-    "memory": "at the task's memory",
-}
 STATE_STYLES = {"learning": "bold green", "disconnected": "bold red"}
 HISTORY = 20
 """Width of a sparkline, one sample a second."""
@@ -91,7 +87,7 @@ class TerminalView:
     def _losses(self, now: Snapshot) -> Table:
         wide = self._console.width >= _WIDTH
         table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-        table.add_column("prequential loss", no_wrap=True, min_width=max(map(len, TITLES.values())))
+        table.add_column("prequential loss", no_wrap=True, min_width=max(map(len, PHASE_TITLES.values())))
         for title in ("now", "first", "change") if wide else ("now", "change"):
             table.add_column(title, justify="right", width=9)
         if wide:
@@ -100,7 +96,7 @@ class TerminalView:
             loss = now["losses"][phase]
             bars = sparkline(list(self._history[phase])) if self._unicode else ""
             table.add_row(
-                TITLES[phase],
+                PHASE_TITLES[phase],
                 _number(loss["now"]),
                 *([_number(loss["first"])] if wide else []),
                 self._change(loss),
@@ -159,7 +155,7 @@ def _headline(now: Snapshot) -> Table:
     for ratio in (2, 2, 3):
         table.add_column(ratio=ratio)
     count = len(now["lag"]["partitions"])
-    partitions = f"{count:,} partition" + ("" if count == 1 else "s")
+    partitions = counted(count, "partition")
     total = now["lag"]["total"]
     behind = "–" if total is None else f"{total:,}"
     table.add_row(

@@ -14,6 +14,7 @@ from streammeta.observe.finding import Case, Trouble, span
 from streammeta.observe.history import DEAD, DROPPED
 from streammeta.observe.track import Numbers
 from streammeta.observe.worsening import WORSE_EVENTS, WORSE_FACTOR, worsening
+from streammeta.wording import counted
 
 STALLED_SECONDS: Final = 30.0
 GROWING_SECONDS: Final = 30.0
@@ -46,8 +47,9 @@ def _stalled(case: Case) -> Iterator[Trouble]:
                 "stalled",
                 "error",
                 f"The learner has given no sign for {span(silent)}",
-                "One event may take very long, or the disk hangs. Look at the log; /livez fails after 60 s, "
-                "so that an orchestrator restarts the daemon. It continues where it was.",
+                "One event may take very long (the first of a new shape is traced), or the disk hangs. Look "
+                "at the log; /livez fails after 60 s, so that an orchestrator restarts the daemon. It "
+                "continues where it was.",
             )
             return
     last = case.last(STALLED_SECONDS)
@@ -73,7 +75,7 @@ def _lag_growing(case: Case) -> Iterator[Trouble]:
         yield Trouble(
             "lag_growing",
             "warning",
-            f"The topic grows faster than it is learned: {_count(lag[-1])} records behind, "
+            f"The topic grows faster than it is learned: {counted(int(lag[-1]), 'record')} behind, "
             f"{_count(more)} more each second",
             'Slow the producers, or make an event cheaper: algorithm.order = "first", fewer examples in an '
             "event, a smaller model, a faster core. events.batch trades order for speed.",
@@ -151,8 +153,7 @@ def _dead_lettered(case: Case) -> Iterator[Trouble]:
         yield Trouble(
             "dead_letters",
             "warning",
-            f"{_count(total)} record{'' if total == 1 else 's'} could not be used in the last 5 minutes, "
-            f"mostly {reason}",
+            f"{counted(total, 'record')} could not be used in the last 5 minutes, mostly {reason}",
             "They are kept in the dead-letter topic, with the reason in their headers; mend the producer.",
         )
 
@@ -228,7 +229,7 @@ def _lately(case: Case, name: str) -> int:
 
 
 def _events(count: int) -> str:
-    return f"{_count(count)} event{'' if count == 1 else 's'}"
+    return counted(count, "event")
 
 
 def _count(number: float) -> str:

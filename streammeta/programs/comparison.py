@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from streammeta.clock import Clock
 from streammeta.config import Config
-from streammeta.errors import StreammetaError
 from streammeta.evaluation.prequential import Prequential
 from streammeta.observe.catalogue import PHASES
 from streammeta.outcomes import Learned, Observer, Outcome, Refused, Turned
@@ -36,6 +34,7 @@ class Curve:
     Attributes:
         name: Of the configuration.
         algorithm: Its algorithm.
+        loss: Its loss, as `model.loss` names it.
         every: A point is taken after so many events.
         events, refused: Events learned from; records set aside.
         seconds: What it took, traces included.
@@ -46,6 +45,7 @@ class Curve:
 
     name: str
     algorithm: str
+    loss: str
     every: int
     events: int = 0
     refused: int = 0
@@ -113,7 +113,7 @@ def _learned(
     controls: Controls,
     tell: Callable[[str, float], None],
 ) -> Curve:
-    curve = Curve(name, config.algorithm.name, max(1, recording.rows // POINTS))
+    curve = Curve(name, config.algorithm.name, config.model.loss, max(1, recording.rows // POINTS))
 
     def progress(outcome: Outcome) -> None:
         if isinstance(outcome, Turned):
@@ -164,37 +164,3 @@ def learn(
             controls=controls,
             tape=source,
         ).run(until_end=True)
-
-
-def draw(curves: list[Curve], path: Path) -> None:
-    """Plot the prequential losses side by side; the file's ending says in which form.
-
-    Raises:
-        StreammetaError: matplotlib is not installed, or the file cannot be written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise StreammetaError("plots need matplotlib: pip install 'streammeta[plot]'") from error
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    panes = figure.subplots(1, 2, sharey=True)
-    titles = {"adapted": "after one adaptation", "memory": "at the task's memory"}
-    for pane, (phase, title) in zip(panes, titles.items(), strict=True):
-        _draw(pane, curves, PHASES.index(phase))
-        pane.set_title(f"prequential loss {title}")
-        pane.set_xlabel("events")
-    panes[0].set_ylabel("fading mean")
-    panes[0].legend()
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise StreammetaError(f"--plot {path}: {error}") from error
-
-
-def _draw(pane: Any, curves: list[Curve], phase: int) -> None:
-    for curve in curves:
-        losses = [values[phase] for _, values in curve.points]
-        pane.plot([events for events, _ in curve.points], losses, label=curve.name, linewidth=1.2)
-    if any(values[phase] > 0 for curve in curves for _, values in curve.points):
-        pane.set_yscale("log")
-    pane.grid(alpha=0.3)

@@ -108,6 +108,7 @@ def run_daemon(
     on_serving: Callable[[str], None] = lambda _: None,
     company: Company | None = None,
     ranks: Ranks | None = None,
+    watched: bool = False,
 ) -> Snapshot:
     """Learn until a signal says stop, or until the end of the topic as it is now.
 
@@ -122,6 +123,7 @@ def run_daemon(
         on_serving: Told the HTTP address as soon as it is served.
         company: Who goes along.
         ranks: The group that it is part of; None where it learns alone.
+        watched: Try what two processes died of, while another watches, and stop when that went well.
 
     Returns:
         The status at the end.
@@ -179,6 +181,7 @@ def run_daemon(
             answers = connect_answers(config, lambda: not controls.stop)
             if answers is not None:
                 stack.callback(answers.close)
+            trials = Trials(directory.trials_path, acquitted=controls.end if watched else None)
             loop = assemble(
                 config,
                 blueprint,
@@ -188,7 +191,7 @@ def run_daemon(
                 answers=answers,
                 store=store,
                 order_log=order_log,
-                trials=stack.enter_context(closing(Trials(directory.trials_path))),
+                trials=stack.enter_context(closing(trials)),
                 observers=(*watchers.observers, keeper, *listeners),
                 controls=controls,
                 reload=reload,
@@ -243,7 +246,7 @@ def _watchers(config: Config, begun: Checkpoint, store: Store, lines: LogLines, 
     state, progress = begun.state, begun.progress
     first = first_of(history.view().events)
     status.begin(progress.events, state.inner_lr.item(), state.meta_lr.item(), progress.prequential, first)
-    tasks.begin(begun.progress.events, store.stats())
+    tasks.begin(begun.progress.events, store.stats(), begun.quarantine)
     observers = (metrics, status, health, history, tasks, lines)
     return Watchers(registry, metrics, status, health, history, tasks, lines, observers)
 

@@ -138,7 +138,9 @@ class Follower:
         rates = state.inner_lr.item(), state.meta_lr.item()
         self.status.begin(progress.events, *rates, progress.prequential, first)
         written_at_seconds = self._store.written_at_seconds()
-        self.status(Checkpointed(True, 0.0, 0, written_at_seconds, 0, tasks))
+        saved = Checkpointed(True, 0.0, 0, written_at_seconds, 0, tasks, checkpoint.quarantine)
+        self.status.written(saved, max(0.0, time.time() - written_at_seconds))
+        self.tasks(saved)
 
     def _resume(self, history: bytes) -> None:
         try:

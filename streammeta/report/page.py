@@ -52,11 +52,11 @@ def _names(run: Run, others: Sequence[Run]) -> str:
 
 def report_data(run: Run, now: datetime, others: Sequence[Run] = ()) -> dict[str, Any]:
     """What the page reads instead of the API."""
-    events = run.checkpoint.progress.events
+    events, held = run.checkpoint.progress.events, run.checkpoint.quarantine
     return {
         "status": summary(run),
         "history": curves_of(run.history),
-        "tasks": [stored_data(task, stats, events) for task, stats in run.tasks],
+        "tasks": [stored_data(task, stats, events, held.get(task)) for task, stats in run.tasks],
         "known": run.known,
         "settings": run.settings,
         "facts": facts(run, now),

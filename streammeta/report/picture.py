@@ -1,108 +1,120 @@
-"""The report as one picture, for slides and letters. Needs matplotlib (extra `plot`)."""
+"""Runs as one picture, for slides and letters. Needs matplotlib (extra `plot`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from streammeta.errors import StreammetaError
-from streammeta.observe.catalogue import PHASES
+from streammeta import __version__
+from streammeta.observe.catalogue import PHASE_TITLES, PHASES
 from streammeta.observe.history import Curve
 from streammeta.report.run import Run, summary
+from streammeta.report.style import (
+    COLOURS,
+    counts,
+    dress,
+    legend,
+    logarithmic,
+    paper,
+    require_matplotlib,
+    shared_legend,
+    span,
+    times,
+)
+from streammeta.report.style import PHASES as PHASE_COLOURS
+from streammeta.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS: Final = {"meta": "#d55e00", "adapted": "#0072b2", "memory": "#009e73"}
-_TITLES: Final = {
-    "meta": "at the meta-parameters",
-    "adapted": "after one adaptation",
-    "memory": "at the task's memory",
-}
-_RUNS: Final = ("#0072b2", "#d55e00", "#009e73", "#7a4fb5", "#cc79a7")
-_INK, _FAINT = "#14181d", "#5a6570"
+_EVENTS: Final = "events"
+_OTHERWISE: Final = "name an .html file"
 
 
-def report_picture(run: Run, path: Path) -> None:
-    """Write the picture: losses large, of a classifier accuracies, then gain, norms, tracking, throughput.
+def run_picture(run: Run, made: datetime) -> "Figure":
+    """A run: losses large, of a classifier accuracies, then gain, norms, tracking, throughput.
 
     Raises:
-        StreammetaError: matplotlib is missing; names the remedy.
+        ConfigError: matplotlib is missing; names the remedy.
     """
-    classifies = bool(np.isfinite(_of(run.history.events, "fading_accuracy_adapted")).any())
-    rows = [("LLLL", 2.0), *([("AAAA", 1.1)] if classifies else []), ("GNTE", 1.1)]
-    figure = _figure((12, 10 if classifies else 7.5), ", or name an .html file")
+    require_matplotlib(_OTHERWISE)
+    curve, loss = run.history.events, _loss_of(run)
+    classifies = bool(np.isfinite(curve.column("fading_accuracy_adapted")).any())
+    rows = [("LLLL", 2.0), *([("AAAA", 1.1)] if classifies else []), ("GNTE", 1.2)]
+    figure = paper((12, 10 if classifies else 7.5), _headline(run), _note([run], made))
     panels = figure.subplot_mosaic([[*row] for row, _ in rows], height_ratios=[ratio for _, ratio in rows])
-    figure.suptitle(_headline(run), x=0.01, ha="left", fontsize=12, fontweight="bold", color=_INK)
-    _losses(panels["L"], run.history.events)
+    _losses(panels["L"], curve, loss)
     if classifies:
-        _accuracies(panels["A"], run.history.events)
-    _lines(panels["G"], "Adaptation gain", run.history.events, [])
-    gain = _of(run.history.events, "fading_meta") - _of(run.history.events, "fading_adapted")
-    panels["G"].plot(_of(run.history.events, "events"), gain, color=_COLORS["adapted"], lw=1.2)
-    _lines(
-        panels["N"],
-        "Meta-gradient and update norms",
-        run.history.events,
-        [("gradient_norm", "#7a4fb5"), ("update_norm", "#b07d00")],
-    )
-    panels["N"].set_yscale("log")
-    _lines(
-        panels["T"],
-        "Memory tracking error",
-        run.history.events,
-        [("fading_tracking_error", _COLORS["memory"])],
-    )
-    _throughput(panels["E"], run.history.time)
-    figure.savefig(path)
-
-
-def comparison_picture(runs: Sequence[Run], path: Path) -> None:
-    """Write runs over one another: the loss after one adaptation, and that at the tasks' memories.
-
-    Raises:
-        StreammetaError: matplotlib is missing; names the remedy.
-    """
-    figure = _figure((12, 7.5), ", or name an .html file")
-    figure.suptitle(" · ".join(map(_brief, runs)), x=0.01, ha="left", fontsize=11, color=_INK)
-    for axes, phase in zip(figure.subplots(2, sharex=True), ("adapted", "memory"), strict=True):
-        for run, color in zip(runs, cycle(_RUNS), strict=False):
-            events, losses = (_of(run.history.events, name) for name in ("events", f"fading_{phase}"))
-            axes.plot(events, losses, color=color, lw=1.6, label=run.name)
-        _dress(axes, f"Loss {_TITLES[phase]}, mean of the last 100 events or so", "events")
-        axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=8, labelcolor=_FAINT)
-    figure.savefig(path)
-
-
-def losses_picture(curve: Curve) -> "Figure":
-    """The losses alone, as a figure.
-
-    Raises:
-        StreammetaError: matplotlib is missing; names the remedy.
-    """
-    figure = _figure((9, 4.5), "")
-    _losses(figure.subplots(), curve)
+        _accuracies(panels["A"], curve)
+    _details(panels, run, loss)
+    shared_legend(figure, [panels["L"]])
     return figure
 
 
-def _figure(size: tuple[float, float], otherwise: str) -> "Figure":
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise StreammetaError(
-            f"a picture needs matplotlib: pip install 'streammeta[plot]'{otherwise}"
-        ) from error
-    return Figure(figsize=size, dpi=150, layout="constrained", facecolor="white")
+def runs_picture(runs: Sequence[Run], made: datetime) -> "Figure":
+    """Runs over one another: the loss after one adaptation, and that at the tasks' memories.
+
+    Raises:
+        ConfigError: matplotlib is missing; names the remedy.
+    """
+    require_matplotlib(_OTHERWISE)
+    figure = paper((12, 7.5), "\n".join(map(_brief, runs)), _note(runs, made))
+    panels = figure.subplots(2, sharex=True)
+    loss = " / ".join(dict.fromkeys(map(_loss_of, runs)))
+    for axes, phase in zip(panels, ("adapted", "memory"), strict=True):
+        for run, colour in zip(runs, cycle(COLOURS), strict=False):
+            curve = run.history.events
+            axes.plot(*_points(curve, f"fading_{phase}"), color=colour, lw=1.6, label=run.name)
+        dress(axes, f"Prequential loss {PHASE_TITLES[phase]}, fading mean", _EVENTS, loss)
+        counts(axes)
+        axes.set_ylim(bottom=0)
+    shared_legend(figure, panels)
+    return figure
+
+
+def losses_picture(curve: Curve, loss: str) -> "Figure":
+    """The losses alone, as a figure; `loss` is what they are.
+
+    Raises:
+        ConfigError: matplotlib is missing; names the remedy.
+    """
+    require_matplotlib("take history(), which is a table")
+    figure = paper((9, 4.8), "", _of_times([curve.column("seconds")]))
+    axes = figure.subplots()
+    _losses(axes, curve, loss)
+    shared_legend(figure, [axes])
+    return figure
+
+
+def _details(panels: dict[str, "Axes"], run: Run, loss: str) -> None:
+    """The small panels: what adaptation gains, how far updates go, memories, how fast it went."""
+    curve, colour = run.history.events, PHASE_COLOURS["adapted"]
+    gain = curve.column("fading_meta") - curve.column("fading_adapted")
+    panels["G"].plot(curve.column("events"), gain, color=colour, lw=1.2)
+    dress(panels["G"], "Adaptation gain", _EVENTS, loss)
+    for name, shown in (("gradient_norm", COLOURS[3]), ("update_norm", COLOURS[4])):
+        label = f"meta-{name.removesuffix('_norm')}"
+        panels["N"].plot(*_points(curve, name), color=shown, lw=1.2, label=label)
+    logarithmic(panels["N"])
+    dress(panels["N"], "Norms", _EVENTS, "Euclidean norm")
+    legend(panels["N"])
+    panels["T"].plot(*_points(curve, "fading_tracking_error"), color=PHASE_COLOURS["memory"], lw=1.2)
+    dress(panels["T"], "Memory tracking error", _EVENTS, "Euclidean norm")
+    for name in "GNT":
+        counts(panels[name])
+    time = run.history.time
+    times(panels["E"], time.column("seconds"), _rate(time), color=colour, lw=1.2)
+    dress(panels["E"], "Throughput", "time (UTC)", "events a second")
 
 
 def _headline(run: Run) -> str:
     told = summary(run)
     loss = told["losses"]["adapted"]
-    text = f"{told['algorithm']} on {told['topic']} · {told['events']:,} events · {run.known:,} tasks"
+    counts = f"{counted(told['events'], 'event')} · {counted(run.known, 'task')}"
+    text = f"{told['algorithm']} on {told['topic']} · {counts}"
     if None in loss.values():
         return text
     return f"{text} · loss after adaptation {loss['first']:.3g} → {loss['now']:.3g}"
@@ -112,52 +124,51 @@ def _brief(run: Run) -> str:
     told = summary(run)
     loss = told["losses"]["adapted"]["now"]
     end = "" if loss is None else f", loss after adaptation {loss:.3g}"
-    return f"{run.name}: {told['algorithm']}, {told['events']:,} events{end}"
+    return f"{run.name}: {told['algorithm']}, {counted(told['events'], 'event')}{end}"
 
 
-def _losses(axes: "Axes", curve: Curve) -> None:
+def _note(runs: Sequence[Run], made: datetime) -> str:
+    """When the events were learned, and when and by what the picture was made."""
+    learned = _of_times([run.history.events.column("seconds") for run in runs])
+    return f"{learned} · drawn {made.astimezone(UTC):%Y-%m-%d} by streammeta {__version__}".removeprefix(
+        " · "
+    )
+
+
+def _of_times(tracks: Iterable[Any]) -> str:
+    covered = span(np.concatenate([*tracks]))
+    return f"learned {covered}" if covered else ""
+
+
+def _losses(axes: "Axes", curve: Curve, loss: str) -> None:
     for phase in PHASES:
-        at, color = _of(curve, "events"), _COLORS[phase]
-        axes.plot(at, _of(curve, f"loss_{phase}"), ".", color=color, ms=2.5, alpha=0.25)
-        axes.plot(at, _of(curve, f"fading_{phase}"), color=color, lw=1.6, label=_TITLES[phase])
-    _dress(axes, "Prequential loss: each event is predicted, then learned from", "events")
-    fading = np.concatenate([_of(curve, f"fading_{phase}") for phase in PHASES])
+        colour = PHASE_COLOURS[phase]
+        axes.plot(*_points(curve, f"loss_{phase}"), ".", color=colour, ms=2.5, alpha=0.25)
+        axes.plot(*_points(curve, f"fading_{phase}"), color=colour, lw=1.6, label=PHASE_TITLES[phase])
+    dress(axes, "Prequential loss, before an event is learned from: lines are fading means", _EVENTS, loss)
+    counts(axes)
+    fading = np.concatenate([curve.column(f"fading_{phase}") for phase in PHASES])
     if np.isfinite(fading).any():
-        axes.set_ylim(0, 1.1 * float(np.nanmax(fading)))
-        axes.legend(frameon=False, fontsize=8, labelcolor=_FAINT)
+        axes.set_ylim(0, 1.1 * float(np.nanmax(fading)) or 1.0)
 
 
 def _accuracies(axes: "Axes", curve: Curve) -> None:
-    _lines(
-        axes,
-        "Prequential accuracy",
-        curve,
-        [(f"fading_accuracy_{phase}", _COLORS[phase]) for phase in PHASES],
-    )
+    for phase in PHASES:
+        axes.plot(*_points(curve, f"fading_accuracy_{phase}"), color=PHASE_COLOURS[phase], lw=1.2)
+    dress(axes, "Prequential accuracy, fading mean", _EVENTS, "share of the query set")
+    counts(axes)
     axes.set_ylim(0, 1)
 
 
-def _lines(axes: "Axes", title: str, curve: Curve, names: Sequence[tuple[str, str]]) -> None:
-    for name, color in names:
-        axes.plot(_of(curve, "events"), _of(curve, name), color=color, lw=1.2)
-    _dress(axes, title, "events")
+def _rate(curve: Curve) -> Any:
+    """Events a second, (n,); NaN where no time is covered."""
+    covered = curve.column("covered_seconds")
+    return np.divide(curve.column("learned"), covered, out=np.full_like(covered, np.nan), where=covered > 0)
 
 
-def _throughput(axes: "Axes", curve: Curve) -> None:
-    seconds, covered = _of(curve, "seconds"), _of(curve, "covered_seconds")
-    rate = np.divide(_of(curve, "learned"), covered, out=np.full_like(covered, np.nan), where=covered > 0)
-    axes.plot((seconds - seconds[:1].sum()) / 60, rate, color=_COLORS["adapted"], lw=1.2)
-    _dress(axes, "Events a second", "minutes")
+def _loss_of(run: Run) -> str:
+    return f"loss ({run.settings.get('model', {}).get('loss', 'of the model')})"
 
 
-def _dress(axes: "Axes", title: str, x: str) -> None:
-    axes.set_title(title, loc="left", fontsize=9, color=_INK)
-    axes.set_xlabel(x, fontsize=8, color=_FAINT)
-    axes.tick_params(labelsize=8, colors=_FAINT, length=0)
-    axes.grid(color="#eef1f4", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
-
-
-def _of(curve: Curve, name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return curve.column(name)
+def _points(curve: Curve, name: str) -> tuple[Any, Any]:
+    return curve.column("events"), curve.column(name)

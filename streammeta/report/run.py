@@ -34,7 +34,7 @@ class Run:
         history: Its curves; empty where the state holds none.
         settings: The configuration, secrets masked; where it was not kept, what the state depends on.
         machine: What it ran on.
-        tasks: The worst of them.
+        tasks: Those in quarantine, and the worst of the others.
         known: How many there are.
     """
 
@@ -55,7 +55,8 @@ def read_run(
     Raises:
         ValueError: the history is of another version, or damaged.
     """
-    worst = heapq.nlargest(MAX_TASKS, tasks, key=lambda item: _worse(item[1]))
+    held = checkpoint.quarantine
+    worst = heapq.nlargest(MAX_TASKS, tasks, key=lambda item: (item[0] in held, _worse(item[1])))
     kept = unpack(history) if history else None
     fit = {section: masked((section,), dict(table)) for section, table in checkpoint.origin.fit.items()}
     return Run(
@@ -105,7 +106,7 @@ def summary(run: Run) -> dict[str, Any]:
             "meta": as_configured(state.meta_lr.item()),
         },
         "lag": None,
-        "tasks": {"stored": run.known, "cached": None},
+        "tasks": {"stored": run.known, "cached": None, "quarantined": len(run.checkpoint.quarantine)},
         "checkpoint": None,
         "replayed": None,
         "troubles": [],

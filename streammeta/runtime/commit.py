@@ -172,6 +172,6 @@ class Commits:
                 timestamp_seconds=self.clock.now(),
                 tasks_cached=len(self.intake.engine.memories),
                 tasks_stored=self.store.count(),
-                tasks_quarantined=len(self.intake.engine.quarantine),
+                quarantined=self.intake.engine.quarantine.held,
             )
         )

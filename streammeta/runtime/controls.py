@@ -25,6 +25,10 @@ class Controls:
     checkpoint: bool = False
     reload: bool = False
 
+    def end(self) -> None:
+        """Ask it to stop."""
+        self.stop = True
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPolicy:

@@ -249,7 +249,7 @@ def sync_entries(directory: Path) -> None:
 
 def _no_state(directory: Path) -> StateError:
     return StateError(
-        f"state {directory}: there is no state here; name the directory that a learner writes to "
+        f"{directory.parent}: there is no state here; name the directory that a learner writes to "
         "(`state.dir`), or start the learner first"
     )
 

@@ -5,6 +5,7 @@ too), so a restart and a replay decide the same.
 """
 
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -24,6 +25,12 @@ class Held(NamedTuple):
 
     event: int
     norm: float
+
+
+def release_command(task: str) -> str:
+    """What a person types to release it, as a shell reads it; FILE is the configuration."""
+    end = "-- " if task.startswith("-") else ""
+    return f"streammeta tasks release --config FILE {end}{shlex.quote(task)}"
 
 
 class Quarantine:
@@ -55,7 +62,7 @@ class Quarantine:
             Reason.QUARANTINED,
             f"task {task!r} is in quarantine since event {found.event:,}, which would have taken the norm of "
             f"its parameters to {found.norm:.4g} (events.memory_norm_limit = {self.limit:g}); look at its "
-            f"records, then release it: streammeta tasks release {task!r}",
+            f"records, then release it: {release_command(task)}",
             stage="step",
         )
 

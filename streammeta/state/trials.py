@@ -1,38 +1,60 @@
 """What is being tried right now, in a file that a killed process leaves behind.
 
-    file  = 16 bytes of magic, i64 count, i64 suspects, places
+    file  = 16 bytes of magic, i64 count, i64 suspects, i64 watched, places
     place = i64 stage (0 decode, 1 step) << 32 | partition, i64 offset
 
-The first `count` places are being tried, the `suspects` behind them were when the process before died. The
-file is mapped into memory: a mark costs no system call, and the kernel keeps it when the process is killed.
-It is not synced: a power cut is no fault of a record.
+The first `count` places are being tried, the `suspects` behind them were when the process before died, and
+`watched` processes tried them while another watched. The file is mapped into memory: a mark costs no system
+call, and the kernel keeps it when the process is killed. It is not synced: a power cut is no fault of a
+record.
 
-Invariant: what was tried when two processes in a row died is condemned, and nothing else.
+Invariant: what was tried when two processes in a row died is condemned, and nothing else; by one that is
+watched, nothing is.
 """
 
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from streammeta.errors import StateError
 from streammeta.events import Passed, Record
 
-MAGIC: Final = b"streammeta trial"
+MAGIC: Final = b"streammeta tried"
 PLACES: Final = 1024
 """Most records that are remembered as tried together; the rest of such an iteration goes free."""
+WATCHES: Final = 3
+"""Most processes that try the same while another watches: where the kernel ends both, nobody sees it."""
 _HEAD = len(MAGIC) // 8
-_COUNT, _SUSPECTS, _FIRST = _HEAD, _HEAD + 1, _HEAD + 2
+_COUNT, _SUSPECTS, _WATCHED, _FIRST = range(_HEAD, _HEAD + 4)
 _BYTES = 8 * (_FIRST + 4 * PLACES)
 _STEP = 1 << 32
+_Place = tuple[int, int]
+
+
+def watches_left(path: Path) -> int:
+    """How often what two processes died of may yet be tried while another watches; 0: nothing is to be."""
+    try:
+        marks = path.read_bytes()[:_BYTES]
+    except OSError:
+        return 0
+    if len(marks) < _BYTES or not marks.startswith(MAGIC):
+        return 0
+    view = memoryview(marks).cast("q")
+    return WATCHES - _watched(view) if _twice(view) else 0
 
 
 class Trials:
     """The marks of this process, and what those of the processes before it tell."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, acquitted: Callable[[], None] | None = None) -> None:
         """Read what was left, and begin with no mark. A file that is none of ours is begun anew.
+
+        Args:
+            path: The file.
+            acquitted: Of a process that another watches: told when all that two died of went well. It
+                condemns nothing.
 
         Raises:
             StateError: the file cannot be opened.
@@ -51,33 +73,26 @@ class Trials:
         self._view = memoryview(self._map).cast("q")
         if self._map[: len(MAGIC)] != MAGIC:
             self._map[:] = MAGIC + bytes(_BYTES - len(MAGIC))
-        tried, suspects = self._left(_COUNT, 0), self._left(_SUSPECTS, PLACES)
-        self.condemned: tuple[Passed, ...] = tuple(
-            _passed(place) for place in dict.fromkeys(tried) if place in suspects
-        )
+        twice, self._acquitted = _twice(self._view), acquitted
+        self.condemned: tuple[Passed, ...] = () if acquitted else tuple(map(_passed, twice))
         """What is to be passed; the caller logs that before it calls `begin_life`, or calls `forget`."""
-        self._suspects = tried or suspects
+        left = _left(self._view, _COUNT, 0) or _left(self._view, _SUSPECTS, PLACES)
+        self._suspects = twice if acquitted else left
         self._begun = False
-
-    def _left(self, counter: int, first: int) -> list[tuple[int, int]]:
-        view, count = self._view, self._view[counter]
-        if not 0 <= count <= PLACES:
-            return []
-        begin = _FIRST + 2 * first
-        return [(view[begin + 2 * n], view[begin + 2 * n + 1]) for n in range(count)]
 
     def begin_life(self) -> None:
         """Nothing is tried yet; what was tried when the process before died is suspect."""
         self._suspects = [place for place in self._suspects if _passed(place) not in self.condemned]
         self._write_suspects()
         self._view[_COUNT] = 0
+        self._view[_WATCHED] = _watched(self._view) + 1 if self._acquitted else 0
         self._begun = True
 
     def forget(self) -> None:
         """What was tried was of another log: nothing is condemned, or suspect."""
-        self.condemned, self._suspects = (), []
+        self.condemned = ()
         self._view[_COUNT] = 0
-        self._write_suspects()
+        self._suspect([])
 
     @property
     def suspicious(self) -> bool:
@@ -114,13 +129,19 @@ class Trials:
 
     def over(self) -> None:
         """Nothing is tried; suspects that were, and passed the trial, are suspect no more."""
-        view = self._view
         if self._suspects:
-            tried = set(self._left(_COUNT, 0))
-            if tried & set(self._suspects):
-                self._suspects = [place for place in self._suspects if place not in tried]
-                self._write_suspects()
-        view[_COUNT] = 0
+            reached = dict[int, int]()
+            for place, offset in _left(self._view, _COUNT, 0):
+                reached[place] = max(offset, reached.get(place, offset))
+            self._suspect([one for one in self._suspects if not _behind(one, reached)])
+        self._view[_COUNT] = 0
+
+    def _suspect(self, suspects: list[_Place]) -> None:
+        if suspects != self._suspects:
+            self._suspects = suspects
+            self._write_suspects()
+            if not suspects and self._acquitted:
+                self._acquitted()
 
     def _write_suspects(self) -> None:
         view, at = self._view, _FIRST + 2 * PLACES
@@ -142,6 +163,30 @@ class Trials:
             self._map.close()
 
 
-def _passed(place: tuple[int, int]) -> Passed:
+def _left(view: memoryview, counter: int, first: int) -> list[_Place]:
+    count = view[counter]
+    if not 0 <= count <= PLACES:
+        return []
+    begin = _FIRST + 2 * first
+    return [(view[begin + 2 * n], view[begin + 2 * n + 1]) for n in range(count)]
+
+
+def _watched(view: memoryview) -> int:
+    return min(max(0, view[_WATCHED]), WATCHES)
+
+
+def _twice(view: memoryview) -> list[_Place]:
+    """What was tried when the last process died, and when the one before did."""
+    suspects = _left(view, _SUSPECTS, PLACES)
+    return [place for place in dict.fromkeys(_left(view, _COUNT, 0)) if place in suspects]
+
+
+def _behind(suspect: _Place, reached: dict[int, int]) -> bool:
+    """Whether it was tried: records of a partition are in order, and are decoded before they are learned."""
+    place, offset = suspect
+    return offset <= max(reached.get(place, -1), reached.get(place | _STEP, -1))
+
+
+def _passed(place: _Place) -> Passed:
     kind, offset = place
     return Passed(kind & (_STEP - 1), offset, stage="step" if kind & _STEP else "decode", died=True)

@@ -35,7 +35,7 @@ from streammeta.web.runbook import runbook_page
 from streammeta.web.shown import Shown
 
 STATIC: Final = Path(__file__).parent / "static"
-SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "task")
+SORTS: Final = ("loss", "events", "seen", "staleness", "drift", "quarantine", "task")
 ORDERS: Final = ("descending", "ascending")
 DEFAULT_TASKS, MAX_TASKS = 20, 1000
 

@@ -32,7 +32,7 @@ _PARAMETERS: Final[dict[str, list[Schema]]] = {
         {
             "name": "sort",
             "in": "query",
-            "schema": {"enum": ["loss", "events", "seen", "staleness", "drift", "task"]},
+            "schema": {"enum": ["loss", "events", "seen", "staleness", "drift", "quarantine", "task"]},
         },
         {"name": "order", "in": "query", "schema": {"enum": ["descending", "ascending"]}},
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},

@@ -19,10 +19,11 @@ from streammeta.observe.health import Health
 from streammeta.observe.history import DEAD, DROPPED, History, View
 from streammeta.observe.marks import Mark
 from streammeta.observe.status import Status
-from streammeta.observe.task_index import TaskIndex, TaskRow, drift_fields
+from streammeta.observe.task_index import TaskIndex, TaskRow, drift_fields, held_fields
 from streammeta.observe.track import Numbers
 from streammeta.observe.trouble import diagnose
 from streammeta.quoting import quoted_bytes
+from streammeta.state.quarantine import Held, release_command
 from streammeta.state.store import TaskStats
 
 LIVE_ROWS: Final = 5
@@ -99,12 +100,13 @@ class Shown:
         found, stored = self.tasks.get(name), self.stored(name)
         if found is None and stored is None:
             return None
-        events = self.status.snapshot()["events"]
-        row = task_data(found[0]) if found else stored_data(name, stored or TaskStats(), events)
+        events, held = self.status.snapshot()["events"], self.tasks.held(name)
+        row = task_data(found[0]) if found else stored_data(name, stored or TaskStats(), events, held)
         return {
             **row,
             "visits": found[1]._asdict() if found else None,
             "memory_norm": _known(stored.memory_norm) if stored else None,
+            "release": None if held is None else release_command(name),
         }
 
     def configuration(self) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def task_data(row: TaskRow) -> dict[str, Any]:
     return {**data, "last_seen": _time(seen)}
 
 
-def stored_data(task: str, stats: TaskStats, events: int) -> dict[str, Any]:
+def stored_data(task: str, stats: TaskStats, events: int, held: Held | None = None) -> dict[str, Any]:
     """The same from what is stored, without last visits."""
     return task_data(
         TaskRow(
@@ -166,6 +168,7 @@ def stored_data(task: str, stats: TaskStats, events: int) -> dict[str, Any]:
                 stats.drift.loss_before,
                 stats.drift.loss_after,
             ),
+            **held_fields(held),
         )
     )
 

@@ -147,12 +147,12 @@ def test_batch_of_tasks_is_the_mean_of_its_tasks(name: str, problem_name: str) -
 @pytest.mark.parametrize("problem_name", PROBLEMS)
 @pytest.mark.parametrize("name", LEARNERS)
 def test_learning_lowers_the_adapted_loss(name: str, problem_name: str) -> None:
-    """After 400 events the loss after adaptation, averaged over fresh draws, fell by a tenth at least.
+    """After 200 events the loss after adaptation, averaged over fresh draws, fell by a tenth at least.
 
     A learner whose meta-parameters stay is judged by the tasks' own parameters instead.
     """
     problem, together = PROBLEMS[problem_name], 3 if name in TOGETHER else 1
-    learner, events = LEARNERS[name](problem), 399 if name in TOGETHER else 400
+    learner, events = LEARNERS[name](problem), 201 if name in TOGETHER else 200
     update = graph_of(name, problem_name, together)
     first, _ = walk(learner, problem, seed=7, events=0)
     last, memories = walk(learner, problem, seed=7, events=events, together=together, update=update)

@@ -14,6 +14,7 @@ from streammeta.algorithms.outer import sgd
 from streammeta.algorithms.steps import HessianSet, Order
 from streammeta.events import Batch, Episode
 from tests.algorithms.problems import PROBLEMS, Problem, central_difference, generator, quadratic
+from tests.algorithms.traced import traced
 
 F64 = torch.float64
 SEEN = torch.ones(1, dtype=F64)
@@ -199,10 +200,11 @@ class TestTracking:
         learner = learner_of(problem, beta=self.beta, meta_lr=0.0)
         draws = generator(11)
         state = learner.init(problem.start(draws))
+        update = traced(learner, state, problem.episode(generator(1)))
         memory, memories, targets = torch.full((1, 5), 50.0, dtype=F64), [], []
         for _ in range(count):
             episode = problem.episode(draws)
-            state, memory, _ = learner.update(state, memory, SEEN, episode)
+            state, memory, _ = update(state, memory, SEEN, episode)
             memories.append(memory[0])
             targets.append(learner.adapt(state, Batch(episode.support.x[0], episode.support.y[0])))
         return torch.stack(memories), torch.stack(targets), state

@@ -12,6 +12,7 @@ from streammeta.algorithms.moml_v2 import moml_v2
 from streammeta.algorithms.outer import sgd
 from streammeta.events import Batch, Episode
 from tests.algorithms.problems import PROBLEMS, generator
+from tests.algorithms.traced import traced
 
 F64 = torch.float64
 ALPHA, ETA, MU = 0.03, 0.05, 0.5
@@ -65,13 +66,14 @@ def test_it_equals_the_literal_form(together: int, beta: float, known: int | Non
     state, literal = learner.init(params), Literal(params, tasks, beta)
     rows = torch.full((tasks, learner.memory_size), 7.0, dtype=F64)  # what a first visit must not read
     seen = torch.zeros(tasks, dtype=F64)
+    update = traced(learner, state, problem.episode(generator(1), tasks=together))
     assert learner.task_params
     for event in range(1000 // together):
         allowed = together + 1 + event * together // 100
         arrived = torch.randperm(min(allowed, tasks), generator=draws)[:together]
         episode = problem.episode(draws, tasks=together)
         former = literal.memories[arrived]
-        state, moved, info = learner.update(state, rows[arrived], seen[arrived], episode)
+        state, moved, info = update(state, rows[arrived], seen[arrived], episode)
         first = seen[arrived] == 0
         rows[arrived], seen[arrived] = moved, 1.0
         literal.learn(arrived.tolist(), known or int(seen.sum()), episode)

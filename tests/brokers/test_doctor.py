@@ -12,7 +12,7 @@ from streammeta.programs.doctor.examination import examine
 from streammeta.runtime.blueprint import build_blueprint
 from streammeta.stream.kafka.held import Held, held
 from streammeta.stream.kafka.newest import newest
-from tests.brokers.broker import ApacheKafka, Broker, fresh
+from tests.brokers.broker import ApacheKafka, Broker, eventually, fresh
 from tests.programs.doctor.worlds import EPISODE, bytes_of, config_of, make_state
 
 WRONG = {"sasl_plain_password": "wrong"}
@@ -57,8 +57,8 @@ def test_offsets_that_no_record_follows(broker: Broker) -> None:
     topic = broker.create(fresh("open"))
     broker.write(topic, [b"a", b"b"])
     began = time.monotonic()
-    assert len(newest(broker.settings(topic=topic, connect_timeout_seconds=30.0), {0: Held(0, 3)}, 3)) == 2
-    assert time.monotonic() - began < 8
+    assert len(newest(broker.settings(topic=topic, connect_timeout_seconds=120.0), {0: Held(0, 3)}, 3)) == 2
+    assert time.monotonic() - began < 60
 
 
 def test_all_fits_and_nothing_changes(broker: Broker, tmp_path: Path) -> None:
@@ -145,10 +145,17 @@ def test_what_is_refused(secure_kafka_broker: ApacheKafka, tmp_path: Path) -> No
     """A login, then each right on its own: exit 77, with what grants it."""
     servers, topic = secure_kafka_broker.facts["SASL_PLAINTEXT"], fresh("doctored")
     secure_kafka_broker.broker.create(topic)
-    wrong = examined(tmp_path, servers, topic, **secure_kafka_broker.login(**WRONG))
-    assert exit_code(wrong.values()) == 77
-    assert "refused the login of user 'alice'" in wrong["broker"].words
-    assert "'wrong'" not in str(wrong)
+    login = secure_kafka_broker.login(**WRONG)
+
+    def told() -> bool:
+        """The broker closes behind its answer: where this machine is slow, the client may see that first."""
+        wrong = examined(tmp_path, servers, topic, **login)
+        assert "'wrong'" not in str(wrong)
+        return (
+            exit_code(wrong.values()) == 77 and "refused the login of user 'alice'" in wrong["broker"].words
+        )
+
+    eventually(told)
     refused = examined(tmp_path, servers, topic, **secure_kafka_broker.login())
     assert exit_code(refused.values()) == 77
     assert "--operation Read --topic" in refused["topic"].words

@@ -23,7 +23,7 @@ def test_a_bomb_is_passed(broker: str, codec: str, request: pytest.FixtureReques
     topic = real.create(fresh("bomb"), max_message_bytes=str(8 << 20))
     with closing(producer_of(real, codec)) as producer:
         for value in (b"small", bytes(20 << 20), b"after"):
-            producer.send(topic, value=value, key=b"k").get(timeout=30)
+            producer.send(topic, value=value, key=b"k").get(timeout=120)
     with closing(KafkaSource(real.settings(topic=topic, max_batch_bytes=4 << 20))) as source:
         source.start({})
         records = drain(source, {0: 3})

@@ -12,7 +12,8 @@ from kafka import KafkaProducer, TopicPartition
 from streammeta.codec import decode
 from streammeta.errors import BadEvent, LostOffsets, Reason, StreammetaError
 from streammeta.events import Record, Run
-from streammeta.stream.kafka import runs
+from streammeta.stream.kafka import reader, runs
+from streammeta.stream.kafka import source as source_module
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.header_keys import HeaderKey
 from streammeta.stream.kafka.silence import SILENCE_SECONDS, Silence
@@ -84,6 +85,31 @@ def test_larger_than_an_event_may_be(broker: str, request: pytest.FixtureRequest
     with closing(KafkaSource(real.settings(topic=topic, max_event_bytes=1000))) as source:
         source.start({})
         assert [r.value for r in drain(source, {0: 3})] == [b"small", large, b"small again"]
+
+
+@pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])
+def test_what_is_fetched_ahead_is_bounded(
+    broker: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits in however many partitions; a record larger than a partition's share comes, too."""
+    monkeypatch.setattr(reader, "AHEAD_BYTES", 1 << 20)
+    monkeypatch.setattr(source_module, "MAX_POLL_RECORDS", 7)
+    real: Broker = request.getfixturevalue(broker)
+    topic = real.create(fresh("behind"), 8, max_message_bytes=str(8 << 20))
+    small, large = [bytes([n]) * 10_000 for n in range(60)], b"x" * (3 << 20)
+    for partition in range(8):
+        real.write(topic, [*small, large, b"last"] if partition == 5 else small, partition)
+    held = list[int]()
+    with closing(KafkaSource(real.settings(topic=topic))) as source:
+        fetched = source.start({}) and source._reader._consumer._fetcher._completed_fetches
+        came = list[Record]()
+        while len(came) < 8 * 60 + 2:
+            came += eventually(lambda: source.poll(0.2))
+            held.append(sum(len(one.partition_data.records or b"") for one in [*fetched]))
+    assert sum(record.value == large for record in came) == 1
+    assert len({(record.partition, record.offset) for record in came}) == len(came)
+    assert sorted(held)[-4] > 300_000
+    assert max(held) < (1 << 20) + len(large) + 8 * 20_000  # a batch more than its share for each
 
 
 @pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])

@@ -199,7 +199,7 @@ def test_an_open_transaction(secure_kafka_broker: ApacheKafka) -> None:
         source.start({})
         producer.init_transactions()
         producer.begin_transaction()
-        producer.send(topic, value=b"held back", partition=1).get(timeout=10)
+        producer.send(topic, value=b"held back", partition=1).get(timeout=120)
         began = time.time()
         kafka.broker.write(topic, values("behind", 4), partition=1)
         kafka.broker.write(topic, values("free", 2), partition=0)

@@ -23,18 +23,30 @@ SLACK_RECORDS: Final = 1_000
 GROWTH_BYTES: Final = 64 << 20
 """What the daemon may take more than when its buffers and its history had filled."""
 MEASURED_SECONDS: Final = 3.0
+PATIENCE_SECONDS: Final = 180.0
+"""Of a busy machine, with what is waited for before anything is judged."""
+RATE_SECONDS: Final = 10.0
+"""How far back the daemon's own rate is looked for: one that became faster is given more."""
 VALUES: Final = 500
 SIZE: Final = Size(VALUES, 0, 1, 0, 0, (0.0, 0.0), 0, 0, 0)
 
 
 class Moment(NamedTuple):
-    """What was so at a time, in monotonic seconds: records written and learned, lag as shown, RAM."""
+    """What was so at a time, in monotonic seconds.
+
+    Attributes:
+        written, learned: Records.
+        shown: The lag, as the daemon tells it.
+        rss_bytes: Its RAM, what it maps of its files included.
+        anonymous_bytes: The part that is no file's: heap and stacks.
+    """
 
     at: float
     written: int
     learned: int
     shown: int | None
     rss_bytes: int
+    anonymous_bytes: int = 0
 
 
 class Writer:
@@ -55,7 +67,7 @@ class Writer:
             one = self._records[number % len(self._records)]
             futures.append(self._broker.producer.send(self._topic, one.value, one.key))
         for future in futures:
-            future.get(timeout=30)
+            future.get(timeout=PATIENCE_SECONDS)
         self.acknowledged += count
 
     @contextmanager
@@ -70,10 +82,11 @@ class Writer:
             self._thread.join()
 
     def _run(self) -> None:
-        due, began = self.acknowledged, time.monotonic()
+        due, last = float(self.acknowledged), time.monotonic()
         while not self._ended.wait(0.1):
-            more = due + int(self.rate * (time.monotonic() - began)) - self.acknowledged
-            self.write(more)
+            now = time.monotonic()
+            due, last = due + self.rate * (now - last), now
+            self.write(int(due) - self.acknowledged)
 
 
 def overload(broker: Broker, folder: Path, seconds: float) -> dict[str, float]:
@@ -96,29 +109,45 @@ def overload(broker: Broker, folder: Path, seconds: float) -> dict[str, float]:
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 moments += _moment(writer, daemon)
+                writer.rate = max(writer.rate, 2 * _learned_a_second(moments))
                 time.sleep(0.5)
         behind = writer.acknowledged - daemon.events()
         began = time.monotonic()
         eventually(lambda: daemon.events() == writer.acknowledged, 60 + 4 * seconds)
         caught_up_seconds = time.monotonic() - began
         eventually(lambda: _lag(daemon) == 0, TRUE_WITHIN_SECONDS)
-    judge(moments, 2 * rate)
+    judge(moments, writer.rate)
     return {
-        "rate": rate,
+        "records": writer.acknowledged,
+        "rate": writer.rate / 2,
         "behind": behind,
         "caught up (s)": caught_up_seconds,
         "lag told": sum(moment.shown is not None for moment in moments) / len(moments),
         "RAM (MB)": max(moment.rss_bytes for moment in moments) / 1e6,
+        "grown (MB)": _grown([moment.rss_bytes for moment in moments])[1] / 1e6,
+        "grown, anonymous (MB)": _grown([moment.anonymous_bytes for moment in moments])[1] / 1e6,
     }
 
 
 def _rate(writer: Writer, daemon: Daemon) -> float:
     """What the daemon learns a second with enough to do."""
     writer.write(4 * VALUES)
-    eventually(lambda: daemon.events() > VALUES)
+    eventually(lambda: daemon.events() > VALUES, PATIENCE_SECONDS)
     first, began = daemon.events(), time.monotonic()
-    eventually(lambda: time.monotonic() - began > MEASURED_SECONDS or daemon.events() == writer.acknowledged)
+    eventually(
+        lambda: time.monotonic() - began > MEASURED_SECONDS or daemon.events() == writer.acknowledged,
+        PATIENCE_SECONDS,
+    )
     return (daemon.events() - first) / (time.monotonic() - began)
+
+
+def _learned_a_second(moments: list[Moment]) -> float:
+    """In the last seconds; 0 where so many have not passed yet."""
+    if not moments or moments[-1].at - moments[0].at < RATE_SECONDS:
+        return 0.0
+    last = moments[-1]
+    then = next(moment for moment in moments if last.at - moment.at <= RATE_SECONDS)
+    return (last.learned - then.learned) / max(RATE_SECONDS / 2, last.at - then.at)
 
 
 def _status(daemon: Daemon) -> Snapshot | None:
@@ -133,10 +162,17 @@ def _lag(daemon: Daemon) -> int | None:
 
 def _moment(writer: Writer, daemon: Daemon) -> Iterator[Moment]:
     written, status = writer.acknowledged, _status(daemon)
-    if status is None or daemon.process is None:
+    pid = None if daemon.process is None else daemon.process.pid
+    if status is None or pid is None:
         return
-    rss_bytes = psutil.Process(daemon.process.pid).memory_info().rss
-    yield Moment(time.monotonic(), written, status["events"], status["lag"]["total"], rss_bytes)
+    rss_bytes = psutil.Process(pid).memory_info().rss
+    shown, anonymous_bytes = status["lag"]["total"], _anonymous_bytes(pid)
+    yield Moment(time.monotonic(), written, status["events"], shown, rss_bytes, anonymous_bytes)
+
+
+def _anonymous_bytes(pid: int) -> int:
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(lines["RssAnon"].split()[0]) << 10
 
 
 def judge(moments: list[Moment], rate: float) -> None:
@@ -153,7 +189,11 @@ def judge(moments: list[Moment], rate: float) -> None:
         assert min(true) - slack <= moment.shown <= max(true) + slack, (moment, min(true), max(true))
     told = sum(moment.shown is not None for moment in moments)
     assert told > 0.8 * len(moments), f"lag was told {told} times of {len(moments)}"
-    third = len(moments) // 3
-    settled = max(moment.rss_bytes for moment in moments[: third + 1])
-    largest = max(moment.rss_bytes for moment in moments)
-    assert largest <= settled + GROWTH_BYTES, f"RAM grew from {settled:,} to {largest:,} bytes"
+    settled, grown = _grown([moment.rss_bytes for moment in moments])
+    assert grown <= GROWTH_BYTES, f"RAM grew from {settled:,} by {grown:,} bytes"
+
+
+def _grown(sizes: list[int]) -> tuple[int, int]:
+    """The most of the first third, and how much more there was later."""
+    settled = max(sizes[: len(sizes) // 3 + 1])
+    return settled, max(sizes) - settled

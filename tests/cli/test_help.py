@@ -1,7 +1,9 @@
 """Help that can be followed: every verb has an example, and every example is a command that exists."""
 
+import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -27,6 +29,8 @@ def verbs(
 
 
 VERBS = dict(verbs(main))
+TREE = Path(__file__).parents[2]
+PAGES = [TREE / "README.md", TREE / "deploy/README.md", *sorted((TREE / "streammeta").rglob("*.md"))]
 
 
 def examples(command: click.Command) -> list[str]:
@@ -42,15 +46,31 @@ def test_each_verb_has_an_example_that_it_takes(path: tuple[str, ...]) -> None:
     assert found
     for example in found:
         words = shlex.split(example)
-        words = words[: words.index(">")] if ">" in words else words
         assert words[: 1 + len(path)] == ["streammeta", *path]
-        given = words[1 + len(path) :]
-        parsed = VERBS[path].make_context(path[-1], [*given], parent=ROOT, resilient_parsing=True)
-        options = {
-            name for parameter in VERBS[path].params for name in (*parameter.opts, *parameter.secondary_opts)
-        }
-        assert {word for word in given if word.startswith("--")} <= options
-        assert not parsed.args  # nothing was left over
+        takes(path, words[1 + len(path) :])
+
+
+def takes(path: tuple[str, ...], words: list[str]) -> None:
+    """The verb has these options, and leaves nothing over."""
+    given = words[: words.index(">")] if ">" in words else words
+    parsed = VERBS[path].make_context(path[-1], [*given], parent=ROOT, resilient_parsing=True)
+    options = {
+        name for parameter in VERBS[path].params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+    assert {word.partition("=")[0] for word in given if word.startswith("--")} <= options
+    assert not parsed.args
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(TREE)))
+def test_pages_show_commands_that_exist(page: Path) -> None:
+    """Each command of a page is parsed by its verb: its words, its options, its arguments."""
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^ {4}streammeta (.+)$", text, re.MULTILINE):
+        words = re.sub(r"\[.*?\]", "", re.split(r" [|&;] ", line)[0])
+        given = [word for word in shlex.split(words, comments=True) if word not in ("…", "...")]
+        path = next((tuple(given[:n]) for n in (2, 1) if tuple(given[:n]) in VERBS), None)
+        assert path is not None, line
+        takes(path, given[len(path) :])
 
 
 @pytest.mark.parametrize("path", VERBS, ids=" ".join)

@@ -68,7 +68,7 @@ def test_a_duration_is_a_signal_in_time() -> None:
     controls = Controls()
     with signals_to(controls):
         with _stopped_after(0.02):
-            wait_until(lambda: controls.stop, "the signal", timeout_seconds=10)
+            wait_until(lambda: controls.stop, "the signal", timeout_seconds=120)
         controls.stop = False
         with _stopped_after(None):
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
@@ -106,9 +106,9 @@ def test_the_producer_ends_with_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "begun\n"
-        wait_until(lambda: len(producers(log)) == 2, "watchdog and producer", timeout_seconds=20)
+        wait_until(lambda: len(producers(log)) == 2, "watchdog and producer", timeout_seconds=120)
         parent.kill()
-    wait_until(lambda: not producers(log), "their end", timeout_seconds=20)
+    wait_until(lambda: not producers(log), "their end", timeout_seconds=120)
 
 
 def test_the_program_is_named_as_it_was_called(tmp_path: Path) -> None:

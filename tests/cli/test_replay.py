@@ -34,7 +34,7 @@ def test_learning_from_it(recording: Path, tmp_path: Path, streammeta: Invoke) -
     told = streammeta("replay", recording, MODEL, state)
     assert told.exit_code == 0, told.output
     assert "replayed 100%: 60 events learned, 1 refused (undecodable 1)" in told.stdout
-    assert "prequential loss, adapted:" in told.stdout
+    assert "prequential loss after one adaptation:" in told.stdout
     again = json.loads(streammeta("replay", recording, MODEL, state, "--format", "json").stdout)
     assert (again["outcomes"]["learned"], again["events"], again["replayed"]) == (0, 60, 1.0)
 
@@ -56,7 +56,7 @@ def test_the_summary_tells_accuracy_and_forgetting(tmp_path: Path, streammeta: I
     )
     told = streammeta("replay", recording, "--config", config).stdout
     assert re.search(
-        r"accuracy, memory: [01]\.\d{3} at the end, [01]\.\d{3} over the last 1,000 events", told
+        r"accuracy at the task's memory: [01]\.\d{3} at the end, [01]\.\d{3} over the last 1,000 events", told
     )
     assert re.search(r"own earlier query sets: [\d.]+, [+-][\d.e-]+ since they were learned from", told)
     (row,) = json.loads(streammeta("replay", recording, "--compare", config, "--format", "json").stdout)
@@ -65,7 +65,7 @@ def test_the_summary_tells_accuracy_and_forgetting(tmp_path: Path, streammeta: I
     assert 0.0 <= row["accuracy_memory"] <= 1.0
     assert row["forgetting"] is not None
     table = streammeta("replay", recording, "--compare", config).stdout
-    assert "accuracy at w" in table
+    assert "accuracy meta" in table
     assert "forgetting" in table
 
 
@@ -109,7 +109,7 @@ def test_configurations_side_by_side(recording: Path, tmp_path: Path, streammeta
     assert [row["events"] for row in (first, again, maml)] == [60, 60, 60]
     assert plot.read_bytes().startswith(b"\x89PNG")
     table = streammeta("replay", recording, "--compare", *files[:2]).stdout
-    assert "loss at w" in table
+    assert "loss meta" in table
     assert "accuracy" not in table
     assert str(files[1]) in table
 

@@ -71,7 +71,7 @@ def test_what_ran_away_is_null_in_json(streammeta: Invoke, monkeypatch: pytest.M
         (["omniglot", "--data", "nowhere.npz", "--no-plot"], "--data nowhere.npz: no such file"),
         (["m4", "--data", "nowhere.csv", "--no-plot"], "nowhere.csv: no such file"),
         (["m4", "--no-plot"], "Missing option '--data'"),
-        (["memory", "-m", "reptile", "--plot", "no/where.png"], "--plot no/where.png: "),
+        (["memory", "-m", "reptile", "--plot", "no/where.png"], "no/where.png: there is no folder no"),
     ],
 )
 def test_bad_options_are_named(options: list[str], said: str, streammeta: Invoke) -> None:

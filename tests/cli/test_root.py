@@ -155,7 +155,7 @@ def test_signals_before_the_daemon_listens(number: signal.Signals, code: int) ->
         process.send_signal(number)
         if code:
             process.stdin.close()
-        assert process.wait(timeout=20) == code
+        assert process.wait(timeout=120) == code
 
 
 VERBS_WITHOUT_A_MODEL = [

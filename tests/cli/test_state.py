@@ -151,7 +151,7 @@ def test_a_time_that_no_calendar_has_is_null(time_ms: int, streammeta: Invoke, t
 def test_show(streammeta: Invoke, state: Path) -> None:
     """One task: the object of the list, when it was reset, the examples that wait; or a line a field."""
     done = streammeta("tasks", "show", "a/1", "--state", state, "--format", "json")
-    more = {"reset_after": None, "examples_waiting": 0}
+    more = {"release": None, "reset_after": None, "examples_waiting": 0}
     assert json.loads(done.stdout) == listed(streammeta, state, "--sort", "task")[0] | more
     text = dict(
         line.split(maxsplit=1)

@@ -42,7 +42,7 @@ def test_it_tells_what_the_daemon_says(daemon: Daemon, file: Path, streammeta: I
     daemon.tell(learned(), turned(lag=(7, 5)))
     text = streammeta("status", "--config", file).stdout
     assert "12 records in 2 partitions" in text
-    assert "loss, adapted 2 now" in text
+    assert "after one adaptation" in text
     status = json.loads(streammeta("status", "--config", file, "--format", "json").stdout)
     assert (status["lag"]["total"], status["topic"]) == (12, "t")
 
@@ -61,4 +61,6 @@ def test_nobody_there(streammeta: Invoke) -> None:
         refused = streammeta("status", "--url", f"http://127.0.0.1:{free.getsockname()[1]}")
     assert refused.exit_code == 1
     assert "is it running" in refused.stderr
-    assert "begins neither with" in streammeta("status", "--url", "localhost:9464").stderr
+    misspelt = streammeta("status", "--url", "localhost:9464")
+    assert misspelt.exit_code == 2
+    assert "begins neither with" in misspelt.stderr

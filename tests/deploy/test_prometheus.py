@@ -74,12 +74,12 @@ class Scene(NamedTuple):
         value = encode_msgpack(episode_of(nan, number, number, number))
         self.broker.write(TOPIC, [b"{"] * 5)
         sent = self.broker.producer.send(TOPIC, value, b"task-0", [(CONTENT_TYPE, MSGPACK.encode())])
-        sent.get(timeout=30)
+        sent.get(timeout=120)
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Broker, daemon, Prometheus, and a producer of 50 events a second."""
+    """Broker, daemon, Prometheus, and a producer of 25 events a second."""
     folder = tmp_path_factory.mktemp("prometheus")
     with ExitStack() as stack:
         embedded = stack.enter_context(EmbeddedBroker())
@@ -92,7 +92,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         daemon.start()
         prometheus = stack.enter_context(Prometheus(folder, daemon.port))
         stage = Scene(broker, _broker_process(broker), daemon, prometheus)
-        stack.enter_context(stage.produce("--rate", 50))
+        stack.enter_context(stage.produce("--rate", 25))
         yield stage
 
 
@@ -130,7 +130,7 @@ def test_everything_shown_has_data(scene: Scene) -> None:
         empty[:] = [one for one in empty if not _numbers(scene.prometheus, one.promql)]
         return not empty
 
-    wait_until(none_left, empty)
+    wait_until(none_left, empty, every_seconds=1.0)
 
 
 def test_what_is_shown_of_classifiers_has_data(scene: Scene, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_is_shown_of_classifiers_has_data(scene: Scene, tmp_path: Path) -> 
     ):
         daemon.start()
         for promql in (*(one.promql for one in accuracy), *moving):
-            wait_until(partial(_has_data, prometheus, promql), promql)
+            wait_until(partial(_has_data, prometheus, promql), promql, every_seconds=0.1)
 
 
 def _has_data(prometheus: Prometheus, promql: str) -> bool:
@@ -173,7 +173,7 @@ def _numbers(prometheus: Prometheus, promql: str) -> list[float]:
 def test_every_metric_of_the_catalogue_is_exposed(scene: Scene) -> None:
     """Prometheus has scraped each, under the bound of 550 series."""
     expected = exposed() - OF_CLASSIFIERS - OF_GROUPS
-    wait_until(lambda: expected <= scene.prometheus.names(), "all metrics of the catalogue")
+    wait_until(lambda: expected <= scene.prometheus.names(), "all metrics", every_seconds=0.2)
     ours = {name for name in scene.prometheus.names() if name.startswith("streammeta_")}
     assert ours - OF_GROUPS == expected
     assert len(CATALOGUE) <= len(ours)

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,21 +20,27 @@ from tests.end_to_end.processes import Program
 from tests.end_to_end.program import Daemon, free_port, wait_until
 
 
-def _placed(rank: int, world: int, port: int) -> None:
+def anywhere(_rank: int) -> None:
+    """On this machine, as all."""
+
+
+def _placed(rank: int, world: int, port: int, enter: Callable[[int], None]) -> None:
     """What a launcher puts into a rank's environment."""
     names = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": world}
     os.environ.update({name: str(value) for name, value in names.items()})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    enter(rank)
 
 
 @dataclass
 class Launcher:
-    """Ranks over one state directory, one life of all after another."""
+    """Ranks over one state directory, one life of all after another; `enter` is done in each first."""
 
     state: Path
     settings: Mapping[str, object]
     world: int = 2
     ranks: list[Program] = field(default_factory=list)
+    enter: Callable[[int], None] = anywhere
 
     def arguments(self, *flags: str) -> list[str]:
         """The settings as flags."""
@@ -49,7 +55,7 @@ class Launcher:
                 self.arguments(*flags),
                 self.log(rank),
                 self.log(rank),
-                partial(_placed, rank, self.world, port),
+                partial(_placed, rank, self.world, port, self.enter),
             )
             for rank in range(self.world)
         ]
@@ -67,7 +73,7 @@ class Launcher:
         for rank in self.ranks:
             rank.send_signal(number)
 
-    def codes(self, timeout_seconds: float = 120) -> list[int]:
+    def codes(self, timeout_seconds: float = 300) -> list[int]:
         """The exit codes of all."""
         return [rank.wait(timeout_seconds) for rank in self.ranks]
 

@@ -10,6 +10,7 @@ import torch
 from streammeta.config import Config
 from streammeta.errors import GroupLost
 from streammeta.events import Record
+from streammeta.outcomes import Outcome
 from tests.contracts.group import side_by_side
 from tests.distributed.meeting import Meeting
 from tests.scripted import Fuse, make_script
@@ -35,10 +36,20 @@ def traced(folder: Path) -> None:
     assert World(make_script(0, partitions=1, tasks=2, events=4, poison=0.0), folder).live()
 
 
-def live(worlds: Sequence[World], fuses: Sequence[int] = (), seed: int = 0) -> bool:
-    """One life of all; False when one of them was killed. Errors of a rank are raised."""
+def live(
+    worlds: Sequence[World],
+    fuses: Sequence[int] = (),
+    seed: int = 0,
+    *,
+    meeting: Meeting | None = None,
+    told: Sequence[list[Outcome]] = (),
+) -> bool:
+    """One life of all; False when one of them was killed. Errors of a rank are raised.
+
+    `meeting`: where they meet; `told`: takes what each one's observers are told.
+    """
     traced(worlds[0].base)
-    meeting, ended = Meeting(len(worlds)), [False] * len(worlds)
+    meeting, ended = meeting or Meeting(len(worlds)), [False] * len(worlds)
 
     def live_one(rank: int) -> None:
         draws = random.Random(1000 * seed + rank)
@@ -49,6 +60,7 @@ def live(worlds: Sequence[World], fuses: Sequence[int] = (), seed: int = 0) -> b
                 batch=lambda: draws.randint(1, 9),
                 redeliver=lambda: draws.randint(0, 3),
                 looks=lambda: draws.choice((0, 1, 3)),
+                observers=(told[rank].append,) if told else (),
                 group=meeting.member(rank),
             )
         except GroupLost:

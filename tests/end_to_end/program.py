@@ -29,7 +29,7 @@ class Done(NamedTuple):
     stderr: str
 
 
-def streammeta(*arguments: object, within_seconds: float = 120) -> Done:
+def streammeta(*arguments: object, within_seconds: float = 300) -> Done:
     """Run a verb to its end."""
     with tempfile.TemporaryDirectory() as folder:
         output, log = Path(folder, "output"), Path(folder, "log")
@@ -37,7 +37,7 @@ def streammeta(*arguments: object, within_seconds: float = 120) -> Done:
         return Done(code, output.read_text(), log.read_text())
 
 
-def succeed(*arguments: object, within_seconds: float = 120) -> str:
+def succeed(*arguments: object, within_seconds: float = 300) -> str:
     """Run a verb that must succeed; its standard output."""
     done = streammeta(*arguments, within_seconds=within_seconds)
     assert done.returncode == 0, done.stderr
@@ -55,15 +55,21 @@ def running(*arguments: object) -> Iterator[Program]:
             yield program
         finally:
             program.send_signal(signal.SIGKILL)
-            program.wait(30)
+            program.wait(120)
 
 
-def wait_until(condition: Callable[[], bool], what: object, timeout_seconds: float = 60) -> None:
-    """Return as soon as the condition holds; fail, with `what` as it is then, when it does not in time."""
+def wait_until(
+    condition: Callable[[], bool], what: object, timeout_seconds: float = 240, *, every_seconds: float = 0.02
+) -> None:
+    """Return as soon as the condition holds; fail, with `what` as it is then, when it does not in time.
+
+    `every_seconds`: between two looks. One that costs much, here or in who is asked, is worth a longer one:
+    what is waited for needs the same processors.
+    """
     deadline = time.monotonic() + timeout_seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
-        time.sleep(0.005)
+        time.sleep(every_seconds)
 
 
 def free_port() -> int:
@@ -136,7 +142,7 @@ class Daemon:
         assert self.process is not None
         self.process.send_signal(number)
 
-    def wait(self, timeout_seconds: float = 120) -> int:
+    def wait(self, timeout_seconds: float = 300) -> int:
         """Its exit code."""
         assert self.process is not None
         return self.process.wait(timeout_seconds)
@@ -157,9 +163,13 @@ class Daemon:
         assert self.wait() == 0, self.log.read_text()[-3000:]
 
     def run_with(self, number: signal.Signals, times: int, events: int, draws: random.Random) -> None:
-        """Send the signal at `times` random moments spread over the stream, then run to the end."""
+        """Send the signal at `times` random moments spread over the stream, then run to the end.
+
+        A fifth of the stream is left for the end: no life shall be over before its signal comes.
+        """
+        span = events * 4 // 5 // times
         for life in range(times):
-            target = draws.randint(life * events // (times + 1) + 1, (life + 1) * events // (times + 1))
+            target = draws.randint(life * span + 1, (life + 1) * span)
             self.start("--until-end")
             self.wait_for_events(target)
             assert not self.ended(), self.log.read_text()[-3000:]

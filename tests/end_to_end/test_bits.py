@@ -10,12 +10,12 @@ from streammeta.events import Array
 from tests.brokers.broker import Broker, fresh
 from tests.end_to_end.program import Daemon, same_bits, succeed
 
-EVENTS = 5000
+EVENTS = 2000
 TASKS = 30
 SETTINGS = {
     "model.args": "{sizes = [1, 8, 1]}",
     "outer.clip_norm": 10.0,
-    "state.checkpoint_events": 150,
+    "state.checkpoint_events": 60,
     "state.cache_tasks": 20,
     "log.format": "json",
 }

@@ -170,5 +170,5 @@ def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> Non
         assert status["lag"]["total"] == 0
         assert 'streammeta_learner_state{learner="raises",state="failed"} 1.0' in champion.get("/metrics")[1]
         champion.send(signal.SIGTERM)
-        assert champion.wait(40) == 0
+        assert champion.wait() == 0
         assert same_bits(exported(champion.state), exported(calm.state))

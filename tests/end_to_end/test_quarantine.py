@@ -1,10 +1,11 @@
 """A task that runs away, as its owner meets it: held back, listed, released, learned from again."""
 
 import json
+import signal
 from pathlib import Path
 
 from tests.brokers.broker import Broker, fresh
-from tests.end_to_end.program import Daemon, succeed
+from tests.end_to_end.program import Daemon, succeed, wait_until
 
 LIMIT = 10.0
 
@@ -42,6 +43,14 @@ def test_a_runaway_task_is_listed_and_released(tansu: Broker, tmp_path: Path) ->
         assert _quarantined(daemon) == {"wild"}
         letters = json.loads(succeed("dlq", "list", *target, "--format", "json"))
         assert [letter["reason"] for letter in letters] == ["quarantined"] * 4
+        shown = json.loads(succeed("tasks", "show", "wild", "--state", daemon.state, "--format", "json"))
+        assert shown["release"] == "streammeta tasks release --config FILE wild"
+        daemon.start()
+        wait_until(lambda: daemon.get("/api/v1/tasks/wild")[0] == 200, "no such task")
+        row = json.loads(daemon.get("/api/v1/tasks/wild")[1])
+        assert (row["quarantined_event"], row["release"]) == (8, shown["release"])
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
 
         succeed("tasks", "release", "wild", *target)
         write("wild", count=2)

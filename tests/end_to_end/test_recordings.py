@@ -8,22 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from kafka import TopicPartition
 from kafka.protocol.consumer.offsets import OffsetSpec
 from safetensors.numpy import load_file
 
-from streammeta.config import Config
 from streammeta.events import Array, Record
 from streammeta.recording.manifest import read_manifest
-from streammeta.runtime.blueprint import build_blueprint
 from streammeta.stream.kafka.source import KafkaSource
-from tests.brokers.broker import Broker, eventually, fresh
-from tests.compiled_steps import compiled_once, zeros
+from tests.brokers.broker import DEADLINE_SECONDS, Broker, eventually, fresh
 from tests.end_to_end.program import Daemon, running, same_bits, streammeta, succeed, wait_until
 from tests.recording.samples import read, stream, write
+from tests.scripted import make_script
+from tests.world import CONFIG
 
-EVENTS = 3000
+EVENTS = 2000
 PARTITIONS = 4
 LEARNER = {
     "model.args": "{sizes = [1, 8, 1]}",
@@ -32,6 +30,16 @@ LEARNER = {
     "state.checkpoint_events": 150,
     "log.format": "json",
 }
+
+WORLD = {
+    "model.args": "{sizes = [2, 3, 1]}",
+    "model.dtype": "float64",
+    **{f"algorithm.{name}": getattr(CONFIG.algorithm, name) for name in ("inner_lr", "beta")},
+    **{f"outer.{name}": getattr(CONFIG.outer, name) for name in ("lr", "momentum", "clip_norm")},
+    "state.checkpoint_events": 150,
+    "log.format": "json",
+}
+"""The learner of the scripted world."""
 
 
 def produce(broker: Broker, events: int) -> str:
@@ -105,33 +113,37 @@ def test_ten_kills_and_two_replays_are_three_states_of_the_same_bits(tansu: Brok
     assert untouched(read(recording)) == untouched(consumed(tansu, topic))
 
 
-@pytest.fixture(scope="module")
-def compiled_sines(compiled_directory: Path) -> Path:
-    """Where the learner's step is, compiled, for an event alone."""
-    settings = {"model": {"args": {"sizes": [1, 8, 1]}}, "outer": {"clip_norm": 10.0}}
-    blueprint, sets = build_blueprint(Config.model_validate(settings)), ((5, 1), (5, 1))
-    state = blueprint.learner.init(blueprint.network.initial)
-    compiled_once(compiled_directory, blueprint.steps, state, zeros(1, sets, sets, torch.float32))
-    return compiled_directory
+def sent(broker: Broker, events: int) -> str:
+    """A new topic of four partitions with events of the scripted world, whose step is compiled already."""
+    topic = broker.create(fresh("compiled"), PARTITIONS)
+    records = make_script(6, partitions=PARTITIONS, tasks=30, events=events, poison=0.0)
+    futures = [
+        broker.producer.send(topic, r.value, r.key, [*r.headers], partition=r.partition) for r in records
+    ]
+    for future in futures:
+        future.get(timeout=DEADLINE_SECONDS)
+    return topic
 
 
 def test_kills_around_compiled_steps_and_two_replays_end_in_the_same_bits(
-    tansu: Broker, tmp_path: Path, compiled_sines: Path
+    tansu: Broker, tmp_path: Path, compiled_world: Path
 ) -> None:
     """The switch comes where it comes; the recording says where, and who learns it again."""
-    topic, recording = produce(tansu, EVENTS), tmp_path / "recording"
-    learner = LEARNER | {"events.batch": 1, "engine.compile": "auto", "engine.cache_dir": compiled_sines}
+    events = 4 * 300
+    topic, recording = sent(tansu, events), tmp_path / "recording"
+    learner = WORLD | {"engine.compile": "auto", "engine.cache_dir": compiled_world}
     draws, states = random.Random(11), []
     with Daemon(tmp_path / "live", learner | where(tansu, topic), flags=("--record", str(recording))) as live:
         for life in range(4):
             live.start()
-            live.wait_for_events(draws.randint(1, 200) + 300 * life)
+            live.wait_for_events(draws.randint(1, 200) + 250 * life)
             live.send(signal.SIGKILL)
             live.wait()
         live.run_to_end()
-        assert sum(live.counts().values()) == EVENTS
+        assert sum(live.counts().values()) == events
         states.append(live.export())
     (name,) = read_manifest(recording).compiled
+    assert (compiled_world / f"{name}.so").exists()
     states += [replayed(recording, learner, tmp_path / name) for name in ("first", "second")]
     assert same_bits(states[0], states[1])
     assert same_bits(states[1], states[2])
@@ -172,7 +184,7 @@ def test_a_killed_recorder_goes_on(tansu: Broker, tmp_path: Path) -> None:
     arguments = ["record", *flags(where(tansu, topic)), "--output", str(recording)]
     for rows in (1, EVENTS + 1, EVENTS + 200):
         with running(*arguments):
-            wait_until(lambda rows=rows: recording_rows(recording) >= rows, f"{rows} rows")  # type: ignore[misc]
+            wait_until(lambda rows=rows: recording_rows(recording) >= rows, f"{rows} rows", every_seconds=0.2)  # type: ignore[misc]
         tansu.write(topic, [b"more"] * 150, partition=1)
     told = json.loads(succeed(*arguments, "--until-end", "--summary", "json"))
     assert told["rows"] == EVENTS + 450
@@ -200,7 +212,7 @@ def test_put_back_on_a_topic_once(kafka_broker: Broker, tmp_path: Path) -> None:
     arguments = ["replay", str(recording), "--to-kafka", target]
     arguments += flags({"kafka.bootstrap_servers": kafka_broker.bootstrap_servers})
     plan = json.loads(succeed(*arguments, "--dry-run", "--format", "json", "--speed", "250"))
-    assert (plan["records"], plan["seconds"]) == (EVENTS + 1, pytest.approx(12.0, abs=0.1))
+    assert (plan["records"], plan["seconds"]) == (EVENTS + 1, pytest.approx(EVENTS / 250, abs=0.1))
     for seen in (100, 500, 900):
         with running(*arguments, "--speed", "250"):
             eventually(lambda seen=seen: len(consumed(kafka_broker, target)) >= seen)  # type: ignore[misc]

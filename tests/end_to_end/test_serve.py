@@ -38,7 +38,7 @@ def test_it_follows_the_commits(tmp_path: Path) -> None:
         (state / "copy").rename(state / "lmdb")
         answered(client, learner)
         program.send_signal(signal.SIGTERM)
-        assert program.wait(30) == 0
+        assert program.wait(240) == 0
 
 
 def ready(client: httpx.Client) -> bool:

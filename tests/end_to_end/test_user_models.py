@@ -160,7 +160,7 @@ def run_with_path(daemon: Daemon, folder: Path) -> None:
     path = os.pathsep.join([str(folder), str(ROOT)])
     command = [sys.executable, "-m", "streammeta", "run", "--until-end", *daemon.arguments()]
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -252,8 +252,8 @@ def wrong_shapes(draws: np.random.Generator) -> Iterator[tuple[Episode[Array], s
     yield episode_of(x, y[:, 0], qx, qy), r"y has shape \[4\], the model predicts \[4, 1\]"
     yield episode_of(x, y, qx, qy[:, 0]), r"y has shape \[3\], the model predicts \[3, 1\]"
     yield episode_of(x, np.ones((4, 2)), qx, qy), r"y has shape \[4, 2\], the model predicts \[4, 1\]"
-    yield episode_of(x[:, :1], y, qx, qy), "x has 1 features an example, the model takes 2"
-    yield episode_of(x, y, qx[..., None], qy), "x has 1 features an example, the model takes 2"
+    yield episode_of(x[:, :1], y, qx, qy), "x has 1 feature an example, the model takes 2"
+    yield episode_of(x, y, qx[..., None], qy), "x has 1 feature an example, the model takes 2"
 
 
 def test_wrong_shapes_are_refused_each_time(draws: np.random.Generator) -> None:

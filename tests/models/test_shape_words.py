@@ -26,7 +26,7 @@ def recurrent() -> nn.Module:
         (
             ("streammeta.models:mlp", {"sizes": [2, 3, 1]}),
             (4,),
-            "x has 1 features an example, the model takes 2",
+            "x has 1 feature an example, the model takes 2",
         ),
         (CONV, (4, 3, 16, 16), "x has 3 channels an example, the model takes 1"),
         (CONV, (4, 16, 16, 1), "x has 16 channels an example, the model takes 1"),

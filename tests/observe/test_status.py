@@ -92,6 +92,15 @@ def test_tells_what_happened(status: Status, clock: Clock) -> None:
     assert now["uptime_seconds"] == 4.0
 
 
+def test_a_commit_of_another_process_is_as_old_as_it_is(status: Status, clock: Clock) -> None:
+    """Not as old as we have known of it."""
+    status.written(checkpointed(), 1800.0)
+    clock.seconds += 4.0
+    saved = status.snapshot()["checkpoint"]
+    assert saved is not None
+    assert saved["age_seconds"] == 1804.0
+
+
 def test_numbers_that_json_lacks_are_null(status: Status) -> None:
     """NaN and infinity become null, never invalid JSON."""
     status(learned(gradient_norm=float("inf"), prequential=Prequential().fold(1.0, 1.0, float("nan"), 1.0)))
@@ -172,7 +181,7 @@ def test_can_be_read_while_it_is_written(status: Status, clock: Clock) -> None:
         status(learned(events=number))
         status(turned(lag=range(number % 7)))
     done.set()
-    reader.join(10)
+    reader.join(120)
     assert not reader.is_alive()
     assert len(seen) > 1
 

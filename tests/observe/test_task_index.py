@@ -174,7 +174,7 @@ def test_can_be_read_while_it_is_written() -> None:
     finally:
         done.set()
     for reader in readers:
-        reader.join(10)
+        reader.join(120)
     assert len(index) == 3000
     assert problems == []
 

@@ -14,6 +14,7 @@ from streammeta.observe.history import History
 from streammeta.observe.status import Status
 from streammeta.observe.trouble import diagnose
 from streammeta.outcomes import Duplicate, Expired, Outcome, Skipped
+from streammeta.state.quarantine import Held
 from tests.observe.outcomes import Clock, checkpointed, learned, refused, turned
 
 
@@ -303,7 +304,7 @@ def test_tasks_in_quarantine() -> None:
     stage = Stage()
     stage.minutes(1)
     assert not [trouble for trouble in stage.found() if trouble.code == "quarantined"]
-    stage.tell(replace(checkpointed(), tasks_quarantined=2))
+    stage.tell(replace(checkpointed(), quarantined=dict.fromkeys("ab", Held(3, 9.0))))
     (trouble,) = [trouble for trouble in stage.found() if trouble.code == "quarantined"]
     assert "2 tasks are in quarantine" in trouble.text
     for command in ("tasks list", "tasks release", "dlq replay --reason quarantined"):

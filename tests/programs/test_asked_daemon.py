@@ -35,7 +35,7 @@ def learned(folder: Path, *, asking: bool) -> tuple[tuple[object, ...], Answers,
 
     def ask(answers: Answers) -> None:
         body = [*ASKED, *({**one, "support": SUPPORT} for one in ASKED)]
-        answer = httpx.post(f"{addresses[0]}/api/v1/predict", json=body, timeout=30)
+        answer = httpx.post(f"{addresses[0]}/api/v1/predict", json=body, timeout=120)
         assert answer.status_code == 200, answer.text
         answers.extend(answer.json())
 

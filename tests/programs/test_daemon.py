@@ -103,7 +103,7 @@ def fetched(url: str, token: str | None = None) -> tuple[int, str]:
     """Status and body."""
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})  # noqa: S310 (loopback)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 (loopback)
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (loopback)
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()

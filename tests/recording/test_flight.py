@@ -65,7 +65,7 @@ def test_a_replay_ends_in_the_same_bits(seed: int, batch: int, folder: Path) -> 
 
 
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_killed_anywhere_the_recording_holds_what_the_state_contains(
     data: st.DataObject, folder: Path
 ) -> None:
@@ -91,7 +91,7 @@ def test_killed_anywhere_the_recording_holds_what_the_state_contains(
 
 
 @given(fuses=st.lists(st.integers(1, 200), min_size=1, max_size=5), batch=st.sampled_from([1, 4]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_a_killed_replay_goes_on(fuses: list[int], batch: int, folder: Path) -> None:
     """Killed between any two hops, as often as you like, a replay ends in the same bits."""
     world = calm(1, batch, folder)
@@ -102,7 +102,7 @@ def test_a_killed_replay_goes_on(fuses: list[int], batch: int, folder: Path) -> 
 
 
 @given(stops=st.lists(st.integers(1, 20), min_size=1, max_size=5), batch=st.sampled_from([1, 4]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_clean_stops(stops: list[int], batch: int, folder: Path) -> None:
     """SIGTERM after any event: what waits in an open iteration is not recorded until it is learned."""
     reference = calm(2, batch, folder)

@@ -16,7 +16,7 @@ from streammeta.observe.history_file import pack as pack_history
 from streammeta.observe.machine import machine
 from streammeta.outcomes import Expired
 from streammeta.report.page import bundle, report_data
-from streammeta.report.picture import report_picture
+from streammeta.report.picture import run_picture
 from streammeta.report.run import Run, read_run
 from streammeta.state.checkpoint import pack
 from streammeta.state.directory import StateDirectory
@@ -194,7 +194,7 @@ def test_numbers_are_those_of_the_state(run: Run) -> None:
     )
 
 
-def test_a_classifier(tmp_path: Path) -> None:
+def test_a_classifier() -> None:
     """Accuracies, windows and dropped examples are told; the picture has a panel more."""
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra plot)")
     clock = Clock()
@@ -207,8 +207,10 @@ def test_a_classifier(tmp_path: Path) -> None:
     assert status["accuracies"]["adapted"] == {"now": 0.5, "window": 0.5}
     assert status["losses"]["memory"]["window"] == 0.5
     assert status["examples_dropped"] == {"expired": 2, "unmatched": 3}
-    report_picture(run, tmp_path / "report.png")
-    assert struct.unpack(">II", (tmp_path / "report.png").read_bytes()[16:24]) == (1800, 1500)
+    figure = run_picture(run, datetime(2026, 1, 2, tzinfo=UTC))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert "Prequential accuracy, fading mean" in titles
+    assert (figure.get_figwidth(), figure.get_figheight()) == (12, 10)
 
 
 def test_a_state_without_curves(streammeta: Invoke, tmp_path: Path) -> None:
@@ -222,8 +224,8 @@ def test_a_state_without_curves(streammeta: Invoke, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["{state}", "--output", "x.pdf"], 2, "name a file that ends in .html or .png"),
-        (["{state}", "--output", "{state}/none/x.html"], 2, "No such file or directory"),
+        (["{state}", "--output", "x.txt"], 2, "name a file that ends in .html or .png or .svg or .pdf"),
+        (["{state}", "--output", "{state}/none/x.html"], 2, "there is no folder"),
         (["{empty}", "--output", "x.html"], 65, "there is no state here"),
         (["{recording}", "--output", "x.html"], 65, "is a recording"),
         (["{damaged}", "--output", "x.html"], 65, "its curves cannot be read"),

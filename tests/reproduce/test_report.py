@@ -1,13 +1,8 @@
 """What experiments return, and how it is drawn."""
 
-import builtins
-from pathlib import Path
-from typing import Any
+from datetime import date
 
-import pytest
-
-from streammeta.errors import ConfigError
-from streammeta.reproduce.plot import require_matplotlib, save_plot
+from streammeta.reproduce.plot import experiment_picture
 from streammeta.reproduce.report import Curve, Measured, Panel, Report, Row
 
 
@@ -23,32 +18,12 @@ def test_deviations_are_in_published_standard_deviations() -> None:
     assert [row.deviations for row in report().rows] == [1.5, None]
 
 
-def test_a_plot_is_a_png(tmp_path: Path) -> None:
-    """Wide enough for its panels, and not empty."""
-    path = tmp_path / "toy.png"
-    save_plot(report(), path)
-    image = path.read_bytes()
-    assert image.startswith(b"\x89PNG")
-    width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))
-    assert width > 2 * height
-    assert len(image) > 10_000
-
-
-def test_a_plot_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """With the option to change."""
-    with pytest.raises(ConfigError, match=r"--plot .*nowhere"):
-        save_plot(report(), tmp_path / "nowhere" / "toy.png")
-
-
-def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before any work is done."""
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **named: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *rest, **named)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"pip install 'streammeta\[reproduce\]'"):
-        require_matplotlib()
+def test_a_plot_shows_every_panel() -> None:
+    """Each with its curves and scales; points are marked, and name their places, where they are few."""
+    figure = experiment_picture(report(), date(2026, 11, 30))
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["left", "left"]
+    for axes in figure.axes:
+        assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "10"]
+        assert [line.get_marker() for line in axes.lines] == ["o", "o"]
+    assert figure.texts[1].get_text().startswith("streammeta reproduce toy · 2026-11-30 · streammeta ")

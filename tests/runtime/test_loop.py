@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_any_batches_any_kills_any_redelivery_give_the_same_bits(data: st.DataObject, folder: Path) -> None:
     """Cut at any moment between any two hops, as often as you like: the state is that of the uncut run."""
     seed = data.draw(st.integers(0, 3), label="script")
@@ -51,7 +51,7 @@ def test_any_batches_any_kills_any_redelivery_give_the_same_bits(data: st.DataOb
 
 
 @given(stops=st.lists(st.integers(1, 20), min_size=1, max_size=6), seed=st.integers(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_clean_stops_in_the_middle_of_a_batch_give_the_same_bits(
     stops: list[int], seed: int, folder: Path
 ) -> None:

@@ -116,7 +116,7 @@ def test_the_daemon_learns_the_iterations_of_the_rules(size: int, folder: Path) 
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_kills_any_redelivery_give_the_same_bits(data: st.DataObject, folder: Path) -> None:
     """Cut at any moment between any two hops, polled in any pieces, with pauses: that of the uncut run."""
     seed, size = data.draw(st.integers(0, 2), label="script"), data.draw(st.integers(1, 5), label="size")

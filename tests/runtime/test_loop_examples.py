@@ -58,7 +58,7 @@ def uncut(seed: int, sizes: Sizes, batch: int, folder: Path) -> World:
 
 
 @given(seed=SEEDS, sizes=st.sampled_from(SIZES))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_the_daemon_learns_the_episodes_of_the_rules(seed: int, sizes: Sizes, folder: Path) -> None:
     """Bit for bit those of the engine fed by plain loops; no example is twice in a query set."""
     world = uncut(seed, sizes, 1, folder)
@@ -96,7 +96,7 @@ def test_all_kinds_of_records_occur(seed: int, folder: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_any_batches_any_kills_any_redelivery_give_the_same_episodes(
     data: st.DataObject, folder: Path
 ) -> None:

@@ -154,7 +154,7 @@ def test_interrupt_ends_it_with_what_was_sent(broker: str) -> None:
         assert process.poll() is None
     consumer.close()
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 0, stderr
     assert stderr == b""
     counts = json.loads(stdout)

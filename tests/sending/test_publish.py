@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice, pairwise
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
@@ -61,16 +62,19 @@ def send(stream: Iterator[Message], settings: KafkaSection, partitions: int = -1
 
 def consumed(settings: KafkaSection) -> list[Record]:
     """All records of the topic, partition by partition."""
-    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers, consumer_timeout_ms=300)
+    consumer = KafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
     try:
         partitions = [
             TopicPartition(settings.topic, n) for n in consumer.partitions_for_topic(settings.topic)
         ]
         consumer.assign(partitions)
         consumer.seek_to_beginning(*partitions)
+        ends, found = consumer.end_offsets(partitions), list[Any]()
+        while any(consumer.position(place) < end for place, end in ends.items()):
+            found += [record for batch in consumer.poll(500).values() for record in batch]
         return [
             Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers))
-            for r in consumer
+            for r in found
         ]
     finally:
         consumer.close()

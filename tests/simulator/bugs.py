@@ -13,6 +13,7 @@ from streammeta.runtime.intake import Intake
 from streammeta.runtime.loop import Loop
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta, TaskRow
+from streammeta.stream.kafka import reader, withheld
 from streammeta.stream.kafka.dead_letters import KafkaDeadLetters
 from streammeta.stream.kafka.source import KafkaSource
 from streammeta.stream.kafka.watch import Watch
@@ -179,6 +180,24 @@ def _one_too_far() -> Planted:
     return patch.object(KafkaSource, "start", start)
 
 
+def _given_up_at_once() -> Planted:
+    """What the broker does not give in the first answers is passed."""
+    return patch.object(withheld, "PATIENCE_SECONDS", 0.0)
+
+
+def _passed_in_silence() -> Planted:
+    """What the broker does not give is passed without a record that says so."""
+    due = withheld.Withheld.due
+
+    def lacking(read: reader.Reader) -> list[Record]:
+        at = {place: read._consumer._subscription.position(place).offset for place in read._places.values()}
+        for record in due(read._withheld, at):
+            read.seek(record.partition, record.offset + 1)
+        return []
+
+    return patch.object(reader.Reader, "_lacking", lacking)
+
+
 BUGS: Final[dict[str, Callable[[], Planted]]] = {
     "unsynced write": _unsynced_write,
     "commit before the letters": _commit_before_letters,
@@ -196,6 +215,8 @@ BUGS: Final[dict[str, Callable[[], Planted]]] = {
     "wait without an end": _endless_wait,
     "rows written after the positions": _rows_after_positions,
     "resume at the wrong offset": _one_too_far,
+    "withheld records given up at once": _given_up_at_once,
+    "withheld records passed in silence": _passed_in_silence,
 }
 """What is planted, by name."""
 

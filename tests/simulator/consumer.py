@@ -11,8 +11,11 @@ from kafka import OffsetAndMetadata, TopicPartition, errors
 from streammeta.events import Record
 from streammeta.stream.kafka.batches import flawed
 from tests.simulator.broker import TOPIC, Broker, Topic
+from tests.simulator.log import Log
+from tests.stream.batches import batch
 
 FETCH_WAIT_SECONDS = 0.05
+_BATCH = bytes(batch([b"v"]))
 
 
 class Raw(NamedTuple):
@@ -87,9 +90,9 @@ class Consumer:
         self._subscription = SimpleNamespace(
             position=lambda place: OffsetAndMetadata(self._places[place.partition].position, "", -1)
         )
-        self._fetcher = SimpleNamespace(
-            _parse_fetched_data=None
-        )  # what hears and bounds the real one's answers
+        self._fetcher = SimpleNamespace(  # what hears and bounds the real one's answers
+            _parse_fetched_data=lambda _fetched: None, config=dict(config)
+        )
         self._deaf = False
 
     def assign(self, places: Sequence[Any]) -> None:
@@ -147,11 +150,33 @@ class Consumer:
         place.high = log.end
         if self._uncommitted or place.buffer:
             return False
-        records, place.behind = log.after(at, self._broker.draws.randint(1, 12))
+        if log.hides(at, self._broker.clock.now):
+            self._hear(number, at, log, came=False)
+            if log.corrupt:
+                raise errors.CorruptRecordError
+            return False
+        records, place.behind = log.after(at, self._broker.draws.randint(1, 12), self._broker.clock.now)
+        self._hear(number, at, log, came=place.behind > at)
         place.buffer.extend(records)
         if not records:
             place.position = place.behind
         return bool(records)
+
+    def _hear(self, number: int, at: int, log: Log, *, came: bool) -> None:
+        """What hears the real one's answers hears this one."""
+        refused = log.corrupt and log.hides(at, self._broker.clock.now)
+        answer = SimpleNamespace(
+            error_code=errors.CorruptRecordError.errno if refused else 0,
+            records=_BATCH if came else b"",
+            high_watermark=log.end,
+            last_stable_offset=log.readable,
+        )
+        place = TopicPartition(TOPIC, number)
+        self._fetcher._parse_fetched_data(
+            SimpleNamespace(
+                topic_partition=place, fetched_offset=at, response_version=12, partition_data=answer
+            )
+        )
 
     def _given(self, most: int) -> dict[Any, list[Raw]]:
         """Some of what was fetched, of some partitions, in any order of them."""

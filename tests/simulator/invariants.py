@@ -51,8 +51,10 @@ def _require(ok: bool, message: str) -> None:
 
 def _check_records(world: World) -> None:
     """Exactly once, in each partition's order; what the log lost before it was learned from, at most once."""
-    applied = [record for row in world.journal.rows for record in row.records]
+    every = [record for row in world.journal.rows for record in row.records]
+    applied = [record for record in every if not _withheld(record)]
     counts = Counter(record.timestamp_ms for record in applied)
+    counts.update(_check_withheld(world, [record for record in every if _withheld(record)]))
     twice = [record for record in applied if counts[record.timestamp_ms] > 1]
     _require(not twice, f"applied twice: {_places(twice[:5])}")
     known = dict[int, Record]()
@@ -74,6 +76,20 @@ def _check_records(world: World) -> None:
     _require(not wrong, f"passed, though no process died of it: {_places(wrong)}")
     survived = [record for record in applied if lethal(record) and record.flaw is None]
     _require(not survived, f"learned from, though it kills: {_places(survived)}")
+
+
+def _withheld(record: Record) -> bool:
+    return record.flaw is not None and record.flaw.damaged
+
+
+def _check_withheld(world: World, passed: list[Record]) -> list[int]:
+    """What the broker will never give is passed once, and nothing else; the numbers of those records."""
+    places = Counter((record.partition, record.offset) for record in passed)
+    early = [record for record in passed if (record.partition, record.offset) not in world.damaged]
+    _require(not early, f"given up, though it came later: {_places(early[:5])}")
+    _require(places.keys() == world.damaged.keys(), f"damaged: {world.damaged}, passed: {dict(places)}")
+    _require(all(count == 1 for count in places.values()), f"passed more than once: {places}")
+    return [number for number in world.damaged.values() if number >= 0]
 
 
 def _check_recording(world: World) -> None:

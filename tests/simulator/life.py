@@ -8,6 +8,7 @@ from typing import Literal
 from streammeta.clock import Clock as Readings
 from streammeta.errors import (
     BrokerUnavailable,
+    DamagedLog,
     DeadLetterFailed,
     LoginRefused,
     LostOffsets,
@@ -66,7 +67,7 @@ def live(world: World) -> Ending:
 
 
 def _live(world: World, watcher: Watcher) -> None:
-    config = config_of(world.plan, world.on_lost)
+    config = config_of(world.plan, world.on_lost, world.on_corrupt)
     blueprint, store = blueprint_for(config, real=world.plan.real), DiskStore(world.disk)
     log = OrderLog(ORDER_LOG, expected=store.load() is not None, files=world.disk)
     begun = restore(blueprint, store)
@@ -153,6 +154,10 @@ def _judge(world: World, error: StreammetaError) -> None:
         if not world.plan.lossy:
             raise Violation(f"nothing was lost, and yet: {error}") from error
         world.on_lost = "earliest"
+    elif isinstance(error, DamagedLog):
+        if not world.damaged:
+            raise Violation(f"what was withheld came, and yet: {error}") from error
+        world.on_corrupt = "skip"
     elif isinstance(error, StateError):
         damaged = not world.disk.sound
         if not damaged and not world.troubled("disk", within_seconds=1.0):

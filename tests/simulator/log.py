@@ -29,6 +29,10 @@ class Log:
         fates: What became of transactions.
         ends: Seconds and the end from then on: what the lag is judged by.
         lost: Serial numbers of records that retention or compaction took.
+        fetched: The offset behind what any client was given.
+        hidden: Offsets that the broker does not give, though it says that they can be read.
+        hidden_until: For how long.
+        corrupt: It says why.
     """
 
     first: int = 0
@@ -37,6 +41,10 @@ class Log:
     fates: dict[int, Fate] = field(default_factory=dict)
     ends: list[tuple[float, int]] = field(default_factory=lambda: [(-1e9, 0)])
     lost: set[int] = field(default_factory=set)
+    fetched: int = 0
+    hidden: range = range(0)
+    hidden_until: float = 0.0
+    corrupt: bool = False
 
     def append(
         self, record: Record | None, partition: int, now: float, transaction: int | None = None
@@ -79,10 +87,21 @@ class Log:
             if entry.record is not None and self.visible(entry) and entry.offset < self.readable:
                 yield entry.record
 
-    def after(self, offset: int, most: int) -> tuple[list[Record], int]:
+    def hides(self, offset: int, now: float) -> bool:
+        """Whether nothing comes from there."""
+        return offset in self.hidden and now < self.hidden_until
+
+    def after(self, offset: int, most: int, now: float) -> tuple[list[Record], int]:
         """At most so many records from there on, and the offset behind what they, and markers, take."""
+        found, behind = self._after(offset, most, now)
+        self.fetched = max(self.fetched, behind)
+        return found, behind
+
+    def _after(self, offset: int, most: int, now: float) -> tuple[list[Record], int]:
         found: list[Record] = []
         until = self.readable
+        if self.hidden and offset < self.hidden.start and now < self.hidden_until:
+            until = min(until, self.hidden.start)
         for at in sorted(at for at in self.entries if offset <= at < until):
             entry = self.entries[at]
             if len(found) == most:

@@ -24,6 +24,7 @@ Kind = Literal[
     "keep_copy",
     "stop",  # SIGTERM
     "kill",  # SIGKILL after so many moments
+    "withhold",  # the broker does not give what it says it has: for so many seconds; -1, -2: for ever
     "kill_writing",  # SIGKILL at the so manyth moment before or after a write
     "power_cut",  # as kill, with the machine
 ]
@@ -51,6 +52,7 @@ class Plan:
         compiled_looks: Looks until the compiled step is there; 0: none is made.
         real: MOML learns, instead of the learner whose numbers plain Python knows too.
         recorded: A flight recorder goes along, on a real disk.
+        on_corrupt: What is done about what the broker does not give.
         odd: Some records come without content, kill who tries them, or are sent again.
         steps: What happens, by time.
     """
@@ -66,14 +68,14 @@ class Plan:
     compiled_looks: int
     real: bool = False
     recorded: bool = False
+    on_corrupt: Literal["fail", "skip"] = "fail"
     odd: bool = False
     steps: tuple[Step, ...] = field(default=())
 
     @property
     def ends_at(self) -> float:
         """When the last of it is over."""
-        lasting = ("freeze", "down", "refuse", "throttle", "leaderless", "letters_down", "disk_full")
-        return max(step.at + (step.number if step.kind in lasting else 0.0) for step in self.steps)
+        return max(step.at + (max(0.0, step.number) if step.kind in _LASTING else 0.0) for step in self.steps)
 
     def __str__(self) -> str:
         """A line for each step."""
@@ -82,6 +84,9 @@ class Plan:
         return "\n".join([", ".join(facts), *lines])
 
 
+_LASTING: tuple[Kind, ...] = (
+    *("freeze", "down", "refuse", "throttle", "leaderless", "letters_down", "disk_full", "withhold"),
+)
 SECONDS = 24.0
 """In which it happens."""
 
@@ -93,6 +98,7 @@ _LENGTHS: dict[Kind, Callable[[random.Random], float]] = {
     "leaderless": lambda draws: draws.choice((2.0, 15.0)),
     "letters_down": lambda draws: draws.choice((1.0, 8.0, 25.0, 40.0)),
     "disk_full": lambda draws: draws.choice((1.0, 6.0, 15.0)),
+    "withhold": lambda draws: draws.choice((3.0, 12.0, 25.0, -1.0, -1.0, -2.0)),
     "kill": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
     "kill_writing": lambda draws: draws.randint(1, 16),
     "power_cut": lambda draws: draws.choice((draws.randint(1, 60), draws.randint(1, 600))),
@@ -124,9 +130,12 @@ def draw(seed: int) -> Plan:
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
     steps += _more(random.Random(f"more of {seed}"))
+    withheld = random.Random(f"withheld {seed}")
     whole = not lossy and all(step.kind != "flip_store" for step in steps)
     batch = draws.choice((1, 1, 1, 3))
     real = draws.random() < 0.04
+    if not lossy and not real and withheld.random() < 0.08:
+        steps += [_step(withheld, "withhold") for _ in range(withheld.randint(1, 2))]
     return Plan(
         seed=seed,
         batch=batch,
@@ -139,6 +148,7 @@ def draw(seed: int) -> Plan:
         compiled_looks=draws.randint(1, 12) if batch == 1 and not real and draws.random() < 0.4 else 0,
         real=real,
         recorded=whole and random.Random(f"recorded {seed}").random() < 0.02,
+        on_corrupt=withheld.choice(("fail", "skip")),
         odd=not real and random.Random(f"odd plan {seed}").random() < 0.1,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )

@@ -24,7 +24,7 @@ FOUND_BY: dict[str, int] = {
     "commit before the letters": 10,
     "cut not logged": 2,
     "order log entry dropped": 19,
-    "runs logged after they were applied": 0,
+    "runs logged after they were applied": 41,
     "order log forgets before the commit": 10,
     "position passes an open iteration": 70,
     "position not passed over markers": 0,
@@ -36,6 +36,8 @@ FOUND_BY: dict[str, int] = {
     "rows written after the positions": 5,
     "resume at the wrong offset": 1,
     "executor switch not logged": 205,
+    "withheld records given up at once": 236,
+    "withheld records passed in silence": 0,
 }
 """A seed that shows each bug."""
 

@@ -1,6 +1,7 @@
 """A world: what outlives processes, and the steps of its plan as they come due."""
 
 import json
+import math
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,19 +25,21 @@ from tests.simulator.stream import odd, record
 
 WINDOW = 5
 """Records during which an event is known, in odd worlds."""
+GIVEN_UP_SECONDS = 40.0
+"""How long what the broker does not give may be waited for."""
 DOCUMENT = ("meta", b"document")
 PATIENCE_SECONDS = 200.0
 """How long after the last trouble everything may take."""
 
 
-def config_of(plan: Plan, on_lost: str) -> Config:
+def config_of(plan: Plan, on_lost: str, on_corrupt: str = "fail") -> Config:
     """The settings of a plan."""
     state = {
         "cache_tasks": plan.cache_tasks,
         "checkpoint_events": plan.checkpoint_events,
         "checkpoint_seconds": 5.0,
     }
-    events, kafka = {"batch": plan.batch}, {"on_lost_offsets": on_lost}
+    events, kafka = {"batch": plan.batch}, {"on_lost_offsets": on_lost, "on_corrupt": on_corrupt}
     if plan.odd:
         events["dedupe_window_events"] = WINDOW
     return Config.model_validate({**SETTINGS, "state": state, "events": events, "kafka": kafka})
@@ -60,7 +63,8 @@ class World:
         odd: As `draws`, for what only odd worlds have.
         power: The next kill takes the machine along.
         controls: Of the life that runs.
-        on_lost: What is set now.
+        on_lost, on_corrupt: What is set now.
+        damaged: Partition and offset of what the broker will never give, and the number of its record.
         troubles: Seconds from and to which something was wrong, by kind.
         lives: Processes begun.
         deaths: Processes that did not end well, and copies brought back: what may write a letter again.
@@ -80,6 +84,8 @@ class World:
     power: bool = field(init=False, default=False)
     controls: Controls = field(init=False, default_factory=Controls)
     on_lost: str = field(init=False)
+    on_corrupt: str = field(init=False)
+    damaged: dict[tuple[int, int], int] = field(init=False, default_factory=dict)
     troubles: list[tuple[float, float, str]] = field(init=False, default_factory=list)
     lives: int = field(init=False, default=0)
     deaths: int = field(init=False, default=0)
@@ -99,7 +105,7 @@ class World:
         self.broker.on_told = self.check_told
         self.disk = Disk(self.clock, self.draws)
         self.workshop = Workshop(plan.compiled_looks)
-        self.on_lost, self.ends_at = plan.on_lost, plan.ends_at
+        self.on_lost, self.on_corrupt, self.ends_at = plan.on_lost, plan.on_corrupt, plan.ends_at
         self.clock.limit_seconds = self.ends_at + PATIENCE_SECONDS
         for step in plan.steps:
             self.clock.at(step.at, partial(self._happen, step))
@@ -196,6 +202,27 @@ class World:
             log.compact([offset for offset in range(log.first, until) if self.draws.random() < 0.5])
         self._trouble("loss")
 
+    def _withhold(self, seconds: float) -> None:
+        """A part of what nobody was given yet; for ever where the number is negative."""
+        self._write(3)
+        logs = self.broker.topic.logs
+        fit = [p for p, log in enumerate(logs) if log.fetched < log.readable and not log.hidden]
+        if not fit:
+            return
+        partition = self.odd.choice(fit)
+        log = logs[partition]
+        first = self.odd.randrange(max(log.first, log.fetched), log.readable)
+        log.hidden = range(first, min(log.readable, first + self.odd.randint(1, 5)))
+        log.corrupt, log.hidden_until = seconds == -2, self._trouble("withheld", max(0.0, seconds))
+        if seconds < 0:
+            log.hidden_until = math.inf
+            for offset in log.hidden:
+                entry = log.entries.get(offset)
+                seen = entry is not None and log.visible(entry)
+                self.damaged[partition, offset] = (
+                    entry.record.timestamp_ms if entry and entry.record and seen else -1
+                )
+
     def _grow(self, _number: float) -> None:
         if len(self.broker.topic.logs) < 5:
             self.broker.grow()
@@ -241,6 +268,8 @@ class World:
     def died(self) -> None:
         """A process was killed, or gave up."""
         self.deaths += 1
+        if self.damaged:  # what was passed is asked for again
+            self.clock.limit_seconds += 2 * GIVEN_UP_SECONDS
         self.broker.life += 1
         self.fuse = Fuse()
         self.clock.fuse, self.clock.writes = self.fuse, Fuse()

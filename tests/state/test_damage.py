@@ -92,22 +92,26 @@ def read_and_write(directory: Path) -> Content:
         }
 
 
-def in_child(work: Callable[[], Content]) -> Content | str:
-    """What the work gives in a process of its own, or how that ended: the error's kind, or a signal."""
+def outcome_of(work: Callable[[], Content]) -> Content | str:
+    """What the work gives, or the error's kind."""
+    try:
+        return work()
+    except StateError as error:
+        return f"told: {error}"
+    except BaseException as error:  # noqa: BLE001 (what it was is the result)
+        return f"{type(error).__name__}: {error}"
+
+
+def in_child(*works: Callable[[], Content]) -> list[Content | str]:
+    """What each gives in a process of their own, or how that ended: the error's kind, or a signal."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reading)
             sys.stderr.flush()
-            try:
-                outcome: Any = work()
-            except StateError as error:
-                outcome = f"told: {error}"
-            except BaseException as error:  # noqa: BLE001 (what it was is the result)
-                outcome = f"{type(error).__name__}: {error}"
             with open(writing, "wb") as pipe:  # noqa: PTH123 (a descriptor)
-                pickle.dump(outcome, pipe)
+                pickle.dump([outcome_of(work) for work in works], pipe)
         finally:
             os._exit(0)
     os.close(writing)
@@ -115,8 +119,8 @@ def in_child(work: Callable[[], Content]) -> Content | str:
         packed = pipe.read()
     status = os.waitpid(child, 0)[1]
     if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    found: Content | str = pickle.loads(packed)  # noqa: S301 (what our child wrote)
+        return [f"killed by {signal.Signals(os.WTERMSIG(status)).name}"] * len(works)
+    found: list[Content | str] = pickle.loads(packed)  # noqa: S301 (what our child wrote)
     return found
 
 
@@ -165,17 +169,14 @@ DAMAGES: Final = (flip, flip_in_header, flip, flip_in_meta, zero, swap, truncate
 def test_no_damage_is_silent(sound: Path, tmp_path: Path) -> None:
     """240 damaged states, seeded: the same content, or a `StateError`; no other error, no signal."""
     whole = (sound / "lmdb" / "data.mdb").read_bytes()
-    copy = tmp_path / "copy"
-    (copy / "lmdb").mkdir(parents=True)
+    copies = [tmp_path / name for name in ("read", "written")]
 
     def outcomes(content: bytes) -> list[Content | str]:
-        found = []
-        for work in (lambda: read(copy, readonly=True), lambda: read_and_write(copy)):
-            shutil.rmtree(copy)
+        for copy in copies:
+            shutil.rmtree(copy, ignore_errors=True)
             (copy / "lmdb").mkdir(parents=True)
             (copy / "lmdb" / "data.mdb").write_bytes(content)
-            found.append(in_child(work))
-        return found
+        return in_child(lambda: read(copies[0], readonly=True), lambda: read_and_write(copies[1]))
 
     expected, wrong, told = outcomes(whole), [], Counter[str]()
     assert all(isinstance(each, dict) for each in expected)
@@ -297,7 +298,7 @@ def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
     before = (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes()
     assert read(tmp_path / "old", readonly=True) == expected
     assert (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes() == before
-    assert in_child(lambda: read(tmp_path / "old", readonly=False)) == expected
+    assert in_child(lambda: read(tmp_path / "old", readonly=False)) == [expected]
     (tmp_path / "back").mkdir()
     (tmp_path / "old" / "lmdb.layout-1").rename(tmp_path / "back" / "lmdb")
     assert read(tmp_path / "back", readonly=True) == expected

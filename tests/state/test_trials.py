@@ -8,7 +8,7 @@ import pytest
 
 from streammeta.events import Cut, Passed, Record, Run
 from streammeta.state.order_log import OrderLog
-from streammeta.state.trials import Trials
+from streammeta.state.trials import WATCHES, Trials, watches_left
 
 R, S, T = (
     Record("t", partition, offset, 0, b"k", b"v")
@@ -153,3 +153,51 @@ def test_a_start_that_fails_keeps_the_marks(tmp_path: Path) -> None:
         life(path, learn(R))
         with closing(Trials(path)) as trials:
             assert len(trials.condemned) == deaths - 1
+
+
+def watched(path: Path, *steps: Callable[[Trials], object]) -> list[str]:
+    """A process that another watches, and what it was told when all was well."""
+    told = list[str]()
+    trials = Trials(path, acquitted=lambda: told.append("well"))
+    assert trials.condemned == ()
+    trials.begin_life()
+    for step in steps:
+        step(trials)
+    return told
+
+
+@pytest.mark.parametrize("step", [learn(R), decode(R)])
+def test_one_that_is_watched_tries_it_again(step: Callable[[Trials], object], tmp_path: Path) -> None:
+    """It is told as soon as the record did no harm; where it dies, the next one condemns."""
+    path = tmp_path / "trials"
+    for _ in range(2):
+        assert watches_left(path) == 0
+        life(path, step)
+    assert watches_left(path) == WATCHES
+    assert watched(path, step) == []
+    assert watches_left(path) == WATCHES - 1
+    assert watched(path, step, over) == ["well"]
+    assert watches_left(path) == 0
+    assert life(path) == ()
+
+
+def test_watching_ends(tmp_path: Path) -> None:
+    """A kernel that ends both, watcher and watched, is believed after some times."""
+    path = tmp_path / "trials"
+    for _ in range(2):
+        life(path, learn(R))
+    for left in range(WATCHES, 0, -1):
+        assert watches_left(path) == left
+        watched(path, learn(R))
+    assert watches_left(path) == 0
+    assert [passed.offset for passed in life(path)] == [5]
+
+
+def test_all_of_an_iteration_are_tried_before_it_is_well(tmp_path: Path) -> None:
+    """One after the other; also where they are decoded first."""
+    path = tmp_path / "trials"
+    for _ in range(2):
+        life(path, learn(R, S))
+    assert watched(path, decode(R), over, learn(R), over) == []
+    life(path, learn(R, S))
+    assert watched(path, learn(R), over, learn(S), over) == ["well"]

@@ -23,17 +23,24 @@ class Consumer:
         self._fetcher = SimpleNamespace(_parse_fetched_data=self.parsed.append)
         self.withheld = Withheld(self, lambda: self.seconds)
 
-    def answer(self, offset: int, records: bytes = b"", error: int = 0, end: int = 9, stable: int = 9) -> Any:
-        """One answer for the partition, and enough of others."""
+    def answer(
+        self,
+        offset: int,
+        records: bytes = b"",
+        error: int = 0,
+        end: int = 9,
+        stable: int = 9,
+        times: int = ANSWERS + 1,
+    ) -> Any:
+        """Enough answers for the partition, all alike."""
         data = SimpleNamespace(
             error_code=error, records=records, high_watermark=end, last_stable_offset=stable
         )
         fetched = SimpleNamespace(
             topic_partition=PLACE, fetched_offset=offset, response_version=12, partition_data=data
         )
-        self._fetcher._parse_fetched_data(fetched)
-        for _ in range(ANSWERS):
-            self.withheld.answered()
+        for _ in range(times):
+            self._fetcher._parse_fetched_data(fetched)
         return data
 
     def offsets(self, position: int) -> list[int]:
@@ -67,19 +74,21 @@ def test_where_nothing_comes_it_is_given_up_after_a_while(consumer: Consumer) ->
     consumer.seconds = PATIENCE_SECONDS
     assert consumer.offsets(7) == [7]
     assert consumer.offsets(8) == []
-    for _ in range(ANSWERS):
-        consumer.withheld.answered()
+    consumer.answer(8)
+    assert consumer.offsets(8) == []
     consumer.seconds += NEXT_SECONDS
     assert consumer.offsets(8) == [8]
     assert not consumer.withheld
 
 
 def test_a_broker_that_hangs_withholds_nothing(consumer: Consumer) -> None:
-    """Only answers count as time."""
-    consumer.answer(7)
-    consumer.withheld._gaps[PLACE].answers = ANSWERS - 1
+    """Nor does one that is no leader there: only answers of that place count as time."""
+    consumer.answer(7, times=ANSWERS)
     consumer.seconds = 10 * PATIENCE_SECONDS
+    consumer.answer(7, error=AWAY)
     assert consumer.offsets(7) == []
+    consumer.answer(7, times=1)
+    assert consumer.offsets(7) == [7]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +111,7 @@ def test_what_comes_late_was_not_withheld(consumer: Consumer) -> None:
 
 def test_a_batch_longer_than_what_is_sent_of_it(consumer: Consumer) -> None:
     """A broker sends at least the first one whole: kafka-python, which would end, is shown nothing."""
-    data = consumer.answer(7, bytes(batch([b"v"], offset=7))[:-1])
-    assert data.records == b""
-    assert len(consumer.parsed) == 1
+    cut = bytes(batch([b"v"], offset=7))[:-1]
+    shown = [consumer.answer(7, cut, times=1).records for _ in range(ANSWERS + 1)]
+    assert shown == [b""] * len(consumer.parsed)
     assert consumer.offsets(7) == [7]

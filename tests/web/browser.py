@@ -14,6 +14,9 @@ FLAGS = (
     *("--disable-sync", "--no-first-run"),
 )
 
+PATIENCE_SECONDS = 180.0
+"""For whatever shall be seen: a page on a busy machine may take a minute to draw."""
+
 
 def found_chromium() -> str | None:
     """Where a Chromium is, if there is one."""
@@ -60,7 +63,7 @@ class Watched:
         if address.scheme not in ("data", "blob", "file") and address.hostname != "127.0.0.1":
             self.problems.append(f"request to {request.url}")
 
-    def shows(self, selector: str, words: str, seconds: float = 30) -> None:
+    def shows(self, selector: str, words: str, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until the element holds these words."""
         self.page.wait_for_function(
             "([s, w]) => [...document.querySelectorAll(s)].some((e) => e.textContent.includes(w))",
@@ -83,6 +86,7 @@ def opened(
         expected: Console errors that belong to the test.
     """
     context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
+    context.set_default_timeout(1000 * PATIENCE_SECONDS)
     watched = Watched(context.new_page(), expected)
     watched.page.goto(address)
     yield watched

@@ -11,7 +11,7 @@ from tests.observe.outcomes import Clock, checkpointed, learned, turned
 
 TASKS = 10_000
 SECONDS = 3 * 3600
-EVENTS_PER_SECOND = 2
+EVENTS_PER_SECOND = 1
 
 
 def simulate(clock: Clock, history: History, tasks: TaskIndex, *others: Observer) -> None:

@@ -1,11 +1,13 @@
 """The API beside the status: history, tasks, settings, the stream; and the token as a browser gives it."""
 
 import json
+import shlex
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -15,9 +17,10 @@ from streammeta.config.secret import MASK
 from streammeta.config.show import document
 from streammeta.evaluation.drift import Detection
 from streammeta.observe.snapshot import Snapshot
+from streammeta.state.quarantine import Held
 from streammeta.state.store import TaskStats
 from streammeta.web import feed
-from tests.observe.outcomes import learned, refused, turned
+from tests.observe.outcomes import checkpointed, learned, refused, turned
 from tests.web.shown import Daemon
 
 TOKEN = "correct horse battery staple"  # noqa: S105 (made up here)
@@ -37,7 +40,7 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 @pytest.fixture
 def http(daemon: Daemon) -> Iterator[httpx.Client]:
     """A client of that server."""
-    with httpx.Client(base_url=daemon.server.address, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=daemon.server.address, trust_env=False, timeout=120) as client:
         yield client
 
 
@@ -89,6 +92,7 @@ def test_tasks_are_sorted_and_searched(daemon: Daemon, http: httpx.Client) -> No
     assert set(answer["tasks"][0]) == {
         *("task", "events", "staleness_events", "loss", "last_seen", "recent"),
         *("drifts", "drift_event", "loss_before", "loss_after"),
+        *("quarantined_event", "quarantined_norm"),
     }
     found = http.get("/api/v1/tasks", params={"search": "ÜNÏ", "limit": 1, "sort": "events"}).json()
     assert (found["matching"], [task["task"] for task in found["tasks"]]) == (1, [ODD])
@@ -110,10 +114,29 @@ def test_drift_is_listed_and_marked(daemon: Daemon, http: httpx.Client) -> None:
     assert json.loads(daemon.shown.live())["marks"] == [mark]
 
 
+def test_quarantine_is_listed_with_its_way_out(daemon: Daemon, http: httpx.Client) -> None:
+    """A task held back says since when, also one never learned from; its own answer has the command."""
+    second(daemon, 1)
+    never = "-o'brien; rm"
+    held = {"a": Held(2, 70.5), never: Held(3, float("inf"))}
+    daemon.tell(replace(checkpointed(), quarantined=held))
+    answer = http.get("/api/v1/tasks", params={"sort": "quarantine"}).json()
+    assert [row["task"] for row in answer["tasks"]] == [never, "a"]
+    assert [row["quarantined_event"] for row in answer["tasks"]] == [3, 2]
+    assert [row["quarantined_norm"] for row in answer["tasks"]] == [None, 70.5]
+    shown = http.get(f"/api/v1/tasks/{quote(never, safe='')}").json()
+    assert (shown["events"], shown["last_seen"]) == (0, None)
+    assert shlex.split(shown["release"])[1:] == ["tasks", "release", "--config", "FILE", "--", never]
+    assert http.get(f"/api/v1/tasks/{quote(ODD, safe='')}").json()["release"] is None
+    daemon.tell(replace(checkpointed(), quarantined={}))
+    assert http.get("/api/v1/tasks/a").json()["quarantined_event"] is None
+    assert http.get(f"/api/v1/tasks/{quote(never, safe='')}").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ("sort=size", "sort=size: one of loss, events, seen, staleness, drift, task"),
+        ("sort=size", "sort=size: one of loss, events, seen, staleness, drift, quarantine, task"),
         ("limit=0", "limit=0: a whole number from 1 to 1000"),
         ("limit=1001", "limit=1001"),
         ("limit=ten", "limit=ten"),
@@ -214,7 +237,7 @@ def test_pages_are_bounded(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) 
         next(told)
         refused_one = http.get("/api/v1/stream")
         assert (refused_one.status_code, refused_one.text) == (503, "1 pages are open; close one\n")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while True:
         with http.stream("GET", "/api/v1/stream") as answer:
             if answer.status_code == 200:

@@ -32,7 +32,7 @@ def daemon(request: pytest.FixtureRequest) -> Iterator[Daemon]:
 @pytest.fixture
 def http(daemon: Daemon) -> Iterator[httpx.Client]:
     """A client of that server."""
-    with httpx.Client(base_url=daemon.server.address, trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=daemon.server.address, trust_env=False, timeout=120) as client:
         yield client
 
 

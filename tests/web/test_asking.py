@@ -70,7 +70,7 @@ def numbers(watched: Watched) -> tuple[list[str], np.ndarray]:
 
 def test_what_can_be_asked(state: Asked, address: str) -> None:
     """By the state: a task's kinds of parameters, its waiting examples; in words where there is no task."""
-    with httpx.Client(base_url=address, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=address, trust_env=False, timeout=120) as http:
         told = http.get(PATH, params={"task": TASK}).json()
         assert (told["at"], told["curve"]) == (["meta", "memory", "adapted"], True)
         np.testing.assert_array_equal(np.array(told["examples"]["x"], np.float32), state.held[TASK].x)

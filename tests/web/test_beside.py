@@ -90,4 +90,4 @@ def test_challengers_stand_beside_the_champion(daemon: Daemon, browser: Browser,
         assert page.locator('[data-chart^="beside"] canvas').count() == 2
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         daemon.challengers.clear()
-        page.wait_for_selector("#beside", state="hidden", timeout=10_000)
+        page.wait_for_selector("#beside", state="hidden")

@@ -18,7 +18,7 @@ from tests.web.shown import Daemon
 
 HOSTILE = 300
 PATHS = ("/livez", "/readyz", "/metrics")
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 60.0
 """Prometheus's patience; alone on a machine an answer takes some milliseconds."""
 
 
@@ -116,15 +116,15 @@ def test_the_rest_is_bounded_and_says_so(daemon: Daemon, monkeypatch: pytest.Mon
 
     def slow(_: Shown) -> dict[str, object]:
         entered.release()
-        go_on.wait(10)
+        go_on.wait(120)
         return {}
 
     monkeypatch.setattr(Shown, "status_now", slow)
     with ExitStack() as stack:
         for _ in range(MAX_REQUESTS):
             stack.enter_context(connect(daemon, request("/api/v1/status")))
-        assert entered.acquire(timeout=10)
-        deadline = time.monotonic() + 10
+        assert entered.acquire(timeout=120)
+        deadline = time.monotonic() + 120
         while (status := status_of(daemon, "/api/v1/config")) == 200:
             assert time.monotonic() < deadline
         assert status == 503
@@ -144,7 +144,7 @@ def test_an_answer_that_stays_in_our_buffers_holds_no_connection(
         for number in range(1, 60, 3):
             stack.enter_context(connect(daemon, number * request("/static/vendor/uplot/uPlot.iife.min.js")))
         connections = daemon.server._server.server_state.connections
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while connections:
             assert time.monotonic() < deadline, len(connections)
             time.sleep(0.01)

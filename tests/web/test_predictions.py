@@ -61,7 +61,7 @@ def http(state: Asked) -> Iterator[httpx.Client]:
     with closing(LmdbStore(StateDirectory(state.path).lmdb_path, readonly=True)) as store:
         server = serving(state.config, store)
         server.start()
-        with httpx.Client(base_url=server.address, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=server.address, trust_env=False, timeout=120) as client:
             yield client
         server.stop()
 
@@ -282,7 +282,7 @@ def test_every_answer_is_of_one_whole_state(tmp_path: Path) -> None:
 def ask(address: str, seen: list[int]) -> None:
     """Thirty lists, each answered from one state: 3n + ¾ at w, 3n at every memory, n events."""
     asks = [{"task": task, "x": [[1, 1]], "at": at} for task in TASKS for at in ("meta", "memory")]
-    with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=address, trust_env=False, timeout=120) as client:
         for _ in range(30):
             answers = client.post(PATH, json=asks).json()
             number = answers[0]["events"]

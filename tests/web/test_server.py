@@ -139,10 +139,10 @@ def test_stop_does_not_wait_for_slow_requests(server: HttpServer) -> None:
     ENTERED.clear()
     with socket.create_connection(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as client:
         client.sendall(b"GET /forever HTTP/1.1\r\nHost: here\r\n\r\n")
-        assert ENTERED.wait(10)
+        assert ENTERED.wait(120)
         begun = time.monotonic()
         server.stop()
-        assert time.monotonic() - begun < 8
+        assert time.monotonic() - begun < 30
         assert "http" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -169,7 +169,7 @@ def test_idle_connections_are_bounded_and_dropped(
     monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
-    idle = [socket.create_connection((host, int(port)), timeout=10) for _ in range(6)]
+    idle = [socket.create_connection((host, int(port)), timeout=120) for _ in range(6)]
     assert [connection.recv(1) for connection in idle] == [b""] * 6
     assert httpx.get(server.address, trust_env=False).text == "hello"
     for connection in idle:
@@ -179,7 +179,7 @@ def test_idle_connections_are_bounded_and_dropped(
 def until_closed(client: socket.socket, said: bytes) -> None:
     """Say this again and again, and return when the server closes the connection."""
     client.settimeout(0.05)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             client.sendall(said)
@@ -200,7 +200,7 @@ def test_a_request_that_never_ends_is_cut_off(
     monkeypatch.setattr(serving, "_REQUEST_SECONDS", 0.5)
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         if before:
             client.sendall(before)
             answer = b""
@@ -216,10 +216,10 @@ def test_a_body_that_never_ends_is_cut_off(server: HttpServer, monkeypatch: pyte
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
     head = b"POST /length HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         client.sendall(head)
         until_closed(client, b"x")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         client.sendall(head)
         for _ in range(10):
             client.sendall(bytes(10_000))
@@ -234,13 +234,13 @@ def test_an_answer_that_nobody_takes_is_given_up(server: HttpServer, monkeypatch
     LEFT.clear()
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         client.sendall(b"GET /endless HTTP/1.1\r\nHost: here\r\n\r\n")
         reading = time.monotonic() + 1.5
         while time.monotonic() < reading:
             assert client.recv(1 << 20)
         assert not LEFT.is_set()
-        assert LEFT.wait(10)
+        assert LEFT.wait(120)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_what_is_no_request_is_refused(
     """400 and the end of the connection; nothing of it in the log; others are answered."""
     server.start()
     host, port = server.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=120) as client:
         client.sendall(request_bytes)
         assert client.recv(1000).startswith(b"HTTP/1.1 400 ")
     assert httpx.get(server.address, trust_env=False).text == "hello"

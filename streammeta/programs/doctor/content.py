@@ -53,15 +53,6 @@ class Refusals:
         ]
 
 
-def counted(count: int, noun: str) -> str:
-    """The count in words.
-
-    >>> counted(1, "event"), counted(1200, "record")
-    ('1 event', '1,200 records')
-    """
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
-
-
 def _short(message: str) -> str:
     text = message if len(message) <= _SHOWN_CHARACTERS else message[: _SHOWN_CHARACTERS - 1] + "…"
     return quoted_line(text)

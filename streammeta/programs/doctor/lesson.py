@@ -12,9 +12,10 @@ from typing import Any, Final
 from streammeta.config import Config
 from streammeta.errors import ConfigError, Reason, StreammetaError
 from streammeta.events import Record
+from streammeta.observe.catalogue import PHASES
 from streammeta.outcomes import Learned, Outcome, Refused, Skipped
 from streammeta.programs.doctor.check import Check, fault, ok, warning
-from streammeta.programs.doctor.content import MOST, Refusals, counted
+from streammeta.programs.doctor.content import MOST, Refusals
 from streammeta.programs.doctor.sample import Sample
 from streammeta.programs.replay import untimed
 from streammeta.runtime.assembly import assemble
@@ -22,6 +23,7 @@ from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.state.order_log import OrderLog
 from streammeta.stream.generated import NoDeadLetters
+from streammeta.wording import counted
 
 _ENDS: Final = 10
 """Events whose mean is the first, or the last, loss."""
@@ -92,9 +94,8 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _by_phase(heard: Heard) -> dict[str, tuple[float, float]]:
-    names = ("at w", "adapted", "at the memory")
     columns = zip(*heard.losses, strict=True) if heard.losses else ()
-    ends = {name: _ends(column) for name, column in zip(names, columns, strict=False)}
+    ends = {name: _ends(column) for name, column in zip(PHASES, columns, strict=False)}
     return {name: pair for name, pair in ends.items() if not math.isnan(pair[0])}
 
 

@@ -21,6 +21,7 @@ from streammeta.state.lmdb_store import LmdbStore
 from streammeta.state.memory_store import MemoryStore
 from streammeta.web.guard import is_loopback
 from streammeta.web.server import listen
+from streammeta.wording import counted
 
 _ASK_SECONDS: Final = 1.0
 _READS: Final = 8
@@ -100,7 +101,9 @@ def of_state(config: Config, blueprint: Blueprint | None) -> Generator[Check, No
         return None
     fits = "fits the configuration" if blueprint is not None else "is not compared, for want of a model"
     events = begun.progress.events
-    yield ok("state", f"{path} holds a state of {events:,} events, which {fits}{by_whom}", events=events)
+    yield ok(
+        "state", f"{path} holds a state of {counted(events, 'event')}, which {fits}{by_whom}", events=events
+    )
     return begun
 
 

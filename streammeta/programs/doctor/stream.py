@@ -10,12 +10,12 @@ from streammeta.config.kafka import KafkaSection
 from streammeta.errors import LostOffsets, StreammetaError
 from streammeta.events import Record
 from streammeta.programs.doctor.check import Check, fault, ok, warning
-from streammeta.programs.doctor.content import counted
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.stream.kafka.dead_letter_topic import limits
 from streammeta.stream.kafka.held import Held, going_on, going_on_anew, held
 from streammeta.stream.kafka.newest import newest
 from streammeta.stream.kafka.topics import Administration, Topic, administered
+from streammeta.wording import counted
 
 
 class Seen(NamedTuple):

@@ -6,7 +6,7 @@ that is away is no error here: reads give nothing, and `Silence` tells.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from kafka import KafkaConsumer, TopicPartition, errors
 
@@ -21,6 +21,10 @@ from streammeta.stream.kafka.topics import id_text
 from streammeta.stream.kafka.waits import close_client
 from streammeta.stream.kafka.withheld import Withheld
 
+AHEAD_BYTES: Final = 32 << 20
+"""What all partitions together may hold that was fetched and not read yet; one batch each is the least."""
+_PARTITION_BYTES: Final = 1 << 20
+_LEAST_BYTES: Final = 1 << 16
 _FIXED = {
     "group_id": None,
     "auto_offset_reset": "none",
@@ -33,15 +37,18 @@ _FIXED = {
 
 
 def reader_config(settings: KafkaSettings) -> dict[str, Any]:
-    """The consumer's configuration; records of any size pass, so that the codec can refuse them by name."""
+    """The consumer's configuration; records of any size pass, so that the codec can refuse them by name.
+
+    A batch that is larger than what may be fetched of a partition comes all the same, alone (KIP-74).
+    """
     batch_bytes = max(1 << 20, settings.max_event_bytes + (1 << 16))
     defaults = {
         "metadata_max_age_ms": 10_000,
         "fetch_max_wait_ms": 50,  # the embedded broker answers no sooner, whatever arrives
         "enable_incremental_fetch_sessions": False,  # in them a broker that gives nothing is not heard
         "isolation_level": "read_committed",
-        "max_partition_fetch_bytes": batch_bytes,
-        "fetch_max_bytes": max(50 << 20, batch_bytes),
+        "max_partition_fetch_bytes": _PARTITION_BYTES,
+        "fetch_max_bytes": AHEAD_BYTES,
         "receive_message_max_bytes": max(256 << 20, 4 * batch_bytes),
     }
     return client_config(KafkaConsumer, settings, defaults, _FIXED)
@@ -55,8 +62,9 @@ class Reader:
         self._settings, self._silence, self._keep_going = settings, silence, keep_going
         self._connected = connect(KafkaConsumer, settings, reader_config(settings), keep_going)
         self._consumer = self._connected.client
-        self._withheld, self._heard = Withheld(self._consumer), 0.0
+        self._withheld = Withheld(self._consumer, time.monotonic)
         self._places: dict[int, Any] = {}
+        self._partition_bytes: int = self._consumer._fetcher.config["max_partition_fetch_bytes"]
         self.moves: dict[int, int] = {}
         """Partitions that went elsewhere because the log lacked their next offset; the owner clears it."""
 
@@ -64,6 +72,8 @@ class Reader:
         """Take these partitions too, at these offsets; the others stay where they are."""
         self._places |= {p: TopicPartition(self._settings.topic, p) for p in begin}
         self._consumer.assign(list(self._places.values()))
+        each = max(_LEAST_BYTES, AHEAD_BYTES // len(self._places)) if self._places else AHEAD_BYTES
+        self._consumer._fetcher.config["max_partition_fetch_bytes"] = min(self._partition_bytes, each)
         for partition, offset in begin.items():
             self.seek(partition, offset)
 
@@ -103,11 +113,8 @@ class Reader:
             batches = {}
             time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = self._sound([record_of(raw) for batch in batches.values() for raw in batch])
-        waited_seconds, heard = time.monotonic() - began, self._connected.fetched()
-        self._silence.listen(heard, waited_seconds, received=bool(records))
-        if heard != self._heard:
-            self._heard = heard
-            self._withheld.answered()
+        waited_seconds = time.monotonic() - began
+        self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
         return records
 
     def _lacking(self) -> list[Record]:

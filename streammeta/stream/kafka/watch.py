@@ -25,6 +25,8 @@ LOOK_SECONDS = 2.0
 """The pause between two questions."""
 ANSWER_SECONDS = 3.0
 """How long an answer, or a connection, may take."""
+LEADER_SECONDS = 0.75
+"""How long one of several leaders is waited for at least: those that answer must be heard."""
 FRESH_SECONDS = LOOK_SECONDS + ANSWER_SECONDS + 1.0
 """How long an answer counts."""
 _UNCOMMITTED, _COMMITTED = 0, 1
@@ -137,12 +139,15 @@ class Watch:
         """
         leaders, ends, readable = self._leaders(client), dict[int, int](), dict[int, int]()
         failure: errors.KafkaError | None = None
+        seconds = (
+            ANSWER_SECONDS if len(leaders) < 2 else max(LEADER_SECONDS, ANSWER_SECONDS / (len(leaders) + 1))
+        )
         for leader, partitions in leaders.items():
             try:
                 if leader < 0:
                     raise errors.LeaderNotAvailableError(sorted(partitions))
-                ends |= self._offsets(client, partitions, OffsetSpec.LATEST, _UNCOMMITTED)
-                readable |= self._offsets(client, partitions, OffsetSpec.LATEST, _COMMITTED)
+                ends |= self._offsets(client, partitions, _UNCOMMITTED, seconds)
+                readable |= self._offsets(client, partitions, _COMMITTED, seconds)
             except errors.KafkaError as error:
                 failure = error
         if failure is not None and not ends:
@@ -166,10 +171,11 @@ class Watch:
         return found
 
     def _offsets(
-        self, client: Any, partitions: Collection[int], which: OffsetSpec, isolation: int
+        self, client: Any, partitions: Collection[int], isolation: int, seconds: float
     ) -> dict[int, int]:
-        wanted = {TopicPartition(self._settings.topic, partition): which for partition in partitions}
-        answer = client.list_partition_offsets(wanted, isolation, timeout_ms=int(ANSWER_SECONDS * 1000))
+        topic = self._settings.topic
+        wanted = {TopicPartition(topic, partition): OffsetSpec.LATEST for partition in partitions}
+        answer = client.list_partition_offsets(wanted, isolation, timeout_ms=int(seconds * 1000))
         return {place.partition: found.offset for place, found in answer.items()}
 
     def _blocked(self, ends: Mapping[int, int], readable: Mapping[int, int]) -> dict[int, float]:

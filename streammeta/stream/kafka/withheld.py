@@ -7,7 +7,6 @@ through the other without a word. Here both become a record without content, as 
 Invariant: nothing is called withheld that a later answer gave.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +22,7 @@ PATIENCE_SECONDS: Final = 30.0
 NEXT_SECONDS: Final = 0.2
 """Likewise, of the offset behind one that was given up."""
 ANSWERS: Final = 3
-"""Fetches that must have been answered meanwhile: a broker that hangs withholds nothing."""
+"""Fetches of the place that must have been answered so: a broker that hangs withholds nothing."""
 
 
 @dataclass
@@ -33,9 +32,9 @@ class Gap:
     Attributes:
         offset: That was asked for.
         end: Up to here records can be read, the broker says.
-        why: In words.
+        why: In words; the same whenever it is asked.
         due: Monotonic seconds from when on it counts.
-        answers: Fetches that were answered since.
+        answers: Fetches there that were answered so since.
     """
 
     offset: int
@@ -48,7 +47,7 @@ class Gap:
 class Withheld:
     """Hears each answer to a fetch of one consumer, before the consumer does."""
 
-    def __init__(self, consumer: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, consumer: Any, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._gaps: dict[Any, Gap] = {}
         fetcher = consumer._fetcher
@@ -65,11 +64,6 @@ class Withheld:
         """Whether there may be anything."""
         return bool(self._gaps)
 
-    def answered(self) -> None:
-        """A fetch was answered."""
-        for gap in self._gaps.values():
-            gap.answers += 1
-
     def due(self, positions: Mapping[Any, int]) -> list[Record]:
         """One record without content for each place that is read next and given up; each is told once."""
         found = []
@@ -85,29 +79,29 @@ class Withheld:
             self._note(place, offset, offset + 1, "the broker says that its log is corrupt there", 0.0)
         elif answer.error_code:
             return
-        elif answer.records:
-            self._gaps.pop(place, None)
-            if fetched.response_version >= 3 and not MemoryRecords(answer.records).has_next():
-                answer.records = b""  # kafka-python would raise what names neither cause nor remedy
-                self._note(place, offset, offset + 1, "it is longer than what the broker sends of it", 0.0)
-        else:
+        elif not answer.records:
             self._hear_nothing(place, offset, answer)
+        elif fetched.response_version >= 3 and not MemoryRecords(answer.records).has_next():
+            answer.records = b""  # kafka-python would raise what names neither cause nor remedy
+            self._note(place, offset, offset + 1, "it is longer than what the broker sends of it", 0.0)
+        else:
+            self._gaps.pop(place, None)
 
     def _hear_nothing(self, place: Any, offset: int, answer: Any) -> None:
         end = answer.high_watermark
         if answer.last_stable_offset >= 0:
             end = min(end, answer.last_stable_offset)
         if offset < end:
-            why = (
-                f"the broker gives nothing from there on, though it says that offsets up to {end} can be read"
-            )
+            why = "the broker gives nothing from there on, though it says that more can be read"
             self._note(place, offset, end, why, PATIENCE_SECONDS)
         else:
             self._gaps.pop(place, None)
 
     def _note(self, place: Any, offset: int, end: int, why: str, patience_seconds: float) -> None:
         known = self._gaps.get(place)
-        if known is None or known.offset != offset:
+        if known is not None and known.offset == offset:
+            known.answers += 1
+        else:
             self._gaps[place] = Gap(offset, end, why, self._clock() + patience_seconds)
 
     def _go_behind(self, place: Any, gap: Gap) -> None:

@@ -25,7 +25,7 @@ from tests.learner.executors.conftest import Shared
 from tests.learner.executors.steps import chunk_of, run_all, traced
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], seconds: float = 240) -> None:
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():

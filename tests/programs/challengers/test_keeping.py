@@ -143,7 +143,11 @@ def test_progress_forgives(begin: Begun, tmp_path_factory: pytest.TempPathFactor
     """One that learned before it died is not given up for that."""
     path = tmp_path_factory.mktemp("lives") / "lives"
     count = f"open({str(path)!r}, 'a').write('x'); lives = len(open({str(path)!r}).read())\n"
-    keeper = begin(count + "tell(status={'events': lives}); os._exit(1) if lives < 6 else time.sleep(60)")
+    keeper = begin(
+        f"{count}tell(status={{'events': lives}})\n"
+        "if lives < 6: os._exit(1)\n"
+        "while os.read(signs, 64): pass  # until it is told to end"
+    )
     wait_until(lambda: keeper.deaths == 5 and keeper.standing.phase == "running", lambda: keeper.standing)
 
 

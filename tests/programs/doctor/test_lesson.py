@@ -62,7 +62,7 @@ def test_losses_are_those_of_the_daemon(blueprint: Blueprint, tmp_path: Path) ->
     ).run(until_end=True)
     check = learned(config, blueprint, given)
     assert check.verdict == "ok"
-    assert check.facts["losses"]["at w"] == pytest.approx(
+    assert check.facts["losses"]["meta"] == pytest.approx(
         {"first": sum(told[:10]) / 10, "last": sum(told[-10:]) / 10}, rel=1e-12
     )
     assert check.facts["learned"] == 30
@@ -79,7 +79,7 @@ def test_it_begins_at_a_copy_of_the_state(blueprint: Blueprint, tmp_path: Path) 
     fresh = learned(config, blueprint, given)
     assert "on a copy of the state" in check.words
     assert check.facts["learned"] == 10
-    assert check.facts["losses"]["at w"]["first"] > 2 * fresh.facts["losses"]["at w"]["first"]
+    assert check.facts["losses"]["meta"]["first"] > 2 * fresh.facts["losses"]["meta"]["first"]
     assert bytes_of(state) == before
     assert copied(state, ["task-0"]).count() == 0
 

@@ -26,7 +26,7 @@ def config_of(directory: Path, *settings: str) -> Config:
         "model.args.sizes=[2, 2, 1]",
         "algorithm.order=first",
         "http.port=0",
-        "kafka.connect_timeout_seconds=10",
+        "kafka.connect_timeout_seconds=60",
     )
     return load_config(None, [*base, *settings], {})
 

@@ -90,6 +90,7 @@ function worst(counts, dropped) {
 function checkpoint(saved) {
   if (!saved) return ["–", "none yet"];
   if (!saved.ok) return ["failed", ""];
+  if (!saved.bytes) return [`${duration(saved.age_seconds)} ago`, "by another process"];
   return [`${duration(saved.age_seconds)} ago`, `${bytes(saved.bytes)} in ${short(saved.duration_seconds * 1000, 2)} ms`];
 }
 

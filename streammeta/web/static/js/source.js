@@ -61,6 +61,7 @@ const SORTS = {
   seen: (task) => Date.parse(task.last_seen),
   staleness: (task) => task.staleness_events,
   drift: (task) => task.drift_event,
+  quarantine: (task) => task.quarantined_event,
 };
 
 /** In that order; what is not known comes last. */
@@ -82,7 +83,7 @@ export class ReportSource {
   async task(name) { return this.data.tasks.find((task) => task.task === name) || null; }
   async tasks({ sort, order, limit, search }) {
     const wanted = search.toLowerCase();
-    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts));
+    const found = this.data.tasks.filter((task) => task.task.toLowerCase().includes(wanted) && (sort !== "drift" || task.drifts) && (sort !== "quarantine" || task.quarantined_event !== null));
     found.sort(ranked(SORTS[sort], order === "ascending" ? 1 : -1));
     return { known: this.data.known, matching: found.length, tasks: found.slice(0, limit) };
   }

@@ -14,6 +14,12 @@ const COLUMNS = [
 const FIRST = 25;
 const MOST = 1000;
 
+/** That a task is held back; nothing where it is not. */
+function held(task) {
+  if (task.quarantined_event === null) return null;
+  return element("small", { class: "held", text: "in quarantine", title: `since event ${count(task.quarantined_event)}; its page tells how to release it` });
+}
+
 export class TaskTable {
   constructor(host, source) {
     this.source = source;
@@ -21,19 +27,23 @@ export class TaskTable {
     this.asked = 0;
     this.known = null;
     this.count = element("span", { class: "count" });
+    this.held = element("button", { type: "button", class: "quiet", title: "Show these alone", hidden: true, onclick: () => this.#change({ sort: "quarantine", order: "descending", limit: FIRST, search: "" }) });
     this.body = element("tbody");
     this.more = element("button", { type: "button", class: "quiet", text: "Show more", hidden: true, onclick: () => this.#change({ limit: Math.min(MOST, this.query.limit * 4) }) });
     this.heads = COLUMNS.map((column) => this.#head(column));
     const search = element("input", { type: "search", placeholder: "Search tasks", "aria-label": "Search tasks", spellcheck: "false", autocomplete: "off", oninput: (event) => this.#change({ search: event.target.value, limit: FIRST }) });
     host.classList.toggle("recorded", Boolean(source.facts()));
     host.append(
-      element("div", { class: "bar" }, element("h2", { text: "Tasks" }), this.count, search),
+      element("div", { class: "bar" }, element("h2", { text: "Tasks" }), this.count, this.held, search),
       element("table", {}, element("thead", {}, element("tr", {}, ...this.heads)), this.body),
       this.more);
   }
 
-  /** Say which loss is listed: at the memory, or where the learner keeps none, after one adaptation. */
+  /** Say which loss is listed: at the memory, or where the learner keeps none, after one adaptation; and how many are held back. */
   name(status) {
+    const held = status.tasks?.quarantined || 0;
+    put(this.held, `${count(held)} in quarantine`);
+    this.held.hidden = !held;
     put(this.heads[1].firstChild, status.losses.memory.now === null ? "Loss, adapted" : "Loss, at memory");
   }
 
@@ -75,7 +85,7 @@ export class TaskTable {
   #fill(tasks) {
     const rows = tasks.map((task) => {
       return element("tr", {},
-        element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task, title: task.task })),
+        element("td", {}, element("a", { href: `#/tasks/${encodeURIComponent(task.task)}`, text: task.task, title: task.task }), held(task)),
         element("td", { class: "number strong", text: short(task.loss) }),
         element("td", { class: "curve" }, spark(task.recent, 96, 20)),
         element("td", { class: "number", text: count(task.events) }),

@@ -1,0 +1,1 @@
+"""Convergence against communication: one stream, ranks that unite often or seldom."""
