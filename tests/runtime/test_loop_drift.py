@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streammeta.evaluation.drift import Detection
 
 TASKS, EVENTS = 3, 66
-TOUCHY = {"min_visits": 2, "delta": 0.0, "threshold": 0.2, "confidence": 0.9, "check_visits": 1}
+TOUCHY = {"min_visits": 2, "delta": 0.0, "threshold": 0.1, "confidence": 0.9, "check_visits": 1}
 """Settings that detect something in nearly every noise."""
 
 
