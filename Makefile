@@ -52,7 +52,7 @@ chaos: $(READY)  ## kills, freezes, cuts and a rotation against Apache Kafka; SE
 	$(BIN)/python -m tests.chaos --seeds $(or $(SEEDS),1) $(ARGS)
 
 ranks: $(READY)  ## Apache Kafka, two and four ranks, torchrun: 20 kills each, or KILLS=100: exact counts, the same bits
-	RANKS_KILLS=$(or $(KILLS),20) $(BIN)/pytest --timeout 0 tests/distributed/test_processes.py -k killed $(ARGS)
+	RANKS_KILLS=$(or $(KILLS),20) $(BIN)/pytest --timeout 0 tests/distributed -k "killed or cut_off_is" $(ARGS)
 
 simulate: $(READY)  ## so many worlds, or SEEDS=FIRST:END, over a simulated broker, disk and clock
 	$(BIN)/python -m tests.simulator $(or $(SEEDS),1000) $(ARGS)

@@ -16,6 +16,7 @@ from streammeta.benchmarks.memory import memory
 from streammeta.benchmarks.pages import pages
 from streammeta.benchmarks.pipeline import pipeline
 from streammeta.benchmarks.predictions import predictions
+from streammeta.benchmarks.ranks import ranks
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.rows import Plan, Row, Size, Suite, absent
 from streammeta.benchmarks.start import start
@@ -38,6 +39,7 @@ SUITES: Final[dict[str, Suite]] = {
     "predictions": predictions,
     "library": library,
     "recording": recording,
+    "ranks": ranks,
 }
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -67,7 +69,7 @@ def bench(
 ) -> None:
     """Measure this machine: all suites, or those named. Minutes; keep the machine quiet.
 
-    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, library, recording.
+    Suites: step, batch, pipeline, hops, tasks, memory, start, pages, predictions, library, recording, ranks.
     Figures are medians of rounds by turns, their spread the middle half of the rounds. Ratios hold on a busy
     machine too, times do not.
 

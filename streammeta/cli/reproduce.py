@@ -107,7 +107,7 @@ def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -
     type=click.Choice([*communication_.EVENTS]),
     help="Repeatable. Default: both.",
 )
-@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [4,000 and 1,000]")
+@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [2,000 and 1,000]")
 @_outputs
 def communication(data: Path | None, streams: tuple[str, ...], events: int | None, **outputs: Any) -> None:
     """Ranks that unite every H events: loss after the same events, and bytes sent.

@@ -6,6 +6,7 @@ from time import monotonic
 
 from torch.distributed import DistError, Store  # type: ignore[attr-defined]  # its stubs do not export it
 
+from streammeta.distributed.reach import Reach
 from streammeta.errors import GroupLost
 
 BEAT_SECONDS = 1.0
@@ -25,8 +26,8 @@ class Beats:
     def close(self, *, left: bool) -> None:
         """Give no more; `left`: say so."""
         self._over.set()
-        self._thread.join()
-        if left:
+        self._thread.join(2 * BEAT_SECONDS)
+        if left and not self._thread.is_alive():  # else the store is out of reach
             try:
                 self._store.set(f"left/{self._rank}", "1")
             except DistError:
@@ -45,7 +46,7 @@ class Beats:
 class Watch:
     """Looks for signs of life of other ranks during one wait."""
 
-    def __init__(self, store: Store, limit_seconds: float, what: str) -> None:
+    def __init__(self, store: Reach, limit_seconds: float, what: str) -> None:
         self._store, self._limit_seconds, self._what = store, limit_seconds, what
         self._began = monotonic()
         self._seen: dict[int, tuple[int, float]] = {}

@@ -15,6 +15,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from streammeta.distributed.beats import Beats, Watch
 from streammeta.distributed.group import Missing
+from streammeta.distributed.reach import Reach
 from streammeta.errors import GroupLost
 
 _LATER_SECONDS: Final = 10.0
@@ -58,7 +59,7 @@ class TorchGroup:
             GroupLost: the others did not come.
         """
         self.rank, self.world = rank, world
-        self._store = PrefixStore("words", store)
+        self._store = Reach(PrefixStore("words", store), timeout_seconds)
         self._limit_seconds, self._device = timeout_seconds, device or torch.device("cpu")
         self._last = ""
         own: Any = store  # its stubs lack `clone`
@@ -78,10 +79,10 @@ class TorchGroup:
         """As `Group.gather`."""
         keys = [f"{label}/{rank}" for rank in range(self.world)]
         with self._told():
-            self._store.set(keys[self.rank], word)  # type: ignore[arg-type]  # the stub says str; bytes are taken
+            self._store.set(keys[self.rank], word)
             self._store.set(label, "1")
             self._await(keys, label, missing)
-            words: list[bytes] = self._store.multi_get(keys)
+            words = self._store.multi_get(keys)
             # All have said this word, so all have heard the one before.
             for old in (f"{self._last}/{self.rank}", self._last) if self._last else ():
                 self._store.delete_key(old)

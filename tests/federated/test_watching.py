@@ -100,6 +100,23 @@ def test_the_other_verbs_read_its_state(tmp_path: Path) -> None:
     assert file.stat().st_size > 0
 
 
+@pytest.mark.parametrize("task", ["sinewave/0", "nobody"])
+def test_its_state_predicts_and_is_scored(task: str, tmp_path: Path) -> None:
+    """From w, for clients as for others: the server has nobody's memory; a support set personalises."""
+    run(plan_of(tmp_path, rounds=1, silo=True, beta=0.3))
+    lines = [{"x": [[0.5]]}, {"x": [[0.5]], "support": {"x": [[0.1], [0.2]], "y": [[5.0], [6.0]]}}]
+    asked = "".join(f"{json.dumps(line)}\n" for line in lines)
+    told = CliRunner().invoke(main, ["predict", "--state", str(tmp_path), "--task", task], input=asked)
+    assert told.exit_code == 0, told.output
+    plain, personal = (json.loads(line) for line in told.stdout.splitlines())
+    assert plain["y"] != personal["y"]
+    assert (plain["at"], personal["at"]) == ("meta", "adapted")
+    scored = CliRunner().invoke(
+        main, ["evaluate", "sinusoid", "--state", str(tmp_path), "--episodes", "5", "--format", "json"]
+    )
+    assert scored.exit_code == 0, scored.output
+
+
 def test_another_federation_is_not_continued(tmp_path: Path) -> None:
     """The message names what differs, and the state stays as it is."""
     run(plan_of(tmp_path, rounds=1))

@@ -52,6 +52,11 @@ class Groups:
         numbers = numbers_of(self._lane(0))
         return numbers.numel() * numbers.element_size()
 
+    @property
+    def params(self) -> Tensor:
+        """The meta-parameters of all lanes."""
+        return self._population.state.params
+
     def learn(self, events: int) -> Iterator[int]:
         """So many events of each rank; yields how many were learned."""
         for done in self._population.learn(islice(self._draws(), events)):

@@ -16,8 +16,8 @@ from streammeta.reproduce.sinewave.experiment import network
 
 TASKS: Final = 100
 """Sine waves that are learned from."""
-UNSEEN: Final = 100
-CHANNELS: Final = 8
+UNSEEN: Final = 50
+CHANNELS: Final = 4
 SHOTS: Final = 1
 """Of Omniglot."""
 
