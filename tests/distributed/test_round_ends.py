@@ -17,7 +17,7 @@ from streammeta.stream.base import Source
 from tests.distributed.meeting import Meeting
 from tests.distributed.worlds import alike, config_of, in_step, live, worlds_of
 from tests.scripted import ScriptedSource, make_script
-from tests.world import CONFIG, LINGER_SECONDS, World
+from tests.world import LINGER_SECONDS, World, batches_of
 
 MANY = 1000
 """Records of a round that nobody reaches."""
@@ -97,7 +97,7 @@ def test_an_idle_rank_takes_part_with_weight_zero(tmp_path: Path) -> None:
 
 def test_an_algorithm_whose_states_cannot_unite_is_refused_with_its_reason(tmp_path: Path) -> None:
     """A configuration error before anything is learned; one rank may learn by it."""
-    document = CONFIG.model_dump() | {"algorithm": {"name": "bspiderboost"}}
+    document = batches_of(2).model_dump() | {"algorithm": {"name": "bspiderboost"}}
     config = Config.model_validate(document)
     for ranks in (2, 1):
         world = World(script(), tmp_path, config, learner=build_blueprint(config))
