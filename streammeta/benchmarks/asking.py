@@ -11,32 +11,30 @@ from streammeta.codec import JSON
 
 PATH: Final = "/api/v1/predict"
 _PATIENCE_SECONDS: Final = 300.0
+_IDLE_SECONDS: Final = 1.0
+"""A daemon waits for five."""
 
 
 class Client:
-    """One connection that stays open, and is opened again where the daemon has closed it for its idleness."""
+    """One connection that stays open while it is used: a daemon closes one that is idle."""
 
     def __init__(self, address: str, pid: int) -> None:
         """`pid`: the process that listens there."""
-        self._address, self._pid = urlsplit(address).netloc, pid
-        self._connection = self._connected()
+        self._pid = pid
+        self._connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=_PATIENCE_SECONDS)
+        self._used = 0.0
 
     def post(self, body: bytes, content_type: str = JSON) -> tuple[float, bytes]:
         """Ask for a prediction; the seconds that it took, and the answer."""
+        self._renew()
         began = time.perf_counter()
-        self._connection.request("POST", PATH, body, {"content-type": content_type})
-        answer = self._connection.getresponse()
-        read = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(read.decode())
-        return time.perf_counter() - began, read
+        answer = self._answer("POST", PATH, body, {"content-type": content_type})
+        return time.perf_counter() - began, answer
 
     def events(self) -> int:
-        """Events that it has learned; what is asked next has a connection that was used a moment ago."""
-        self._connection.close()
-        self._connection = self._connected()
-        self._connection.request("GET", "/api/v1/status")
-        return int(json.loads(self._connection.getresponse().read())["events"])
+        """Events that it has learned."""
+        self._renew()
+        return int(json.loads(self._answer("GET", "/api/v1/status", None, {}))["events"])
 
     def learns(self) -> None:
         """Return when it has learned from an event."""
@@ -54,5 +52,17 @@ class Client:
         found = [path for path in tasks.iterdir() if path.name != str(self._pid)]
         return sum(int((path / "schedstat").read_text().split()[0]) for path in found) / 1e9
 
-    def _connected(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
+    def _renew(self) -> None:
+        """Connect anew where it was idle, so that no daemon closes it under a request."""
+        if time.monotonic() - self._used > _IDLE_SECONDS:
+            self._connection.close()
+            self._connection.connect()
+
+    def _answer(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> bytes:
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        read = answer.read()
+        self._used = time.monotonic()
+        if answer.status != 200:
+            raise RuntimeError(read.decode())
+        return read

@@ -1,8 +1,11 @@
 """The real daemon, whole, in this process: configuration, state directory, HTTP port, observers, commits.
 
+As `streammeta run` does, it leaves what was made before the first event out of garbage collection.
+
 It is watched through its tape alone, which is told of every iteration and asked before every commit.
 """
 
+import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +23,9 @@ from streammeta.state.checkpoint import Checkpoint, RecordingMark
 from streammeta.stream.generated import GeneratedSource, NoDeadLetters
 
 QUIET = ("http.port=0", "log.level=error")
+STEADY = ("outer.lr=0.00001",)
+"""A rate at which long runs stay finite: at the default one, 1,000 tasks that come by turns, so that each
+gradient is 1,000 events old, let w run away, and after 24,000 events every one is refused."""
 AS_FAST_AS_IT_GOES = 1e9
 
 
@@ -104,14 +110,27 @@ def daemon(
     """Run the daemon to the end of its stream, with its state in `folder`; what its tape saw.
 
     Has to be called in the main thread of a process of its own.
+
+    Raises:
+        RuntimeError: an event was refused: the figures would be of refusals.
     """
     config = configured(folder, executor, settings)
     marks = marks or Marks()
-    run_daemon(config, read_config=lambda: config, connect=connect, taping=marks.begin, until_end=True)
+    last = run_daemon(
+        config,
+        read_config=lambda: config,
+        connect=connect,
+        taping=marks.begin,
+        until_end=True,
+        on_serving=lambda _address: gc.freeze(),
+    )
+    refused = {reason: count for reason, count in last["dead_letters"].items() if count}
+    if refused:
+        raise RuntimeError(f"of {marks.events:,} events so many were refused: {refused}")
     return marks
 
 
 def configured(folder: Path | str, executor: str, settings: Sequence[str] = ()) -> Config:
-    """The defaults, and these settings."""
-    own = (f"state.dir={folder}", f"engine.compile={executor}", *QUIET)
+    """The defaults but for what keeps it quiet and steady, and these settings."""
+    own = (f"state.dir={folder}", f"engine.compile={executor}", *QUIET, *STEADY)
     return load_config(None, [*own, *settings], {})

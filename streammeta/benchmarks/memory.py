@@ -1,12 +1,14 @@
 """`memory`: the daemon's resident memory over a long stream, and by algorithm.
 
-Over the stream neither memory nor the time of an event may grow. By algorithm, each in a process of its own
+Over the stream neither memory nor the time of an event may grow; the aim judges the processor time that the
+process takes, which other programs move little. By algorithm, each in a process of its own
 with traced steps: what an event costs and what a task keeps. What one update of a large network
 needs, by inner steps, is counted by `streammeta reproduce memory`.
 """
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -54,20 +56,26 @@ def _over_a_stream(plan: Plan) -> Iterator[Row]:
     events = EVENTS[plan.size][0]
     found = apart(__name__, "stream", executor=plan.executor, events=events)
     begin, end = found["resident_bytes"][1], found["resident_bytes"][-1]
-    first, last = found["seconds"][1], found["seconds"][-1]
     name = f"{events:,} events"
     yield Row(f"{name}: resident memory after 2 tenths", 1e-6 * begin, "MB")
     yield Row(f"{name}: resident memory at the end", 1e-6 * end, "MB")
     yield Row(f"{name}: resident memory, end / 2 tenths", end / begin, "ratio")
-    yield Row(f"{name}: an event of the 2nd tenth", 1e6 * first, "µs")
-    yield Row(f"{name}: an event of the last tenth", 1e6 * last, "µs")
-    yield Row(f"{name}: an event, last / 2nd tenth", last / first, "ratio")
+    for what, seconds in (("an event", found["seconds"]), ("processor time", found["processor_seconds"])):
+        for tenth, taken in enumerate(seconds, start=1):
+            yield Row(f"{name}: {what}, tenth {tenth}", 1e6 * taken, "µs")
+        yield Row(f"{name}: {what}, last / 2nd tenth", seconds[-1] / seconds[1], "ratio")
 
 
 def stream(executor: str, events: int) -> dict[str, list[float]]:
-    """Seconds an event of each tenth, and resident memory at its end."""
+    """Seconds an event of each tenth, also of the processor's, and resident memory at its end."""
     resident: list[int] = []
-    marks = Marks(lambda: resident.append(resident_bytes()))
+    processor: list[float] = []
+
+    def note() -> None:
+        resident.append(resident_bytes())
+        processor.append(time.process_time())
+
+    marks = Marks(note)
     settings = [f"state.checkpoint_events={max(1, min(1000, events // TENTHS))}"]
     with tempfile.TemporaryDirectory() as folder:
         daemon(folder, executor, settings, generated(events, _task), marks)
@@ -75,9 +83,12 @@ def stream(executor: str, events: int) -> dict[str, list[float]]:
         next(number for number, mark in enumerate(marks.checkpoints) if mark[1] >= tenth * events // TENTHS)
         for tenth in range(TENTHS + 1)
     ]
-    at = [marks.checkpoints[number] for number in ends]
-    seconds = [(one[0] - other[0]) / (one[1] - other[1]) for other, one in pairwise(at)]
-    return {"seconds": seconds, "resident_bytes": [float(resident[number]) for number in ends[1:]]}
+    at = [(*marks.checkpoints[number], processor[number]) for number in ends]
+    return {
+        "seconds": [(one[0] - other[0]) / (one[1] - other[1]) for other, one in pairwise(at)],
+        "processor_seconds": [(one[2] - other[2]) / (one[1] - other[1]) for other, one in pairwise(at)],
+        "resident_bytes": [float(resident[number]) for number in ends[1:]],
+    }
 
 
 def algorithm(settings: Sequence[str], events: int) -> dict[str, float]:

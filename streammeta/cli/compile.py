@@ -18,7 +18,7 @@ from streammeta.learner.executors.process import TracedStep
 from streammeta.learner.flat import state_tensors
 from streammeta.observe.logs import configure_logging
 from streammeta.runtime.blueprint import Blueprint, build_blueprint
-from streammeta.runtime.compiling import compiled_steps_cache
+from streammeta.runtime.compiling import compiled_steps_cache, kept_traces
 
 Shape = tuple[int, ...]
 
@@ -54,7 +54,7 @@ def compile(  # noqa: A001 (the verb)
     query: int | None,
     form: str,
 ) -> None:
-    """Compile the step for episodes of one shape, and keep it in engine.cache_dir.
+    """Compile the step for episodes of one shape, and keep it, and its trace, in engine.cache_dir.
 
     Takes 30 to 120 s; nothing where it is kept already. The daemon finds it on every machine with the same
     processor, the same torch and the same model.threads, and needs no compiler there.
@@ -63,15 +63,19 @@ def compile(  # noqa: A001 (the verb)
     """
     config = load_config(path, overrides)
     configure_logging(config.log.level, config.log.format)
-    blueprint = build_blueprint(config)
+    kept = kept_traces(config)
+    blueprint = build_blueprint(config, kept=kept)
     labels = (() if blueprint.network.takes_classes else (1,)) if y is None else y
     counts = (support or config.events.support, query or config.events.query)
     step = _step(blueprint, config.events.batch, counts, x, labels)
     steps = CompiledSteps(compiled_steps_cache(config))
     try:
-        _tell(steps.require(step), form)
+        compiled = steps.require(step)
     finally:
         steps.close()
+    if kept is not None:
+        _prove(blueprint, step)
+    _tell(compiled, form)
 
 
 def _step(blueprint: Blueprint, batch: int, counts: tuple[int, int], x: Shape, y: Shape) -> TracedStep:
@@ -92,6 +96,19 @@ def _step(blueprint: Blueprint, batch: int, counts: tuple[int, int], x: Shape, y
     if traced is None:
         raise ConfigError("the step of these shapes is not traced, so it cannot be compiled")
     return TracedStep(*traced, len(state_tensors(state)), blueprint.steps.predicts)
+
+
+def _prove(blueprint: Blueprint, step: TracedStep) -> None:
+    """Compare the trace with the plain step, as the daemon does at its first event: then it is kept."""
+    generator = torch.Generator().manual_seed(0)
+    arrays = [
+        torch.randn(array.shape, dtype=array.dtype, generator=generator)
+        if array.is_floating_point()
+        else array
+        for array in step.inputs[-4:]
+    ]
+    state = blueprint.learner.init(blueprint.network.initial)
+    blueprint.steps.update(state, [*step.inputs[:-4], *arrays])
 
 
 def _tell(compiled: Compiled, form: str) -> None:

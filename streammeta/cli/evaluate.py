@@ -12,8 +12,8 @@ from streammeta.algorithms.base import State
 from streammeta.cli.formats import FORMAT
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for
 from streammeta.cli.saying import say
-from streammeta.cli.state import opened
 from streammeta.cli.state_options import STATE
+from streammeta.cli.state_reading import opened
 from streammeta.cli.table import print_table
 from streammeta.config.secret import masked
 from streammeta.datasets.omniglot import Split, Ways

@@ -10,7 +10,7 @@ import click
 from streammeta.cli.bounds import FROM, TO
 from streammeta.cli.config_options import state_sources
 from streammeta.cli.formats import FORMAT
-from streammeta.cli.pictures import PICTURE
+from streammeta.cli.new_files import PICTURE
 from streammeta.cli.replay_compare import tell_compared
 from streammeta.cli.replay_plan import tell_plan
 from streammeta.cli.replay_to_kafka import put_back

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from streammeta.cli.pictures import NewFile
+from streammeta.cli.new_files import NewFile
 from streammeta.cli.saying import say
-from streammeta.cli.state import opened
+from streammeta.cli.state_reading import opened
 from streammeta.errors import StateError
 from streammeta.report.page import report_page
 from streammeta.report.picture import run_picture, runs_picture

@@ -9,7 +9,7 @@ import click
 
 from streammeta.cli.experiment import run_experiment
 from streammeta.cli.formats import FORMAT
-from streammeta.cli.pictures import PICTURE
+from streammeta.cli.new_files import PICTURE
 from streammeta.reproduce import drift as drift_
 from streammeta.reproduce import memory as memory_
 from streammeta.reproduce import mnist1d as mnist1d_

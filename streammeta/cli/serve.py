@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from streammeta.cli.model_options import CONFIG, TRUST, Asked, blueprint_for, config_for
-from streammeta.cli.state import opened
 from streammeta.cli.state_options import STATE
+from streammeta.cli.state_reading import opened
 from streammeta.programs.serving import Served
 from streammeta.programs.serving import serve as serve_state
 

@@ -4,7 +4,7 @@ Everything here is pure. What a body holds is read by `reading` (episodes) and `
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -14,6 +14,7 @@ import msgspec
 from streammeta.codec.tensors import from_json, from_msgpack
 from streammeta.errors import BadEvent, Reason
 from streammeta.events import Array, Record
+from streammeta.wording import counted
 
 CONTENT_TYPE = "content-type"
 """The header that names the encoding of the value; JSON where it is absent."""
@@ -75,6 +76,14 @@ class Opened(NamedTuple, Generic[Body]):
     scalar: ScalarReader
 
 
+class _Said(NamedTuple):
+    """What headers say: looked at once for records that have the same, one after the other."""
+
+    headers: tuple[tuple[str, bytes | None], ...]
+    packed: bool
+    time: bytes | None
+
+
 class Opener(Generic[Body]):
     """Opens records.
 
@@ -87,6 +96,7 @@ class Opener(Generic[Body]):
     def __init__(self, body: type[Body], expected: str, whole: type[msgspec.Struct] | None = None) -> None:
         self._expected = expected
         self._whole = msgspec.msgpack.Decoder(whole or body)
+        self._said = _Said((), packed=False, time=None)
         self._formats: dict[str, tuple[Callable[[bytes], Body], TensorReader, ScalarReader]] = {
             JSON: (msgspec.json.Decoder(body).decode, from_json, msgspec.json.Decoder(str | int).decode),
             MSGPACK: (
@@ -105,9 +115,12 @@ class Opener(Generic[Body]):
         refuse_flawed(record)
         task = task_of(record.key)
         value = self._value(record.value, max_bytes)
-        headers = _headers(record)
-        packed = _content_type(headers.get(CONTENT_TYPE)) == MSGPACK
-        return Envelope(task, value, packed, _time_ms(headers, record.timestamp_ms))
+        said = self._said
+        if record.headers != said.headers:
+            headers = _headers(record)
+            packed = _content_type(headers.get(CONTENT_TYPE)) == MSGPACK
+            said = self._said = _Said(record.headers, packed, headers.get(TIME))
+        return Envelope(task, value, said.packed, _time_ms(said.time, record.timestamp_ms))
 
     def body(self, envelope: Envelope) -> Opened[Body]:
         """The value taken apart.
@@ -165,7 +178,9 @@ def refuse_flawed(record: Record) -> None:
 def same_count(name: str, x: Array, y: Array) -> None:
     """Refuse x and y that differ in their number of examples; `name` is the set's."""
     if x.shape[0] != y.shape[0]:
-        raise BadEvent(Reason.SHAPE_MISMATCH, f"{name}: x has {x.shape[0]} examples, y has {y.shape[0]}")
+        raise BadEvent(
+            Reason.SHAPE_MISMATCH, f"{name}: x has {counted(x.shape[0], 'example')}, y has {y.shape[0]}"
+        )
 
 
 def id_of(raw: Any, scalar: ScalarReader) -> str | int:
@@ -243,9 +258,8 @@ def met_constant(error: str, value: bytes) -> bool:
     return place is not None and _CONSTANT.match(value, int(place[1])) is not None
 
 
-def _time_ms(headers: Mapping[str, bytes | None], fallback_ms: int) -> int:
+def _time_ms(header: bytes | None, fallback_ms: int) -> int:
     """Header `ce_time`; the record's own timestamp where that is absent or no time of the years 1 to 9999."""
-    header = headers.get(TIME)
     if header is None:
         return fallback_ms
     try:

@@ -87,7 +87,7 @@ def decode(
     arrays = _LAYOUTS.read(value) if packed else None
     if arrays is not None:
         episode = episode_of(*arrays)
-        check_count(max(len(episode.support.x), len(episode.query.x)), max_examples)
+        check_count(max(len(arrays[0]), len(arrays[2])), max_examples)
         return TaskEvent(task, episode, time_ms)
     body, tensor, scalar = _RECORDS.body(envelope)
     support, query = body.support, body.query

@@ -38,7 +38,7 @@ class DriftSection(Section):
         description=("page_hinkley: sum of the rises beyond delta, in these units, that is drift; likewise."),
     )
     confidence: Free[float] = Field(
-        0.1,
+        0.12,
         gt=0,
         lt=1,
         description=(
@@ -47,5 +47,5 @@ class DriftSection(Section):
         ),
     )
     check_visits: Free[int] = Field(
-        2, ge=1, description="adwin: visits between two looks; each takes some 10 µs."
+        1, ge=1, description="adwin: visits between two looks; each takes some 10 µs."
     )

@@ -16,6 +16,7 @@ from streammeta.events import Array, Batch, Episode, Examples, HalfExamples, Que
 from streammeta.state.buffers import Buffer, Half, concatenated, section
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
+from streammeta.wording import counted
 
 
 class Sizes(NamedTuple):
@@ -191,7 +192,7 @@ class Cutter:
             return None, {**halves, name: Half(part, array, number)}
         x, y = (array, mate.array) if part == "x" else (mate.array, array)
         if len(x) != len(y):
-            text = f"id {name[:60]!r}: x has {len(x)} examples, y has {len(y)}"
+            text = f"id {name[:60]!r}: x has {counted(len(x), 'example')}, y has {len(y)}"
             raise BadEvent(Reason.SHAPE_MISMATCH, text)
         return Batch(x, y), {other: half for other, half in halves.items() if other != name}
 

@@ -43,12 +43,9 @@ class Taken(NamedTuple):
 
 def events_of(read: Read) -> tuple[TaskEvent, ...]:
     """What is to be learned from it."""
-    match read:
-        case TaskEvent():
-            return (read,)
-        case Portion():
-            return read.events
-    return ()
+    if isinstance(read, TaskEvent):
+        return (read,)
+    return read.events if isinstance(read, Portion) else ()
 
 
 def asked_of(read: Read) -> Asked | None:
@@ -87,8 +84,10 @@ class Gathering:
 
     def admits(self, read: Read) -> bool:
         """Whether it may join; else the iteration must be closed before it."""
+        if not self._tasks:
+            return True
         events = events_of(read)
-        if not self._tasks or (not events and not isinstance(read, Change)):
+        if not events and not isinstance(read, Change):
             return True
         return (
             len(events) == 1

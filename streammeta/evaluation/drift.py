@@ -32,7 +32,7 @@ RECENT_SHARE: Final = 0.3
 """Share of the last visit in the level after a change: about three count."""
 MORE_RISE: Final = 0.85
 """What Page–Hinkley bears more, of δ and λ, where the memory keeps all but nothing of a visit."""
-MORE_SURE: Final = 1.05
+MORE_SURE: Final = 1.1
 """The same of ADWIN's ln(2 ln n / δ)."""
 LEAST_NOISE: Final = 0.02
 """Share of the mean that the unit is at least: a loss that hardly varies must not make a unit of nothing."""
@@ -56,8 +56,8 @@ class Settings(NamedTuple):
     min_visits: int = 20
     delta: float = 0.5
     threshold: float = 8.5
-    confidence: float = 0.1
-    check_visits: int = 2
+    confidence: float = 0.12
+    check_visits: int = 1
     kept: float = 0.0
 
 

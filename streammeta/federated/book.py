@@ -17,12 +17,14 @@ from streammeta.algorithms.base import State
 from streammeta.algorithms.local_moml import average
 from streammeta.errors import StateError
 from streammeta.federated.calling import Answer
-from streammeta.learner.folding import Means, Numbers, fold_stream, visited
+from streammeta.learner.folding import Means, Numbers, fold_stream
+from streammeta.learner.visits import visited
 from streammeta.outcomes import Learned, Stages
 from streammeta.runtime.blueprint import Blueprint, restore
 from streammeta.state.checkpoint import Checkpoint
 from streammeta.state.progress import Progress
 from streammeta.state.store import Store, TaskRow, TaskStats
+from streammeta.state.task_table import TaskTable
 
 TOPIC: Final = "federated"
 """What a federation is called where the daemon's page names its topic."""
@@ -84,13 +86,16 @@ class Book:
         clients = [answer.params for answer in answers if answer.params is not None]
         self.state = self.state._replace(params=average(torch.stack(clients)))
         names = [answer.name for answer in answers]
-        stats = [TaskStats() if row is None else row.stats for row in self._rows(names, store)]
+        stats = TaskTable([TaskStats() if row is None else row.stats for row in self._rows(names, store)])
         judged = np.array([_judged(answer.measured) for answer in answers])
         first, times = self.progress.events + 1, [now_ms] * len(names)
         visits = visited(stats, range(len(names)), times, judged, first)
         prequential, means = fold_stream(self.progress.prequential, judged)
         self.progress = Progress(self.progress.events + len(names), prequential)
-        self.rows |= {name: TaskRow(one, b"") for name, one in zip(names, stats, strict=True)}
+        self.rows |= {
+            name: TaskRow(one, b"")
+            for name, one in zip(names, map(stats.__getitem__, range(len(names))), strict=True)
+        }
         moved = torch.linalg.vector_norm(self.state.params - before).item()
         return Learned(
             topic=TOPIC,

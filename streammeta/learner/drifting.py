@@ -4,7 +4,7 @@ A task's series changes with its visit, before any later event is learned, so th
 counts as a first one wherever the stream is cut.
 """
 
-from streammeta.evaluation.drift import Detection, Series, Settings, folded
+from streammeta.evaluation.drift import BEGUN, Detection, Series, Settings, folded
 from streammeta.learner.chunk import Placed
 from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.folding import Means, Numbers
@@ -24,11 +24,12 @@ class Drifting:
     def visited(self, placed: Placed, event: int) -> Detection | None:
         """Fold the loss of an event that was just learned, the `event`-th of the stream; 5 µs."""
         memories, slot = self._memories, placed.slot
-        stats = memories.stats[slot]
+        before = memories.stats.drift.get(slot, BEGUN)
         loss = placed.group.number(placed.place, self._number)
-        after = folded(stats.drift, loss, event, self._settings)
-        memories.stats[slot] = stats._replace(drift=after)
-        if after.detections == stats.drift.detections:
+        after = folded(before, loss, event, self._settings)
+        if after is not BEGUN:
+            memories.stats.drift[slot] = after
+        if after.detections == before.detections:
             return None
         if self._settings.restart:
             memories.begin_anew(slot)

@@ -12,7 +12,7 @@ from torch import Tensor
 from streammeta.algorithms.base import State
 from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, StreammetaError
 from streammeta.evaluation.drift import Settings
-from streammeta.evaluation.forgetting import Recalled
+from streammeta.evaluation.prequential import NOT_RECALLED
 from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
 from streammeta.learner.chunk import Chunk, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
@@ -102,7 +102,7 @@ class Engine:
         if slot is None:
             return None
         visits = int(memories.visits[slot])
-        return memories.stats[slot].reset_after + visits, memories.rows[slot][: None if visits else 0]
+        return int(memories.stats.reset_after[slot]) + visits, memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:
@@ -181,7 +181,10 @@ class Engine:
         if recaller is not None:
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
-        recollections = recalled or [_NOT_RECALLED] * len(iteration)
+        if self._drifting is None and recalled is None and len(iteration) == 1:  # nearly all are
+            self._learned.append(Applied(iteration[0], NOT_RECALLED, rate))
+            return
+        recollections = recalled or [NOT_RECALLED] * len(iteration)
         if self._drifting is None:
             self._learned += [Applied(*one, rate) for one in zip(iteration, recollections, strict=True)]
             return
@@ -294,4 +297,3 @@ class Engine:
 
 
 _FAILURES = (AssertionError, ArithmeticError, LookupError, MemoryError, ValueError, RuntimeError)
-_NOT_RECALLED = Recalled()

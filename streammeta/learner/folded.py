@@ -8,11 +8,13 @@ from torch import Tensor
 
 from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.forgetting import Recalled
+from streammeta.evaluation.prequential import NOT_RECALLED
 from streammeta.events import TaskEvent
 from streammeta.learner.chunk import Group, Placed
 from streammeta.learner.drifting import Drifting
 from streammeta.learner.executors.chunk import NUMBERS
-from streammeta.learner.folding import Numbers, Visits, fold_stream, visited
+from streammeta.learner.folding import Numbers, fold_stream
+from streammeta.learner.visits import Visits, visited
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
 
@@ -73,7 +75,9 @@ def fold(
     """
     placed = [one.placed for one in learned]
     numbers, accuracies, predictions = _numbers(placed, classes)
-    recalled = np.array([one.recalled for one in learned])
+    recalled = np.full((len(learned), len(Recalled._fields)), np.nan)
+    if any(one.recalled is not NOT_RECALLED for one in learned):
+        recalled[:] = [one.recalled for one in learned]
     judged = np.concatenate([numbers[:, _JUDGED], accuracies, recalled], axis=1)
     prequential, means = fold_stream(before.prequential, judged)
     slots, times_ms = [one.slot for one in placed], [one.event.time_ms for one in placed]

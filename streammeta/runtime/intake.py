@@ -204,7 +204,8 @@ class Intake:
         times.append(tick())
         keep(pending, results, self.tape, self.log_passed)
         taken = [taken for gathered in pending.iterations for taken in gathered]
-        self._know(taken, results)
+        if self.ids.window:
+            self._know(taken, results)
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
         self._pace.took(pending.records, times[-1] - times[0])

@@ -53,9 +53,10 @@ class Telling:
             refusal = unanswered.get((one.record.partition, one.record.offset)) if unanswered else None
             if refusal is not None and not isinstance(result, BadEvent):
                 self.unanswered(one.record, refusal)
-            else:
+            elif result != 1:  # nearly all are, and are told as columns
                 self._settled(one.record, result)
-            self.ledger.learned += result if isinstance(result, int) else 0
+            if isinstance(result, int):
+                self.ledger.learned += result
 
     def unanswered(self, record: Record, refusal: BadEvent) -> None:
         """Set a record aside that could not be answered; the state does not count it as refused."""

@@ -23,6 +23,7 @@ from streammeta.quoting import quoted_bytes
 from streammeta.serving.about import About
 from streammeta.serving.asking import AT, Answer, Ask, At
 from streammeta.serving.desk import Answered
+from streammeta.wording import counted
 
 _NO_LIMIT: Final = sys.maxsize
 """Examples of a tensor that are read: the size of a body bounds them, the predictor refuses too many."""
@@ -196,7 +197,7 @@ def _ask(body: Body, tensor: Callable[[Any, str], Array], number: int) -> Ask:
     if body.support is not None:
         support = Batch(of(body.support.x, "support.x"), of(body.support.y, "support.y"))
         if len(support.x) != len(support.y):
-            message = f"support: x has {len(support.x)} examples, y has {len(support.y)}"
+            message = f"support: x has {counted(len(support.x), 'example')}, y has {len(support.y)}"
             raise NoAnswer(Reason.SHAPE_MISMATCH, "support.y", message, number)
     return Ask(body.task, of(body.x, "x"), support, cast("At", body.at))
 

@@ -8,6 +8,7 @@ Every failure is a `StateError` that says what to do. The layout is described in
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import lmdb
 
@@ -24,7 +25,7 @@ from streammeta.state.environment import (
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.residency import MappedFile
 from streammeta.state.rewriting import SealedWriter
-from streammeta.state.rows import checked_key, companions, pack_stats, pack_waiting
+from streammeta.state.rows import Packed, PackedRows, checked_key, companions, pack_waiting
 from streammeta.state.snapshot import LmdbSnapshot
 from streammeta.state.store import Meta, TaskRow, TaskStats, Waiting
 
@@ -148,7 +149,7 @@ class LmdbStore:
         Raises:
             StateError: the disk is full or fails. The former commit stands.
         """
-        entries = {checked_key(task): _values(row) for task, row in tasks.items()}
+        entries = {checked_key(task): _values(row) for task, row in PackedRows.of(tasks).packed.items()}
         whole = _meta_values(meta, constants)
         values = [
             value for entry in (*entries.values(), whole.values()) for value in entry if value is not None
@@ -178,8 +179,7 @@ class LmdbStore:
                 for name, content in whole.items():
                     writer.put(0, name, content)
                 for key, entry in entries.items():
-                    for number, value in enumerate(entry, start=1):
-                        writer.put(number, key, value)
+                    writer.put_row(key, entry)
                 writer.finish()
 
     def close(self) -> None:
@@ -195,10 +195,14 @@ def _meta_values(meta: Meta, constants: bytes | None) -> dict[bytes, bytes | Non
     return values | {name: content for name, content in once.items() if content is not None}
 
 
-def _values(row: TaskRow | None) -> tuple[bytes | None, ...]:
+def _values(row: Packed | None) -> tuple[bytes | None, ...]:
     """What the sub-databases but the first hold of a task; None for nothing."""
     if row is None:
         return (None,) * (len(Databases._fields) - 1)
     waiting = None if row.waiting is None else pack_waiting(row.waiting)
     others = row.memory, row.buffer or None, waiting
-    return pack_stats(row.stats) + companions(value is not None for value in others), *others
+    there = _MEMORY_ALONE if others[1:] == (None, None) else companions(each is not None for each in others)
+    return row.stats + there, *others
+
+
+_MEMORY_ALONE: Final = companions((True, False, False))

@@ -17,6 +17,7 @@ from streammeta.evaluation.forgetting import Samples
 from streammeta.state.buffers import Buffer, unpack_buffer, waiting
 from streammeta.state.leaving import Leaving
 from streammeta.state.store import TaskRow, TaskStats, Waiting
+from streammeta.state.task_table import NEW, TaskTable
 
 Load = Callable[[Sequence[str]], Iterable[TaskRow | None]]
 LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
@@ -24,7 +25,6 @@ LoadWaiting = Callable[[], Iterable[tuple[str, Waiting]]]
 FEWEST_SLOTS = 64
 """Slots at first; they double when there are too few."""
 
-_NEW = TaskStats()
 _NO_BUFFER = Buffer()
 
 
@@ -67,7 +67,7 @@ class Memories:
         self.rows = empty.new_zeros(0, len(empty))
         self._copy = self.rows
         self.visits = torch.zeros(0, dtype=torch.int64, device=empty.device)
-        self.stats: list[TaskStats] = []
+        self.stats = TaskTable()
         self.buffers: dict[int, Buffer] = {}
         self.samples: dict[int, Samples] = {}
 
@@ -95,7 +95,7 @@ class Memories:
         if slot is None:
             (row,) = self._load([task])
             if row is None:
-                return Entry(_NEW, self._empty)
+                return Entry(NEW, self._empty)
             slot = self._clean[task] = self._slot(row)
         entry = Entry(
             self.stats[slot],
@@ -121,7 +121,7 @@ class Memories:
         slot = self._find(task)
         if slot is None or self._unknown(slot):
             return False
-        self._fill(self.touch(task), _NEW, self._empty)
+        self._fill(self.touch(task), NEW, self._empty)
         return True
 
     def reset(self, task: str) -> bool:
@@ -130,17 +130,16 @@ class Memories:
         Statistics and gathered examples stay; earlier query sets, and losses watched for drift, do not.
         """
         slot = self._find(task)
-        if slot is None or not self.stats[slot].remembered:
+        if slot is None or not self.stats.remembered(slot):
             return False
         self.begin_anew(self.touch(task))
-        self.stats[slot] = self.stats[slot]._replace(drift=self.stats[slot].drift.begun_anew())
+        if slot in self.stats.drift:
+            self.stats.drift[slot] = self.stats.drift[slot].begun_anew()
         return True
 
     def begin_anew(self, slot: int) -> None:
         """The same of a slot, also within a chunk, whose visits its statistics do not count yet."""
-        stats = self.stats[slot]
-        after = stats.reset_after + int(self.visits[slot])
-        self.stats[slot] = stats._replace(reset_after=after, memory_norm=0.0)
+        self.stats.begin_anew(slot, int(self.visits[slot]))
         self.rows[slot] = self._empty
         self.visits[slot] = 0
         self.samples.pop(slot, None)
@@ -189,7 +188,7 @@ class Memories:
         """The tasks of which something may expire."""
         unsaved = self._dirty | self._leaving
         for task, slot in unsaved.items():
-            since = waiting(self.buffers.get(slot, _NO_BUFFER), learned=self.stats[slot].events > 0)
+            since = waiting(self.buffers.get(slot, _NO_BUFFER), learned=self.stats.events(slot) > 0)
             if since is not None:
                 yield task, since
         yield from ((task, since) for task, since in self._load_waiting() if task not in unsaved)
@@ -199,14 +198,16 @@ class Memories:
 
         It lies where the last copy lay: fresh memory takes longer to be had than to be filled.
         """
-        slots = [*self._dirty.values()]
+        slots, drift = [*self._dirty.values()], self.stats.drift
         if len(slots) > len(self._copy):
             self._copy = self.rows.new_empty(min(2 * len(slots), len(self.rows)), self.rows.shape[1])
         index = torch.tensor(slots, dtype=torch.int64, device=self.rows.device)
         return Leaving(
             [*self._dirty],
             torch.index_select(self.rows, 0, index, out=self._copy[: len(slots)]),
-            [self.stats[slot] for slot in slots],
+            self.stats.words[slots],
+            self.stats.reset_after[slots],
+            {place: drift[slot] for place, slot in enumerate(slots) if slot in drift} if drift else {},
             [(self.buffers.get(slot, _NO_BUFFER), self.samples.get(slot, ())) for slot in slots]
             if self.buffers or self.samples
             else [],
@@ -228,7 +229,7 @@ class Memories:
 
     def _unknown(self, slot: int) -> bool:
         """Whether nothing is kept of the task there."""
-        return not self.stats[slot].events and slot not in self.buffers
+        return slot not in self.buffers and not self.stats.events(slot)
 
     def _find(self, task: str) -> int | None:
         """The task's slot; being looked for counts as use."""
@@ -256,7 +257,7 @@ class Memories:
             self._grow()
         slot = self._free.pop()
         if row is None:
-            self._fill(slot, _NEW, self._empty)
+            self._fill(slot, NEW, self._empty)
         else:
             self._fill(slot, row.stats, self._tensor(row.memory), *unpack_buffer(row.buffer))
         return slot
@@ -290,7 +291,7 @@ class Memories:
         more = max(FEWEST_SLOTS, min(before, self._capacity + FEWEST_SLOTS - before))
         self.rows = torch.cat((self.rows, self.rows.new_zeros(more, self.rows.shape[1])))
         self.visits = torch.cat((self.visits, self.visits.new_zeros(more)))
-        self.stats += [_NEW] * more
+        self.stats.grow(more)
         self._free += range(before + more - 1, before - 1, -1)
 
     def _tensor(self, raw: bytes) -> Tensor:

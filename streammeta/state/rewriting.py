@@ -1,11 +1,12 @@
 """Values written under seals, the mark that each commit leaves, and layout 1 made layout 2."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lmdb
 
-from streammeta.state.checksums import NAMES, Mark, moved, seal_in, sealed, unsealed
+from streammeta.state.checksums import NAMES, SEAL_BYTES, Mark, moved, seal_in, sealed, unsealed
 from streammeta.state.extent import fit, lengthen
 from streammeta.state.rows import companions
 
@@ -36,8 +37,11 @@ class SealedWriter:
     def put(self, number: int, key: bytes, value: bytes | None, *, replaced: bool = True) -> None:
         """Put a value into the sub-database of this number, None to delete; `replaced`: it has seals."""
         database = self._databases[number]
-        before = seal_in(self._txn.get(key, db=database)) if replaced else 0
-        after = 0
+        self._put(number, key, value, seal_in(self._txn.get(key, db=database)) if replaced else 0)
+
+    def _put(self, number: int, key: bytes, value: bytes | None, before: int) -> None:
+        """Put the value where one with the checksum `before` is, 0 for none."""
+        database, after = self._databases[number], 0
         if value is None:
             self._txn.delete(key, db=database)
         else:
@@ -45,6 +49,20 @@ class SealedWriter:
             after = seal_in(stored)
             self._txn.put(key, stored, db=database)
         self._sums[number > 0] = moved(self._sums[number > 0], before, after)
+
+    def put_row(self, key: bytes, values: Sequence[bytes | None]) -> None:
+        """Put what the sub-databases of tasks shall hold of one, statistics first; None to delete.
+
+        What the state holds of it is known from its statistics (`companions`), and not looked for.
+        """
+        stored = self._txn.get(key, db=self._databases[1])
+        there = 0 if stored is None or len(stored) <= SEAL_BYTES else stored[-SEAL_BYTES - 1]
+        self._put(1, key, values[0], seal_in(stored))
+        for number, value in enumerate(values[1:], start=2):
+            held = there >> number - 2 & 1
+            if held or value is not None:
+                before = seal_in(self._txn.get(key, db=self._databases[number])) if held else 0
+                self._put(number, key, value, before)
 
     def finish(self) -> None:
         """Write the mark."""

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from streammeta.benchmarks import batch, conv, library, predictions, step
+from streammeta.benchmarks import batch, conv, library, step
 from streammeta.benchmarks.aims import judged
 from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.hops import AROUND, HOPS, LOOP, POLL, STEP, hops
@@ -150,15 +150,6 @@ def test_library_sets_a_program_beside_the_engine() -> None:
     )
     assert found[library.PREDICT] > 0
     assert next(row for row in rows if row.name == library.STEP).note
-
-
-def test_predictions_are_asked_beside_a_learner_and_in_lists() -> None:
-    """Latency, what it costs the learner, how far a follower is behind, lists: every aim finds its row."""
-    found = values([*predictions.predictions(SMALL)], "predictions")
-    assert found[f"{predictions.ONE}50"] <= found[f"{predictions.ONE}99"]
-    assert math.isclose(
-        found[predictions.ASKED], found["learner while asked"] / found["learner alone"], rel_tol=1e-9
-    )
 
 
 def test_recording_tells_rates_and_the_recorders_share() -> None:

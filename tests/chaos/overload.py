@@ -1,6 +1,7 @@
 """Twice the daemon's rate for minutes: memory stays bounded, lag is told truly, and is 0 in the end."""
 
 import json
+import sys
 import threading
 import time
 from collections import deque
@@ -111,17 +112,20 @@ def overload(broker: Broker, folder: Path, seconds: float) -> dict[str, float]:
                 moments += _moment(writer, daemon)
                 writer.rate = max(writer.rate, 2 * _learned_a_second(moments))
                 time.sleep(0.5)
-        behind = writer.acknowledged - daemon.events()
+        figures = _figures(moments, writer.rate) | {"behind": writer.acknowledged - daemon.events()}
+        sys.stderr.write(f"overload, before it catches up: {figures}\n")
+        judge(moments, writer.rate)
         began = time.monotonic()
         eventually(lambda: daemon.events() == writer.acknowledged, 60 + 4 * seconds)
         caught_up_seconds = time.monotonic() - began
         eventually(lambda: _lag(daemon) == 0, TRUE_WITHIN_SECONDS)
-    judge(moments, writer.rate)
+    return {**figures, "caught up (s)": caught_up_seconds}
+
+
+def _figures(moments: list[Moment], rate: float) -> dict[str, float]:
     return {
-        "records": writer.acknowledged,
-        "rate": writer.rate / 2,
-        "behind": behind,
-        "caught up (s)": caught_up_seconds,
+        "records": moments[-1].written,
+        "rate": rate / 2,
         "lag told": sum(moment.shown is not None for moment in moments) / len(moments),
         "RAM (MB)": max(moment.rss_bytes for moment in moments) / 1e6,
         "grown (MB)": _grown([moment.rss_bytes for moment in moments])[1] / 1e6,

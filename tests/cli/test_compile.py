@@ -83,3 +83,15 @@ def test_without_a_compiler_it_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     result = compile_verb(tmp_path, "--x", "2")
     assert result.exit_code == 78
     assert "no C++ compiler" in result.output
+
+
+def test_the_trace_is_kept_too(tmp_path: Path, asked: list[TracedStep]) -> None:
+    """The next start of the same learner reads it: no second is spent on tracing."""
+    result = compile_verb(tmp_path, "--x", "2")
+    assert result.exit_code == 0, result.output
+    (kept,) = (tmp_path / "cache").glob("trace-*")
+    before = kept.read_bytes()
+    assert compile_verb(tmp_path, "--x", "2").exit_code == 0
+    assert [*(tmp_path / "cache").glob("trace-*")] == [kept]
+    assert kept.read_bytes() == before
+    assert len(asked) == 2

@@ -219,11 +219,12 @@ def test_export_writes_what_was_asked_for(streammeta: Invoke, state: Path, tmp_p
         assert set(load_file(output)) == meta | names
 
 
-def test_export_to_nowhere_exits_1(streammeta: Invoke, state: Path) -> None:
-    """The option is named."""
+def test_export_to_nowhere_exits_2(streammeta: Invoke, state: Path) -> None:
+    """The option is named, with the folder and the way on."""
     refused = streammeta("export", "--state", state, "--output", state / "absent" / "x")
-    assert refused.exit_code == 1
-    assert "cannot be written" in refused.stderr
+    assert refused.exit_code == 2
+    assert "'--output'" in refused.stderr
+    assert f"there is no folder {state / 'absent'}; make it" in " ".join(refused.stderr.split())
 
 
 def test_readers_see_whole_commits_while_a_daemon_writes(streammeta: Invoke, tmp_path: Path) -> None:
@@ -267,3 +268,15 @@ def test_drift_is_told_and_sorted_by(streammeta: Invoke, tmp_path: Path) -> None
         ("early", 2, 10),
         ("calm", 0, None),
     ]
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    """What a person reads about these verbs comes without the libraries that read a state."""
+    asked = (
+        "import sys; from click.testing import CliRunner; from streammeta.cli import main\n"
+        "verbs = (['tasks', 'list'], ['export'])\n"
+        "answers = [CliRunner().invoke(main, [*verb, '--help']) for verb in verbs]\n"
+        "print([answer.exit_code for answer in answers], 'torch' in sys.modules, 'lmdb' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert said.stdout == "[0, 0] False False\n"

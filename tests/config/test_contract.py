@@ -262,8 +262,8 @@ DEFAULTS = {
         "min_visits": 20,
         "delta": 0.5,
         "threshold": 8.5,
-        "confidence": 0.1,
-        "check_visits": 2,
+        "confidence": 0.12,
+        "check_visits": 1,
     },
     "http": {
         "host": "127.0.0.1",

@@ -64,7 +64,7 @@ class Patient(World):
     until: Callable[[], bool] = field(default=lambda: True, kw_only=True)
 
     def _reads_from(self, source: ScriptedSource) -> Source:
-        return _Empty(source, self.until)  # type: ignore[return-value]  # the rest is the script's
+        return _Empty(source, self.until)
 
 
 class _Empty:

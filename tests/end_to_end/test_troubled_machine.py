@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,26 @@ def ends_with(run: Daemon, code: int, *said: str) -> None:
     log = run.log.read_text()
     assert all(words in log for words in said), log[-3000:]
     assert "Traceback" not in log
+
+
+def test_a_step_longer_than_several_poll_intervals(
+    tansu: Broker, topic: str, undisturbed: dict[str, Array], tmp_path: Path
+) -> None:
+    """Who asks for nothing for five of them is thrown out of nothing: the same bits, and served."""
+    with daemon(tansu, topic, tmp_path / "state") as run:
+        interval_ms = {"kafka.client.max_poll_interval_ms": 1500, "kafka.client.session_timeout_ms": 1500}
+        run.settings = {**run.settings, **interval_ms, "kafka.client.heartbeat_interval_ms": 400}
+        run.start()
+        run.wait_for_events(50)
+        run.send(signal.SIGSTOP)
+        time.sleep(5 * 1.5)
+        run.send(signal.SIGCONT)
+        run.wait_for_events(EVENTS)
+        eventually(lambda: run.get("/readyz")[0] == 200)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+        assert same_bits(run.export(), undisturbed)
+        assert "reader replaced" not in run.log.read_text()
 
 
 def test_a_state_that_does_not_fit_the_disk(

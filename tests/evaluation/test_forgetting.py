@@ -12,8 +12,8 @@ from streammeta.evaluation.forgetting import Sample, Samples, kept
 from streammeta.evaluation.prequential import Fading
 from streammeta.events import Batch, TaskEvent
 from streammeta.learner.engine import Engine
-from streammeta.learner.folding import TASK_FADING
 from streammeta.learner.tracing import Steps
+from streammeta.learner.visits import TASK_FADING
 from streammeta.state.memories import Memories
 from streammeta.state.progress import Progress
 from tests.learning import learn, nothing_stored

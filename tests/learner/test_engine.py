@@ -1,7 +1,7 @@
 """The engine: one event moves the meta-state and its own task, or nothing at all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
@@ -17,13 +17,14 @@ from streammeta.errors import BadEvent, Reason
 from streammeta.evaluation.prequential import Scores
 from streammeta.events import TaskEvent, episode_of
 from streammeta.learner.engine import Engine
-from streammeta.learner.folding import TASK_FADING
-from streammeta.learner.folding import faded as faded_mean
 from streammeta.learner.tracing import Steps
+from streammeta.learner.visits import TASK_FADING
+from streammeta.learner.visits import faded as faded_mean
 from streammeta.models.network import Network
 from streammeta.state.memories import Entry, Memories
 from streammeta.state.progress import Progress
-from streammeta.state.store import TaskRow, TaskStats
+from streammeta.state.rows import Packed
+from streammeta.state.store import TaskStats
 from tests.learning import learn, nothing_stored
 from tests.networks import LEARNERS, arrays, event, network, stacked
 
@@ -43,12 +44,12 @@ def engine_of(learner: str = "moml", dtype: str = "float64") -> Engine:
     return Engine(made, steps, chosen.init(made.initial), Progress(), memories)
 
 
-def snapshot(engine: Engine) -> tuple[bytes, str, dict[str, TaskRow | None]]:
+def snapshot(engine: Engine) -> tuple[bytes, str, Mapping[str, Packed | None]]:
     """All that is state, byte for byte."""
     state = engine.state
     tensors = (state.params, *state.outer.values(), *state.slots.values(), state.inner_lr, state.meta_lr)
     raw = b"".join(tensor.numpy().tobytes() for tensor in tensors)
-    return raw, repr(engine.progress), engine.memories.dirty().rows()
+    return raw, repr(engine.progress), engine.memories.dirty().rows().packed
 
 
 def stream(seed: int, tasks: Sequence[str]) -> list[TaskEvent]:

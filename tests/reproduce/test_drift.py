@@ -19,7 +19,7 @@ def untouched() -> Run:
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
 def test_one_default_serves_slow_memories_and_fast_ones(beta: float) -> None:
-    """So it is for a memory that moves by a tenth, and for one that is the last visit's; by both detectors."""
+    """So it is for a memory that moves by a tenth, and for one that is the last visit's; both detectors."""
     done = run(None, 11, beta)
     for detector in get_args(Detector):
         found, alarms = judged(done, Settings(detector, kept=1 - beta))

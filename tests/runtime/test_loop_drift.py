@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from streammeta.evaluation.drift import Detection
 
 TASKS, EVENTS = 3, 66
-TOUCHY = {"min_visits": 2, "delta": 0.0, "threshold": 0.2, "confidence": 0.9, "check_visits": 1}
+TOUCHY = {"min_visits": 2, "delta": 0.0, "threshold": 0.1, "confidence": 0.9, "check_visits": 1}
 """Settings that detect something in nearly every noise."""
 
 
@@ -43,6 +43,7 @@ def config_of(detector: str, *, action: str = "restart_memory", batch: int = 1, 
     sections = CONFIG.model_dump()
     sections["drift"] = {"detector": detector, "action": action, **TOUCHY}
     sections["events"] |= {"batch": batch, "forgetting_sets": sets}
+    sections["algorithm"]["beta"] = 0.9  # detectors bear more of a slow memory
     sections["state"] |= {"cache_tasks": 2}
     return Config.model_validate(sections)
 

@@ -17,7 +17,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from streammeta.cli.state import opened
+from streammeta.cli.state_reading import opened
 from streammeta.errors import StateError
 from streammeta.state.checkpoint import pack, unpack
 from streammeta.state.checksums import Mark, sealed

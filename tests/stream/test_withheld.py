@@ -12,6 +12,7 @@ from tests.stream.batches import batch
 
 PLACE = TopicPartition("t", 0)
 CORRUPT, AWAY = 2, 6
+STEP_SECONDS = 0.25
 
 
 class Consumer:
@@ -43,6 +44,12 @@ class Consumer:
             self._fetcher._parse_fetched_data(fetched)
         return data
 
+    def answers_for(self, seconds: float, offset: int) -> None:
+        """Nothing, over and over."""
+        for _ in range(int(seconds / STEP_SECONDS)):
+            self.seconds += STEP_SECONDS
+            self.answer(offset, times=1)
+
     def offsets(self, position: int) -> list[int]:
         """What is given up there."""
         return [record.offset for record in self.withheld.due({PLACE: position})]
@@ -68,26 +75,27 @@ def test_what_the_broker_calls_corrupt_is_given_up_at_once(consumer: Consumer) -
 
 def test_where_nothing_comes_it_is_given_up_after_a_while(consumer: Consumer) -> None:
     """Offset by offset, up to the end; each on its own position, those that follow sooner."""
-    consumer.answer(7)
-    consumer.seconds = PATIENCE_SECONDS - 0.1
+    consumer.answers_for(PATIENCE_SECONDS, 7)
     assert consumer.offsets(7) == []
-    consumer.seconds = PATIENCE_SECONDS
+    consumer.answers_for(STEP_SECONDS, 7)
     assert consumer.offsets(7) == [7]
     assert consumer.offsets(8) == []
     consumer.answer(8)
     assert consumer.offsets(8) == []
-    consumer.seconds += NEXT_SECONDS
+    consumer.answers_for(NEXT_SECONDS + STEP_SECONDS, 8)
     assert consumer.offsets(8) == [8]
     assert not consumer.withheld
 
 
 def test_a_broker_that_hangs_withholds_nothing(consumer: Consumer) -> None:
     """Nor does one that is no leader there: only answers of that place count as time."""
-    consumer.answer(7, times=ANSWERS)
+    consumer.answer(7)
     consumer.seconds = 10 * PATIENCE_SECONDS
     consumer.answer(7, error=AWAY)
     assert consumer.offsets(7) == []
-    consumer.answer(7, times=1)
+    consumer.answers_for(PATIENCE_SECONDS / 2, 7)
+    assert consumer.offsets(7) == []
+    consumer.answers_for(PATIENCE_SECONDS / 2, 7)
     assert consumer.offsets(7) == [7]
 
 

@@ -179,8 +179,8 @@ def test_the_line_that_the_quickstart_prints(http: httpx.Client, capsys: pytest.
     """It can be pasted into a shell, and is answered."""
     _greet(str(http.base_url).rstrip("/"))
     line = capsys.readouterr().out.splitlines()[1].removeprefix("ask it: ")
-    curl, address, header, content_type, data, body = shlex.split(line)
-    assert (curl, header, data) == ("curl", "-H", "-d")
+    curl, quiet, address, header, content_type, data, body = shlex.split(line)
+    assert (curl, quiet, header, data) == ("curl", "-s", "-H", "-d")
     name, _, value = content_type.partition(": ")
     answer = http.post(address, headers={name: value}, content=body)
     assert answer.status_code == 200, answer.text

@@ -1,13 +1,14 @@
 """The compile process: an exported update in, a library out.
 
-    python -m streammeta.learner.executors.build DIRECTORY
+    python -m streammeta.learner.executors.build DIRECTORY [--beside]
 
     DIRECTORY/update.pt2      the update, as `torch.export.save` wrote it
     DIRECTORY/request.json    {"state_count", "predicts", "forms", "threads"}
     DIRECTORY/step.so         the winner
     DIRECTORY/result.json     {"form", "microseconds": {form: …}, "seconds"}
 
-It ends when its standard input does, with all that it started: whoever started it holds the other end.
+`--beside`: other work goes on meanwhile, and goes first. It ends when its standard input does, with all that
+it started: whoever started it holds the other end.
 """
 
 import json
@@ -111,6 +112,7 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    os.nice(LEAST_PRIORITY)
+    if "--beside" in sys.argv[2:]:
+        os.nice(LEAST_PRIORITY)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     main(Path(sys.argv[1]))

@@ -187,7 +187,7 @@ class CompiledSteps:
         if self._compiler is None:
             raise ConfigError(f"engine.compile: {NO_COMPILER}")
         self.close()
-        process = CompileProcess(self._cache.directory, job.step, job.forms)
+        process = CompileProcess(self._cache.directory, job.step, job.forms, beside=False)
         try:
             built = self._awaited(job, process)
         except BaseException:

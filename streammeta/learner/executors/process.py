@@ -1,4 +1,4 @@
-"""One compilation, in a process of its own: of the lowest priority, ended with the one that began it."""
+"""One compilation, in a process of its own, ended with the one that began it."""
 
 import json
 import os
@@ -54,8 +54,12 @@ class Built(NamedTuple):
 class CompileProcess:
     """A running compilation."""
 
-    def __init__(self, directory: Path, step: TracedStep, forms: Sequence[str]) -> None:
+    def __init__(
+        self, directory: Path, step: TracedStep, forms: Sequence[str], *, beside: bool = True
+    ) -> None:
         """Write the request below `directory` and begin. Takes about a second here, 15 to 80 s there.
+
+        `beside`: nobody waits for it, so it has the lowest priority.
 
         Raises:
             OSError: the disk is full, or no process can be started.
@@ -63,7 +67,7 @@ class CompileProcess:
         self._work = Path(mkdtemp(prefix=f"{_BUILD}{os.getpid()}-", dir=directory))
         try:
             _write_request(self._work, step, forms)
-            self._process = _start(self._work)
+            self._process = _start(self._work, beside=beside)
         except BaseException:
             shutil.rmtree(self._work, ignore_errors=True)
             raise
@@ -128,7 +132,7 @@ def _write_request(work: Path, step: TracedStep, forms: Sequence[str]) -> None:
     (work / "request.json").write_text(json.dumps(request))
 
 
-def _start(work: Path) -> subprocess.Popen[bytes]:
+def _start(work: Path, *, beside: bool) -> subprocess.Popen[bytes]:
     package = str(Path(streammeta.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
     environment = {
@@ -141,6 +145,8 @@ def _start(work: Path) -> subprocess.Popen[bytes]:
     # -P: a file of the user's in the working directory must not hide a module. A session of its own: an
     # interrupt at the terminal is for the daemon.
     command = [sys.executable, "-P", "-m", "streammeta.learner.executors.build", str(work)]
+    if beside:
+        command.append("--beside")
     with (work / "said.txt").open("wb") as said:
         return subprocess.Popen(  # noqa: S603 (our own module in this Python)
             command,

@@ -8,8 +8,8 @@ but in one of these ways, and each has a way on:
     connect                         kafka.connect_timeout_seconds   BrokerUnavailable: again, or the end
     a question (topics, offsets)    `QUESTION_SECONDS` each         asked again until the connect deadline
     poll                            its own timeout                 nothing came
-    metadata for a letter           max_block_ms, 5 s               the letter is begun again
-    a dead letter                   delivery_timeout_ms + 5 s       a new producer sends it again
+    metadata for one of these       max_block_ms, 5 s               it is begun again
+    a dead letter, an answer        delivery_timeout_ms + 5 s       a new producer sends it again
     messages that are published     45 s without acknowledgement    the sending ends, with the counts
     a transaction's end             30 s                            BrokerUnavailable; nothing is sent twice
     a commit for lag tools          not at all; at the end 1 s      given up

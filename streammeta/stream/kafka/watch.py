@@ -23,6 +23,8 @@ from streammeta.stream.kafka.waits import close_client, within
 
 LOOK_SECONDS = 2.0
 """The pause between two questions."""
+AGAIN_SECONDS = 0.5
+"""The pause after one that failed: another broker of the cluster may answer before the last answer is old."""
 ANSWER_SECONDS = 3.0
 """How long an answer, or a connection, may take."""
 LEADER_SECONDS = 0.75
@@ -98,11 +100,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.is_set():
-            self._look()
-            self._ended.wait(LOOK_SECONDS)
+            self._ended.wait(LOOK_SECONDS if self._look() else AGAIN_SECONDS)
         self._hang_up()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """One question; whether it was answered, if not by every leader."""
         try:
             if self._client is None:
                 self._client = self._connected()
@@ -111,6 +113,10 @@ class Watch:
         except Exception as error:  # noqa: BLE001 - whatever ends a look, the next one begins anew
             self._failed(error)
             self._hang_up()
+            return False
+        if self.seen.leaderless:  # a connection that was once given up may not be tried again for long
+            self._hang_up()
+        return True
 
     def _connected(self) -> Connected:
         patience = {"bootstrap_timeout_ms": int(ANSWER_SECONDS * 1000)}

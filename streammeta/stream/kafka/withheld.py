@@ -18,7 +18,9 @@ from streammeta.errors import Reason
 from streammeta.events import Flaw, Record
 
 PATIENCE_SECONDS: Final = 30.0
-"""How long nothing may come from where the broker says that records can be read."""
+"""How long nothing may come from where the broker says that records can be read, as long as it answers."""
+BETWEEN_SECONDS: Final = 1.0
+"""What counts of the time between two answers at most: in a longer one the broker was away, or not asked."""
 NEXT_SECONDS: Final = 0.2
 """Likewise, of the offset behind one that was given up."""
 ANSWERS: Final = 3
@@ -33,15 +35,24 @@ class Gap:
         offset: That was asked for.
         end: Up to here records can be read, the broker says.
         why: In words; the same whenever it is asked.
-        due: Monotonic seconds from when on it counts.
+        patience_seconds: How long it is asked again.
+        heard_at: Monotonic seconds of the last answer.
+        waited_seconds: For how long it has been answered so.
         answers: Fetches there that were answered so since.
     """
 
     offset: int
     end: int
     why: str
-    due: float
+    patience_seconds: float
+    heard_at: float
+    waited_seconds: float = 0.0
     answers: int = 0
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was asked often, and for long enough."""
+        return self.answers >= ANSWERS and self.waited_seconds >= self.patience_seconds
 
 
 class Withheld:
@@ -68,7 +79,7 @@ class Withheld:
         """One record without content for each place that is read next and given up; each is told once."""
         found = []
         for place, gap in [*self._gaps.items()]:
-            if positions.get(place) == gap.offset and self._clock() >= gap.due and gap.answers >= ANSWERS:
+            if positions.get(place) == gap.offset and gap.given_up:
                 found.append(_lacking(place, gap))
                 self._go_behind(place, gap)
         return found
@@ -99,16 +110,19 @@ class Withheld:
 
     def _note(self, place: Any, offset: int, end: int, why: str, patience_seconds: float) -> None:
         known = self._gaps.get(place)
+        now = self._clock()
         if known is not None and known.offset == offset:
             known.answers += 1
+            known.waited_seconds += min(BETWEEN_SECONDS, now - known.heard_at)
+            known.heard_at = now
         else:
-            self._gaps[place] = Gap(offset, end, why, self._clock() + patience_seconds)
+            self._gaps[place] = Gap(offset, end, why, patience_seconds, now)
 
     def _go_behind(self, place: Any, gap: Gap) -> None:
         """What gave nothing goes on to: the offset behind it need not be as patient."""
         del self._gaps[place]
         if gap.offset + 1 < gap.end:
-            self._gaps[place] = Gap(gap.offset + 1, gap.end, gap.why, self._clock() + NEXT_SECONDS)
+            self._gaps[place] = Gap(gap.offset + 1, gap.end, gap.why, NEXT_SECONDS, self._clock())
 
 
 def _lacking(place: Any, gap: Gap) -> Record:

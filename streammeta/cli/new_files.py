@@ -8,9 +8,9 @@ import click
 
 
 class NewFile(click.Path):
-    """A file to write, in a folder that is there, with one of the endings."""
+    """A file to write, in a folder that is there, with one of the endings; with any, where none is named."""
 
-    def __init__(self, endings: Sequence[str]) -> None:
+    def __init__(self, endings: Sequence[str] = ()) -> None:
         super().__init__(dir_okay=False, writable=True, path_type=Path)
         self._endings = endings
 
@@ -18,7 +18,7 @@ class NewFile(click.Path):
         """The path; refused where its ending or its folder will not do."""
         path = Path(value)
         super().convert(value, param, ctx)
-        if path.suffix.lower() not in self._endings:
+        if self._endings and path.suffix.lower() not in self._endings:
             self.fail(f"{path}: name a file that ends in {' or '.join(self._endings)}", param, ctx)
         if not path.parent.is_dir():
             self.fail(f"{path}: there is no folder {path.parent}; make it, or name another", param, ctx)
