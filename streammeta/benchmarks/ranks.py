@@ -9,7 +9,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -81,8 +81,8 @@ def as_rank(rank: int, world: int, port: int, does: str, **arguments: Any) -> An
     place = {"RANK": rank, "WORLD_SIZE": world, "LOCAL_RANK": rank, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "LOCAL_WORLD_SIZE": str(world)})
-    called: Callable[..., Any] = {"exchanges": _exchanges, "learn": _learn}[does]
-    return called(Place(rank, world, rank), **arguments)
+    at = Place(rank, world, rank)
+    return _exchanges(at, **arguments) if does == "exchanges" else _learn(at, **arguments)
 
 
 def _exchanges(place: Place, folder: str, numbers: list[int], rounds: int) -> list[tuple[float, float]]:
