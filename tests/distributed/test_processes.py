@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -160,7 +159,7 @@ def test_a_stopped_group_goes_on_where_it_was(tansu: Broker, topic: str, tmp_pat
 
 def test_a_rank_that_hangs_is_told_by_the_others(tansu: Broker, topic: str, tmp_path: Path) -> None:
     """A frozen rank is waited for as long as `timeout_seconds` says; then the other says so, and exits 69."""
-    with ranks(tansu, topic, tmp_path / "state", 2, 2, **{"distributed.timeout_seconds": 4.0}) as run:
+    with ranks(tansu, topic, tmp_path / "state", 2, **{"distributed.timeout_seconds": 4.0}) as run:
         run.start()
         wait_until(lambda: run.closed(0) >= 2 or run.over(), run.said)
         run.ranks[1].send_signal(signal.SIGSTOP)
