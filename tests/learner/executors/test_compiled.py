@@ -108,8 +108,9 @@ def test_without_a_compiler_the_traced_step_serves(tmp_path: Path, monkeypatch: 
     assert [entry["event"] for entry in logs] == ["steps are not compiled"]
 
 
-def hang(work: Path) -> "subprocess.Popen[bytes]":
+def hang(work: Path, *, beside: bool) -> "subprocess.Popen[bytes]":
     """A compiler that waits for its own child, and neither ever ends."""
+    assert beside
     script = "sleep 1000 & echo $! > child; wait"
     return subprocess.Popen(
         ["/bin/sh", "-c", script], stdin=subprocess.PIPE, cwd=work, start_new_session=True
