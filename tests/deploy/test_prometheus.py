@@ -17,6 +17,7 @@ from kafka.protocol.consumer.offsets import OffsetSpec
 from streammeta.codec import CONTENT_TYPE, MSGPACK, encode_msgpack
 from streammeta.events import episode_of
 from streammeta.observe.catalogue import CATALOGUE
+from streammeta.observe.learners import FAMILIES
 from streammeta.observe.round_metrics import ROUND_SPECS
 from streammeta.stream.embedded.broker import EmbeddedBroker, broker_available
 from tests.brokers.broker import Broker, fresh
@@ -45,9 +46,12 @@ NEVER = 10**6
 OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 4"
 SETTINGS = {"kafka.topic": TOPIC, "state.checkpoint_seconds": NEVER, "state.checkpoint_events": NEVER}
 OF_CLASSIFIERS = {"streammeta_prequential_accuracy"}
+"""Metrics that a regression has not."""
 OF_GROUPS = {spec.name + part for spec in ROUND_SPECS for part in ("", "_bucket", "_sum", "_count")}
 """Absent, or counters at 0, where one process learns alone."""
-"""Metrics that a regression has not."""
+OF_CHAMPIONS = {name + part for name in FAMILIES for part in ("", "_total")}
+"""Absent where nothing learns beside."""
+ABSENT = OF_CLASSIFIERS | OF_GROUPS | OF_CHAMPIONS
 FLOOD_PER_SECOND = 3000
 """Events, more than the learner takes."""
 BACKLOG = "instance:streammeta_kafka_lag_records:sum > 2000"
@@ -121,7 +125,7 @@ def test_everything_shown_has_data(scene: Scene) -> None:
     scene.daemon.wait_for_events(1)
     rules = [one._replace(promql=quickened(one.promql)) for one in rule_expressions() if ":" in one.where]
     empty = [
-        *(one for one in panel_expressions() if not names(one.promql) & (OF_CLASSIFIERS | OF_GROUPS)),
+        *(one for one in panel_expressions() if not names(one.promql) & ABSENT),
         *rules,
     ]
 
@@ -172,7 +176,7 @@ def _numbers(prometheus: Prometheus, promql: str) -> list[float]:
 
 def test_every_metric_of_the_catalogue_is_exposed(scene: Scene) -> None:
     """Prometheus has scraped each, under the bound of 550 series."""
-    expected = exposed() - OF_CLASSIFIERS - OF_GROUPS
+    expected = exposed() - ABSENT
     wait_until(lambda: expected <= scene.prometheus.names(), "all metrics", every_seconds=0.2)
     ours = {name for name in scene.prometheus.names() if name.startswith("streammeta_")}
     assert ours - OF_GROUPS == expected

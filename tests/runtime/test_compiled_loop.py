@@ -265,7 +265,7 @@ def test_a_stop_ends_the_wait_for_a_compiler(
 
         ended = 0
 
-        def __init__(self, *_: object) -> None:
+        def __init__(self, *_: object, **_named: object) -> None:
             """Begins."""
 
         def wait(self, _seconds: float) -> None:
