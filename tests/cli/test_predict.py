@@ -28,7 +28,7 @@ def test_lines(streammeta: Invoke, learned: Asked, tmp_path: Path) -> None:
     (tmp_path / "lines").write_text("\n".join([*lines, "{", ""]))
     done = streammeta("predict", "--state", learned.path, "--task", "task-0", "--input", tmp_path / "lines")
     assert done.exit_code == 1
-    assert "2 lines were not answered" in done.stderr
+    assert "not answered: 2 lines" in done.stderr
     one, two, three, four, five = map(json.loads, done.stdout.splitlines())
     x, meta = np.array(good["x"]), parameters(learned.export, "meta")
     assert (one["at"], two["at"]) == ("memory", "adapted")

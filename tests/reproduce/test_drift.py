@@ -8,7 +8,8 @@ import pytest
 from streammeta.evaluation.drift import BEGUN, Detector, Settings, folded
 from streammeta.reproduce.drift import BEFORE, METHODS, SOON, TASKS, Run, run
 
-BETA = 0.3
+BETA = 0.1
+"""Of a memory that needs help: by itself it takes ten visits to follow a jump, at 0.3 three."""
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +18,9 @@ def untouched() -> Run:
     return run(None, 11, BETA)
 
 
-@pytest.mark.parametrize("beta", [0.1, 1.0])
+@pytest.mark.parametrize("beta", [0.3, 1.0])
 def test_one_default_serves_slow_memories_and_fast_ones(beta: float) -> None:
-    """So it is for a memory that moves by a tenth, and for one that is the last visit's; both detectors."""
+    """So it is for a memory that moves by a third, and for one that is the last visit's; both detectors."""
     done = run(None, 11, beta)
     for detector in get_args(Detector):
         found, alarms = judged(done, Settings(detector, kept=1 - beta))
@@ -61,6 +62,5 @@ def test_jumps_are_found_soon_little_else_and_a_restart_helps(detector: str, unt
     early = slice(None), slice(0, int(done.jumps.min()))
     assert np.array_equal(done.losses[early], untouched.losses[early], equal_nan=True) or done.false_alarms
     begin = BEFORE + round(np.median([*done.delays.values()])) + 2
-    # ADWIN is sure nine visits after a jump, when a memory with this β is on its way anyway.
-    share = 0.9 if detector == "page_hinkley" else 1.1
-    assert done.around[begin : begin + 3].mean() < share * untouched.around[begin : begin + 3].mean()
+    after = slice(begin, begin + 3)
+    assert done.around[after].mean() < 0.75 * untouched.around[after].mean()
