@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from streammeta.benchmarks.comparison import Earlier
 from streammeta.benchmarks.rows import Plan, Row, absent
 from streammeta.cli import bench as verb
+from streammeta.cli import main
 from streammeta.errors import ConfigError
 
 ROWS = [
@@ -35,7 +36,7 @@ def _suite(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(*arguments: str) -> str:
     """What the verb prints."""
     called = ["step", "--size", "small", "--bootstrap-servers", "here:1", "--rounds", "2", *arguments]
-    result = CliRunner().invoke(verb.bench, called, catch_exceptions=False)
+    result = CliRunner().invoke(main, ["bench", *called], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
@@ -106,7 +107,7 @@ def test_a_suite_that_fails_costs_the_others_nothing(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setitem(verb.SUITES, "batch", failing)
     called = ["batch", "step", "--rounds", "2", "--size", "small", "--bootstrap-servers", "here:1"]
-    result = CliRunner().invoke(verb.bench, [*called, "--format", "json"])
+    result = CliRunner().invoke(main, ["bench", *called, "--format", "json"])
     assert result.exit_code == 1
     rows = json.loads(result.stdout)["rows"]
     assert [row["name"] for row in rows] == ["faster", "batch failed", *(row.name for row in ROWS)]
@@ -122,7 +123,7 @@ def test_the_table_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setitem(verb.SUITES, "batch", failing)
     called = ["batch", "--rounds", "2", "--size", "small", "--bootstrap-servers", "here:1"]
-    shown = CliRunner().invoke(verb.bench, called).stdout
+    shown = CliRunner().invoke(main, ["bench", *called]).stdout
     assert r"off \x9b2J \u202e by 2" in shown
     assert all(line.isprintable() for line in shown.splitlines())
 
