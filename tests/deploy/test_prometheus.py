@@ -43,7 +43,8 @@ pytestmark = [
 
 TOPIC = "tasks"
 NEVER = 10**6
-OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 4"
+OLD_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds > 8"
+FRESH_CHECKPOINT = "instance:streammeta_checkpoint_age_seconds < 4"
 SETTINGS = {"kafka.topic": TOPIC, "state.checkpoint_seconds": NEVER, "state.checkpoint_events": NEVER}
 OF_CLASSIFIERS = {"streammeta_prequential_accuracy"}
 """Metrics that a regression has not."""
@@ -213,8 +214,9 @@ def test_alerts_fire_in_faults_and_clear(scene: Scene) -> None:
 
     with scene.produce():
         wait_until(lambda: _numbers(prometheus, BACKLOG) != [], "a backlog, so that the learner is busy")
-    daemon.send(signal.SIGUSR1)
-    wait_until(lambda: _numbers(prometheus, OLD_CHECKPOINT) != [], "events enough for a slow restore")
+        daemon.send(signal.SIGUSR1)
+        wait_until(lambda: _numbers(prometheus, FRESH_CHECKPOINT) != [], "the checkpoint")
+        wait_until(lambda: _numbers(prometheus, OLD_CHECKPOINT) != [], "events enough for a slow restore")
     daemon.send(signal.SIGKILL)
     daemon.wait()
     prometheus.wait_for("Stalled: the daemon does not answer")
