@@ -27,7 +27,6 @@ _AT, _META, _ADAPTED, _MEMORY = range(4)
 _DETECTIONS, _DRIFT_EVENT = range(2)
 _NO_DRIFT: Final = (0.0, 0.0, math.nan, math.nan)
 
-
 _SORTS: Final = {
     "loss": (_LOSS, 1),
     "events": (_EVENTS, 1),
@@ -181,16 +180,10 @@ class TaskIndex:
         return self._shown(task, numbers, visits), Visits([int(at) for at in ordered[:, _AT]], *losses)
 
     def _visited(self, outcome: Learned, now: float) -> None:
-        columns = zip(
-            outcome.tasks,
-            outcome.task_events.tolist(),
-            outcome.numbers,
-            (now - outcome.ages_seconds).tolist(),
-            outcome.task_losses.tolist(),
-            *outcome.losses.T.tolist(),
-            strict=True,
-        )
-        for task, *numbers, meta, adapted, memory in columns:
+        seen, losses = (now - outcome.ages_seconds).tolist(), outcome.task_losses.tolist()
+        numbers_of = zip(outcome.task_events.tolist(), outcome.numbers, seen, losses, strict=True)
+        phases = zip(*outcome.losses.T.tolist(), strict=True)
+        for task, numbers, (meta, adapted, memory) in zip(outcome.tasks, numbers_of, phases, strict=True):
             place = self._place(task)
             self._counts[place] += 1
             self._pending.append((place, *numbers, self._counts[place], meta, adapted, memory))

@@ -155,13 +155,11 @@ def run_daemon(
         listeners = company.join(_place(watchers, controls))
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        desk = Desk(
-            [Commits(store)],
+        predictor, most_bytes = (
             predictor_for(config, blueprint.network, aside=True),
-            time.time,
             config.kafka.max_event_bytes,
-            watchers.metrics.asked,
         )
+        desk = Desk([Commits(store)], predictor, time.time, most_bytes, watchers.metrics.asked)
 
         def reload() -> Rates | None:
             company.reloaded()
