@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from streammeta.errors import BrokerUnavailable
+from streammeta.errors import BrokerUnavailable, LoginRefused
 from streammeta.events import Record, Run
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings
@@ -28,7 +28,7 @@ class Runs:
     def __init__(self, settings: KafkaSettings, silence: Silence, keep_going: Callable[[], bool]) -> None:
         """Connect. Raises as `connect`."""
         self._settings, self._silence, self._keep_going = settings, silence, keep_going
-        self._reader = Reader(settings, silence, keep_going)
+        self.reader = Reader(settings, silence, keep_going)
         self._ahead: dict[int, tuple[deque[Record], int]] = {}
         """Partition -> records read beyond the last run, and the position after them."""
 
@@ -50,28 +50,39 @@ class Runs:
 
     def _read_on(self, run: Run, ahead: deque[Record], position: int, waiting: Waiting) -> int:
         """Append records to `ahead` until the run is whole, or the log ends; the position after them."""
-        self._reader.assign_only({run.partition: max(position, run.first)})
+        self.reader.assign_only({run.partition: max(position, run.first)})
         stuck_since: float | None = None
-        while (position := self._reader.position(run.partition)) < run.end:
+        while (position := self.reader.position(run.partition)) < run.end:
             if not self._keep_going():
                 raise BrokerUnavailable(
                     f"stopped while reading {run} of topic {self._settings.topic!r} again"
                 )
             waiting()
-            ahead.extend(self._reader.read(0.2, _MAX_RECORDS))
+            ahead.extend(self.reader.read(0.2, _MAX_RECORDS))
             stuck_since = (stuck_since or time.monotonic()) if self._at_end(run) else None
             if stuck_since is not None and time.monotonic() - stuck_since > TRUNCATED_SECONDS:
                 now = held(self._settings, [run.partition], self._keep_going)[run.partition]
                 stuck_since = None
                 if going_on(self._settings, run.partition, run.end, now) != run.end:
-                    return self._reader.position(run.partition)
+                    return self.reader.position(run.partition)
         return position
 
     def _at_end(self, run: Run) -> bool:
         """Whether the log, as far as the broker says, ends within the run."""
-        mark = self._reader.high_watermark(run.partition)
-        return not self._silence.away and mark is not None and mark <= self._reader.position(run.partition)
+        mark = self.reader.high_watermark(run.partition)
+        return not self._silence.away and mark is not None and mark <= self.reader.position(run.partition)
+
+    def reopen(self) -> None:
+        """Read on through new connections: the old ones do not come back."""
+        positions = self.reader.positions()
+        try:
+            reader = Reader(self._settings, self._silence, self._keep_going)
+        except (BrokerUnavailable, LoginRefused):
+            return  # tried again after as long a silence
+        self.reader.close()
+        self.reader = reader
+        reader.assign_only(positions)
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._reader.close()
+        self.reader.close()

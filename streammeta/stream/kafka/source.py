@@ -223,14 +223,16 @@ class KafkaSource:
             LostOffsets: also when the log now ends before the run does, and the configuration says to fail.
             BrokerUnavailable: `keep_going` said no while waiting for the broker.
         """
-        if self._runs is None:
-            self._runs = Runs(self._settings, self._silence, self._keep_going)
+        runs = self._runs = self._runs or Runs(self._settings, self._silence, self._keep_going)
 
         def check_and_wait() -> None:
             self._served.check()
+            if self._served.needs_another_reader(runs.reader):
+                self._reopen()
+                runs.reopen()
             waiting()
 
-        records, end = self._runs.fetch(run, check_and_wait)
+        records, end = runs.fetch(run, check_and_wait)
         self._served.polled(records)
         self._reader.seek(run.partition, end)
         return records
