@@ -22,6 +22,7 @@ from streammeta.benchmarks.daemons import configured, generated
 from streammeta.benchmarks.known_tasks import fill
 from streammeta.benchmarks.rows import Plan, Row, Size
 from streammeta.benchmarks.turns import Rounds
+from streammeta.config import Config
 from streammeta.observe.history import History
 from streammeta.observe.history_file import pack as pack_history
 from streammeta.outcomes import Turned
@@ -118,6 +119,11 @@ def learn(folder: str) -> None:
     """Be the daemon, until told to stop; prints its address."""
     config = configured(f"{folder}/state", "off")
     fill(config, TASKS, history=_curves())
+    learn_on(config)
+
+
+def learn_on(config: Config) -> None:
+    """Learn from events of `TASKS` tasks until told to stop; prints the address."""
     draws = random.Random(0)  # noqa: S311 (a benchmark)
     run_daemon(
         config,

@@ -7,7 +7,6 @@ of 1,000 are asked for one after the other, of a process that serves the state a
 """
 
 import json
-import random
 import re
 import subprocess
 import sys
@@ -22,13 +21,12 @@ import msgspec
 import numpy as np
 
 from streammeta.benchmarks.asking import Client
-from streammeta.benchmarks.daemons import configured, generated
+from streammeta.benchmarks.daemons import configured
 from streammeta.benchmarks.known_tasks import fill
-from streammeta.benchmarks.pages import ENDLESS, TASKS
+from streammeta.benchmarks.pages import TASKS, learn_on
 from streammeta.benchmarks.rows import Plan, Row, Size
 from streammeta.benchmarks.turns import Rounds
 from streammeta.codec import JSON, MSGPACK
-from streammeta.programs.daemon import run_daemon
 
 ASKED_PER_SECOND: Final = 200
 WINDOWS: Final[dict[Size, tuple[int, float]]] = {"small": (1, 0.5), "usual": (8, 5.0), "full": (16, 5.0)}
@@ -155,13 +153,7 @@ def learn(folder: str, executor: str) -> None:
     """Be the daemon, until told to stop; prints its address."""
     config = configured(f"{folder}/state", executor)
     fill(config, TASKS)
-    draws = random.Random(0)  # noqa: S311 (a benchmark)
-    run_daemon(
-        config,
-        read_config=lambda: config,
-        connect=generated(ENDLESS, lambda _: b"task-%d" % draws.randrange(TASKS)),
-        on_serving=lambda url: print(url, flush=True),
-    )
+    learn_on(config)
 
 
 if __name__ == "__main__":

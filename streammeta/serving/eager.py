@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from streammeta.algorithms.base import MetaLearner, State, one_by_one, per_task
+from streammeta.algorithms.base import MetaLearner, State, per_task
 from streammeta.events import Batch
 from streammeta.learner.flat import read_state
 from streammeta.learner.graphs import FlatStep
+from streammeta.learner.mapping import alone
 from streammeta.models.network import Network
 from streammeta.serving.asking import Kind
 
@@ -40,7 +41,7 @@ class Eager(NamedTuple):
 
             return [per_task(of_task)(*arrays)]
 
-        return function if maps else _alone(function)
+        return function if maps else alone(function)
 
     def _params_of(self, kind: Kind) -> Callable[..., Tensor]:
         """(state, what the kind needs of a task) -> the parameters (d,)."""
@@ -54,13 +55,3 @@ class Eager(NamedTuple):
 
 def _none(_state: State, _memory: Tensor) -> Tensor:
     raise AssertionError("a learner without memory was asked for one")
-
-
-def _alone(step: FlatStep) -> FlatStep:
-    """The same function, its tasks computed one by one."""
-
-    def alone(*flat: Tensor) -> list[Tensor]:
-        with one_by_one():
-            return step(*flat)
-
-    return alone
