@@ -110,7 +110,7 @@ def _numbers(learned: Sequence[Placed], classes: bool) -> tuple[Numbers, Numbers
         at.append(number)
         places.append(placed.place)
     for group, at, places in by_group.values():
-        numbers[at] = group.numbers[places].cpu().numpy()
+        numbers[at] = group.numbers_at(places)
         if group.predictions is not None:
             predicted.update(zip(at, group.predictions[places], strict=True))
         if classes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from streammeta.episodes.gathering import Repeated, Taken, events_of
 from streammeta.errors import BadEvent
 from streammeta.events import Positions, Release
-from streammeta.runtime.iteration import Item
+from streammeta.runtime.iteration import Item, Result
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
 
@@ -24,6 +24,10 @@ class Pending:
         tasks: Their tasks, and whether one learns; in the order in which they came.
         fresh: How many of them were not dirty.
         ids: Of their events, where ids are kept.
+        unloaded: Those of `tasks` whose rows were not asked for yet.
+        results: What came of the records of the iterations that were applied.
+        applied: How many these are.
+        load_seconds, step_seconds: What it took so far to find the rows, and to learn.
     """
 
     iterations: list[Sequence[Taken]] = field(default_factory=list)
@@ -34,6 +38,11 @@ class Pending:
     tasks: dict[str, bool] = field(default_factory=dict)
     fresh: int = 0
     ids: set[bytes] = field(default_factory=set)
+    unloaded: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    applied: int = 0
+    load_seconds: float = 0.0
+    step_seconds: float = 0.0
 
     def add(
         self,
@@ -61,6 +70,7 @@ class Pending:
         task, learns = read.task, bool(events_of(read))
         if task not in self.tasks:
             self.tasks[task] = learns
+            self.unloaded.append(task)
             self.fresh += not memories.is_dirty(task)
         elif learns:
             self.tasks[task] = True

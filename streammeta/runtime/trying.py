@@ -8,21 +8,31 @@ from streammeta.errors import OutOfMemory
 from streammeta.events import Passed
 from streammeta.learner.engine import Engine
 from streammeta.runtime.answering import Answering
-from streammeta.runtime.iteration import Result, iterate, try_alone
+from streammeta.runtime.iteration import iterate, try_alone
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import Tape
 from streammeta.runtime.trials import Trials
 
 
-def learn(
-    engine: Engine, pending: Pending, trials: Trials, answering: Answering | None = None
-) -> list[Result]:
-    """What came of the records of the chunk, which is loaded; the questions of an iteration come before it.
+def apply(
+    engine: Engine,
+    pending: Pending,
+    trials: Trials,
+    answering: Answering | None,
+    tick: Callable[[], float],
+) -> None:
+    """Apply the iterations of the chunk that were not yet; the questions of an iteration come before it.
 
     Of an iteration that a process died of, each event is first tried alone: the next death names it.
     """
-    results: list[Result] = []
-    for gathered, items in zip(pending.iterations, pending.items, strict=True):
+    began_seconds = tick()
+    tasks, pending.unloaded = pending.unloaded, []
+    engine.load(tasks)
+    loaded_seconds = tick()
+    pending.load_seconds += loaded_seconds - began_seconds
+    for gathered, items in zip(
+        pending.iterations[pending.applied :], pending.items[pending.applied :], strict=True
+    ):
         records = [taken.record for taken in gathered]
         if answering is not None:
             _answer(answering, gathered, trials)
@@ -31,11 +41,12 @@ def learn(
                 trials.learning([record])
                 try_alone(engine, item)
         trials.learning(records)
-        results += iterate(engine, items)
+        pending.results += iterate(engine, items)
+        pending.applied += 1
         if trials.suspicious:
             trials.over()
     trials.over()
-    return results
+    pending.step_seconds += tick() - loaded_seconds
 
 
 def _answer(answering: Answering, gathered: Sequence[Taken], trials: Trials) -> None:
@@ -48,7 +59,6 @@ def _answer(answering: Answering, gathered: Sequence[Taken], trials: Trials) -> 
 
 def keep(
     pending: Pending,
-    results: Sequence[Result],
     tape: Tape,
     log_passed: Callable[[Sequence[Passed]], object],
 ) -> None:
@@ -57,7 +67,7 @@ def keep(
     for gathered in pending.iterations:
         records = [taken.record for taken in gathered]
         for number, record in enumerate(records):
-            result = results[at + number]
+            result = pending.results[at + number]
             if isinstance(result, OutOfMemory) and record.flaw is None:
                 stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
                 passed = Passed(record.partition, record.offset, stage=stage, died=False)

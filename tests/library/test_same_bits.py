@@ -107,6 +107,32 @@ def test_two_thousand_events(tmp_path: Path) -> None:
     assert bits(daemon(script[EVENTS // 2 :], tmp_path, halfway)) == wanted
 
 
+def test_what_is_asked_between_events(tmp_path: Path) -> None:
+    """One by one, whatever is asked meanwhile: answers know every event, and the bits are the daemon's."""
+    script, draws = script_of(300), np.random.default_rng(3)
+    looker, seen = Learner.from_config(CONFIG), 0
+    visits: dict[str, int] = {}
+    for record in script:
+        task, support, query, time_ms = given(record)
+        before = None
+        with suppress(BadEvent, NoAnswer):
+            before = looker.predict(task, query.x)
+        with suppress(BadEvent):
+            lesson = looker.learn(task, support, query, time_ms=time_ms)
+            seen, visits[task] = seen + 1, visits.get(task, 0) + 1
+            assert (lesson.task, lesson.events, lesson.task_events) == (task, seen, visits[task])
+            if lesson.task_events > 1 and before is not None:
+                known = np.mean((before - query.y) ** 2)
+                assert known == pytest.approx(lesson.loss_memory, rel=1e-4)
+        if draws.random() < 0.1:
+            assert (looker.events, looker.history().index[-1]) == (seen, seen)
+            assert f"events={seen}," in repr(looker)
+    assert bits(held(looker, tmp_path / "s")) == bits(daemon(script, tmp_path))
+    rows = looker.history()
+    assert rows["loss_memory"].count() == seen - len(visits)
+    assert rows["time"].is_monotonic_increasing
+
+
 def test_a_learner_goes_on_from_the_daemon(tmp_path: Path) -> None:
     """One event at a time; it keeps the offsets, so that the daemon can go on again."""
     script = script_of(80)
