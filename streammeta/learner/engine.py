@@ -181,13 +181,10 @@ class Engine:
         if recaller is not None:
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
-        recollections = recalled or [NOT_RECALLED] * len(iteration)
-        if self._drifting is None:
-            self._learned += [Applied(*one, rate) for one in zip(iteration, recollections, strict=True)]
-            return
+        drifting, recollections = self._drifting, recalled or [NOT_RECALLED] * len(iteration)
         for placed, recollection in zip(iteration, recollections, strict=True):
-            event = self.progress.events + len(self._learned) + 1
-            self._learned.append(Applied(placed, recollection, rate, self._drifting.visited(placed, event)))
+            drift = None if drifting is None else drifting.visited(placed, self.learned + 1)
+            self._learned.append(Applied(placed, recollection, rate, drift))
 
     def _step(self, tables: Tables, places: Sequence[int], index: Tensor) -> None:
         """One iteration by whoever serves its shapes."""

@@ -278,7 +278,7 @@ class Intake:
     def _read(self, record: Record, number: int) -> Read:
         try:
             read = self.decode(record)
-            if isinstance(read, TaskEvent | Change):
+            if isinstance(read, (TaskEvent, Change)):
                 return read
             if isinstance(read, Question):
                 return self._asked(read, number)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from streammeta.episodes.gathering import Repeated, Taken, events_of
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Release
+from streammeta.events import Positions, Release, TaskEvent
 from streammeta.runtime.iteration import Item, Result
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
@@ -65,9 +65,12 @@ class Pending:
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read
-        if isinstance(read, BadEvent | Release | Repeated):
+        if isinstance(read, TaskEvent):  # nearly all are
+            task, learns = read.task, True
+        elif isinstance(read, BadEvent | Release | Repeated):
             return
-        task, learns = read.task, bool(events_of(read))
+        else:
+            task, learns = read.task, bool(events_of(read))
         if task not in self.tasks:
             self.tasks[task] = learns
             self.unloaded.append(task)

@@ -5,10 +5,10 @@ from typing import Literal
 
 from streammeta.episodes.gathering import Taken, asked_of
 from streammeta.errors import OutOfMemory
-from streammeta.events import Passed
+from streammeta.events import Passed, Record
 from streammeta.learner.engine import Engine
 from streammeta.runtime.answering import Answering
-from streammeta.runtime.iteration import iterate, try_alone
+from streammeta.runtime.iteration import Result, iterate, try_alone
 from streammeta.runtime.pending import Pending
 from streammeta.runtime.tape import Tape
 from streammeta.runtime.trials import Trials
@@ -64,16 +64,27 @@ def keep(
 ) -> None:
     """Tell the tape; what was passed for want of memory is logged too: another time it might not be."""
     at, found = 0, list[Passed]()
+    starved = any(isinstance(result, OutOfMemory) for result in pending.results)
     for gathered in pending.iterations:
         records = [taken.record for taken in gathered]
-        for number, record in enumerate(records):
-            result = pending.results[at + number]
-            if isinstance(result, OutOfMemory) and record.flaw is None:
-                stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
-                passed = Passed(record.partition, record.offset, stage=stage, died=False)
-                records[number] = record._replace(flaw=passed.flaw)
-                found.append(passed)
+        if starved:
+            results = pending.results[at : at + len(records)]
+            records, passed = _passed(records, results)
+            found += passed
         at += len(records)
         tape.keep(records)
     if found:
         log_passed(found)
+
+
+def _passed(records: Sequence[Record], results: Sequence[Result]) -> tuple[list[Record], list[Passed]]:
+    """The records of an iteration, those marked that took more memory than there was; and these."""
+    marked, found = list[Record](), list[Passed]()
+    for record, result in zip(records, results, strict=True):
+        if isinstance(result, OutOfMemory) and record.flaw is None:
+            stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
+            found.append(Passed(record.partition, record.offset, stage=stage, died=False))
+            marked.append(record._replace(flaw=found[-1].flaw))
+        else:
+            marked.append(record)
+    return marked, found
