@@ -62,6 +62,11 @@ class Pending:
         for one in taken:
             self._expect(one, memories)
 
+    def give_up(self) -> None:
+        """Forget the iterations that were not applied: whoever goes on does so without them."""
+        self.records -= sum(map(len, self.iterations[self.applied :]))
+        del self.iterations[self.applied :], self.items[self.applied :]
+
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read

@@ -24,6 +24,8 @@ def apply(
     """Apply the iterations of the chunk that were not yet; the questions of an iteration come before it.
 
     Of an iteration that a process died of, each event is first tried alone: the next death names it.
+    Where one breaks off, by Control-C in a notebook or by what is no refusal, those that were not applied are
+    given up.
     """
     began_seconds = tick()
     tasks, pending.unloaded = pending.unloaded, []
@@ -41,7 +43,11 @@ def apply(
                 trials.learning([record])
                 try_alone(engine, item)
         trials.learning(records)
-        pending.results += iterate(engine, items)
+        try:
+            pending.results += iterate(engine, items)
+        except BaseException:
+            pending.give_up()
+            raise
         pending.applied += 1
         if trials.suspicious:
             trials.over()

@@ -1,7 +1,7 @@
 """A Learner and the daemon: the same events in the same order come to the same bits, and change hands."""
 
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from streammeta.codec import CONTROL, MSGPACK, RESET, decode_examples, encode_ms
 from streammeta.config import Config
 from streammeta.errors import BadEvent, NoAnswer
 from streammeta.events import Array, Batch, Examples, Record
+from streammeta.learner.chunk import Placed
+from streammeta.learner.engine import Engine
 from streammeta.library.states import Homes
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import build_blueprint, restore
@@ -131,6 +133,32 @@ def test_what_is_asked_between_events(tmp_path: Path) -> None:
     rows = looker.history()
     assert rows["loss_memory"].count() == seen - len(visits)
     assert rows["time"].is_monotonic_increasing
+
+
+def test_what_breaks_off_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C within an event, or within many: those before it stay, and what comes next is learned."""
+    script = make_script(6, partitions=1, tasks=3, events=30, poison=0, odd=0, wild=0)
+    events, learn, calls = [given(record) for record in script], Engine.learn, 0
+
+    def interrupted(engine: Engine, iteration: Sequence[Placed]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (4, 10):
+            raise KeyboardInterrupt
+        learn(engine, iteration)
+
+    broken, sound = (Learner.from_config(CONFIG) for _ in range(2))
+    monkeypatch.setattr(Engine, "learn", interrupted)
+    for n, event in enumerate(events[:6]):
+        with pytest.raises(KeyboardInterrupt) if n == 3 else nullcontext():
+            assert broken.learn(*event[:3], time_ms=event[3]).events == n + (n < 3)
+    with pytest.raises(KeyboardInterrupt):
+        broken.learn_all(events[6:20])
+    assert broken.events == 8
+    broken.learn_all(events[20:])
+    monkeypatch.undo()
+    sound.learn_all([*events[:3], *events[4:9], *events[20:]])
+    assert bits(held(broken, tmp_path / "broken")) == bits(held(sound, tmp_path / "sound"))
 
 
 def test_a_learner_goes_on_from_the_daemon(tmp_path: Path) -> None:
