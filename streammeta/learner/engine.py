@@ -107,7 +107,7 @@ class Engine:
         if slot is None:
             return None
         visits = int(memories.visits[slot])
-        return memories.events(slot), memories.rows[slot][: None if visits else 0]
+        return int(memories.stats.reset_after[slot]) + visits, memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:
