@@ -168,6 +168,8 @@ def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> Non
         assert champion.get("/readyz")[0] == champion.get("/livez")[0] == 200
         status = json.loads(champion.get("/api/v1/status")[1])
         assert status["lag"]["total"] == 0
+        troubles = {trouble["code"]: trouble["text"] for trouble in status["troubles"]}
+        assert "raises is given up: " in troubles["challenger_failed"]
         assert 'streammeta_learner_state{learner="raises",state="failed"} 1.0' in champion.get("/metrics")[1]
         champion.send(signal.SIGTERM)
         assert champion.wait() == 0
