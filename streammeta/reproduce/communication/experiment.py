@@ -18,9 +18,9 @@ from streammeta.reproduce.report import Curve, Measured, Panel, Progress, Report
 LENGTHS: Final = (1, 10, 100, 1000)
 """H: events of a rank in a round."""
 LOOKS: Final = 10
-EVENTS: Final = {"sinewave": 2000, "omniglot": 1000}
+EVENTS: Final = {"sinewave": 10_000, "omniglot": 2000}
 """Of a rank."""
-SEEDS: Final = {"sinewave": 1, "omniglot": 1}
+SEEDS: Final = {"sinewave": 3, "omniglot": 3}
 
 
 def communication(
