@@ -70,6 +70,7 @@ def write_app(app: Path) -> None:
         (app / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_flwr_run_ends(tmp_path: Path) -> None:
     """Exit 0 with a round in the server's state, and the client's memory on the client's own disk."""
     app, port = tmp_path / "app", free_port()
