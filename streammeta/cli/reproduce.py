@@ -107,9 +107,18 @@ def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -
     type=click.Choice([*communication_.EVENTS]),
     help="Repeatable. Default: both.",
 )
-@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [2,000 and 1,000]")
+@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [10,000 and 2,000]")
+@_positive("--seeds", communication_.SEEDS, "Of each stream.")
+@_positive("--channels", communication_.CHANNELS, "Of the network for Omniglot.")
 @_outputs
-def communication(data: Path | None, streams: tuple[str, ...], events: int | None, **outputs: Any) -> None:
+def communication(
+    data: Path | None,
+    streams: tuple[str, ...],
+    events: int | None,
+    seeds: int,
+    channels: int,
+    **outputs: Any,
+) -> None:
     """Ranks that unite every H events: loss after the same events, and bytes sent.
 
     Example: streammeta reproduce communication --streams sinewave
@@ -119,6 +128,8 @@ def communication(data: Path | None, streams: tuple[str, ...], events: int | Non
         data=data,
         streams=streams or (*communication_.EVENTS,),
         events=events,
+        seeds=seeds,
+        channels=channels,
     )
     run_experiment(experiment, **outputs)
 
