@@ -17,6 +17,7 @@ from streammeta.reproduce import omniglot as omniglot_
 from streammeta.reproduce import quadratic as quadratic_
 from streammeta.reproduce import steps as steps_
 from streammeta.reproduce.communication import experiment as communication_
+from streammeta.reproduce.communication import streams as streams_
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.m4 import experiment as m4_
 from streammeta.reproduce.sinewave import experiment as sinewave_
@@ -109,7 +110,7 @@ def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -
 )
 @click.option("--events", type=click.IntRange(min=1), help="Of a rank. [10,000 and 2,000]")
 @_positive("--seeds", communication_.SEEDS, "Of each stream.")
-@_positive("--channels", communication_.CHANNELS, "Of the network for Omniglot.")
+@_positive("--channels", streams_.CHANNELS, "Of the network for Omniglot.")
 @_outputs
 def communication(
     data: Path | None,
