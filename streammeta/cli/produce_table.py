@@ -36,6 +36,12 @@ from streammeta.sending.messages import Format, table_messages
         default="past",
         help="By what the task showed before the row, by the window's mean and deviation, or not at all.",
     ),
+    option(
+        "--ask",
+        is_flag=True,
+        help="Rows without a target, or without --target all, ask for a prediction; a series asks behind its "
+        "last value.",
+    ),
     option("--classes", is_flag=True, help="The target is a class number and is not scaled."),
     option(
         "--missing",
@@ -92,6 +98,7 @@ def table(
     horizon: int | None,
     wide: bool,
     scaling: Scaling,
+    ask: bool,
     classes: bool,
     missing: Missing,
     gap: float | None,
@@ -111,20 +118,27 @@ def table(
 
     Per row: --task COLUMN --features A,B --target COLUMN. For series: --window W --horizon H, and --task and
     --target, or --wide. Every number is scaled by what its task showed before; the record has the target's
-    level and scale beside x and y.
+    level and scale beside x and y. With --ask records without y are answered on [predict] output_topic.
 
     Example: streammeta produce table sales.csv --task shop --features price,day --target sold
     """
     _check(features=features, window=window, horizon=horizon, wide=wide, classes=classes, target=target)
+    if ask and not (target or window or classes or scaling == "none"):
+        raise click.UsageError(
+            "--ask without --target: no row tells the target's level and scale; give --scaling none, or "
+            "--target and the rows that have it"
+        )
     _check_time(time, wide=wide, speed=speed, rate=where["rate"])
     if gap is not None and (time is None or window is None):
         raise click.UsageError("--gap is for series with --time: it breaks their windows")
     if time_unit is not None and time is None:
         raise click.UsageError("--time-unit is of the numbers in --time; give --time too")
-    reading = reading_of(missing, na, delimiter, decimal, encoding, timezone, ambiguous, time_unit)
+    reading = reading_of(
+        missing, na, delimiter, decimal, encoding, timezone, ambiguous, time_unit, asks=ask and window is None
+    )
     rows, tally = _rows(file, task, features, target, time, reading, wide=wide), Tally()
     cold = (0 if scaling == "none" else WARM_UP) if warm_up is None else warm_up
-    stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes)
+    stream = _stream(rows, window, horizon or 1, scaling, cold, gap, tally, classes=classes, ask=ask)
     messages = table_messages(stream, wire, dated=rows.dated, speed=speed or math.inf)
     left_out = partial(counts_of, reading.skipped, tally)
     send(messages, by_schedule=speed is not None, left_out=left_out, **where)
@@ -144,8 +158,11 @@ def _rows(
 ) -> Rows:
     if wide:
         return load_wide(file, task, reading)
-    if task is None or target is None:
-        raise click.UsageError("--task and --target name the columns; a table of a series a row needs --wide")
+    if task is None or (target is None and not reading.asks):
+        raise click.UsageError(
+            "--task and --target name the columns; a table of a series a row needs --wide, one without a "
+            "target --ask"
+        )
     names = tuple(name.strip() for name in (features or "").split(",") if name.strip())
     return load_rows(file, Roles(task, names, target, time), reading)
 
@@ -160,11 +177,19 @@ def _stream(
     tally: Tally,
     *,
     classes: bool,
+    ask: bool,
 ) -> Iterator[Example]:
     if window is not None:
         gaps = usual_gaps(rows) if gap is None else dict.fromkeys(rows.tasks, gap)
         return series(
-            rows, window=window, horizon=horizon, scaling=scaling, warm_up=warm_up, gaps=gaps, tally=tally
+            rows,
+            window=window,
+            horizon=horizon,
+            scaling=scaling,
+            warm_up=warm_up,
+            gaps=gaps,
+            ask=ask,
+            tally=tally,
         )
     if scaling == "window":
         raise click.UsageError("--scaling window is for series; give --window too")

@@ -38,6 +38,8 @@ def reading_of(
     timezone: str | None,
     ambiguous: Literal["fail", "order"],
     time_unit: TimeUnit | None,
+    *,
+    asks: bool,
 ) -> Reading:
     """The options as one; a usage error names the one that is wrong."""
     delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter or "", delimiter)
@@ -55,7 +57,7 @@ def reading_of(
     except ValueError as error:
         raise click.BadParameter(f"{timezone!r} is no time zone", param_hint="--timezone") from error
     notation = Notation(frozenset(text.strip() for text in na), decimal)
-    return Reading(missing, Dialect(delimiter, encoding), notation, zone, time_unit, ambiguous)
+    return Reading(missing, Dialect(delimiter, encoding), notation, zone, time_unit, ambiguous, asks)
 
 
 def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
@@ -66,6 +68,11 @@ def told(skipped: Counter[str], tally: Tally) -> Iterator[str]:
         yield (
             f"time jumps: {tally.jumps.total()} in {len(tally.jumps)} tasks; a new window begins behind each "
             "(--gap)"
+        )
+    if tally.unasked:
+        yield (
+            f"not asked: {tally.unasked.total()} requests of {len(tally.unasked)} tasks that had shown too "
+            "little before (--warm-up, --window)"
         )
     if tally.warm_up:
         yield (
@@ -80,4 +87,6 @@ def counts_of(skipped: Counter[str], tally: Tally) -> dict[str, Any]:
         "rows_skipped": dict(skipped),
         "time_jumps": tally.jumps.total(),
         "rows_of_warm_up": tally.warm_up.total(),
+        "asked": tally.asked,
+        "not_asked": tally.unasked.total(),
     }

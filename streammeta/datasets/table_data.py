@@ -26,11 +26,11 @@ Missing = Literal["fail", "skip"]
 
 
 class Roles(NamedTuple):
-    """Which column is what; `time` is None where the file's order is that of time."""
+    """Which column is what; without `target` all rows ask, without `time` the order is that of the file."""
 
     task: str
     features: tuple[str, ...]
-    target: str
+    target: str | None
     time: str | None
 
 
@@ -43,6 +43,7 @@ class Reading:
         zone: Of times that name none; None: UTC, unless their order tells that it is not.
         time_unit: Of times that are numbers since 1970; None: numbers are no dates.
         ambiguous: Of an hour that comes twice, "order" takes the file's order within the task.
+        asks: Rows without a target are kept: they ask for a prediction.
         skipped: By column; a row counts once, under its first such column.
     """
 
@@ -52,6 +53,7 @@ class Reading:
     zone: ZoneInfo | None = None
     time_unit: TimeUnit | None = None
     ambiguous: Literal["fail", "order"] = "fail"
+    asks: bool = False
     skipped: Counter[str] = field(default_factory=Counter)
 
 
@@ -63,11 +65,12 @@ def load_rows(path: Path, roles: Roles, reading: Reading | None = None) -> Rows:
     """
     reading = reading or Reading()
     _refuse_twice(path, roles)
-    columns = (roles.task, *roles.features, roles.target, *filter(None, [roles.time]))
+    named = tuple(filter(None, (roles.target, roles.time)))
+    columns = (roles.task, *roles.features, *named)
     times = Times(
         reading.zone, reading.notation, in_order=reading.ambiguous == "order", unit=reading.time_unit
     )
-    found = _Found(len(roles.features) + 1, timed=roles.time is not None)
+    found = _Found(len(roles.features), targets=roles.target is not None, timed=roles.time is not None)
     with open_table(path, reading.dialect) as table:
         for piece in table.pieces([_place(path, table, column) for column in columns]):
             found.add(_cells(path, columns, piece), reading, times)
@@ -78,27 +81,30 @@ def load_rows(path: Path, roles: Roles, reading: Reading | None = None) -> Rows:
 
 
 class _Found:
-    """What was read so far, `numbers` columns of it besides task and time."""
+    """What was read so far."""
 
-    def __init__(self, numbers: int, *, timed: bool) -> None:
+    def __init__(self, features: int, *, targets: bool, timed: bool) -> None:
         self.tasks: list[str] = []
         self._known: dict[str, str] = {}
-        self._timed = timed
-        self._blocks = [np.zeros((0, numbers + timed))]
-        self._roundings = np.full(numbers, 1e-12)
+        self._timed, self._targets = timed, targets
+        self._blocks = [np.zeros((0, features + 1 + timed))]
+        self._roundings = np.full(features + 1, 1e-12)
 
     def add(self, cells: Sequence[Cells], reading: Reading, times: Times) -> None:
         """A piece: its task, its numbers, its time."""
         ids = task_ids(cells[0], reading.notation.markers, self._known)
-        numeric = cells[1 : len(self._roundings) + 1]
+        numeric = cells[1:-1] if self._timed else cells[1:]
         values = [numbers(each, reading.notation) for each in numeric]
-        self._roundings = np.maximum(self._roundings, [rounding(each) for each in numeric])
-        if self._timed:
-            values.append(times.read(cells[-1], ids))
-        lacks = [np.array([each is None for each in ids]), *map(np.isnan, values)]
+        for place, each in enumerate(numeric):
+            self._roundings[place] = max(self._roundings[place], rounding(each))
+        moments = [times.read(cells[-1], ids)] if self._timed else []
+        lacks = [np.array([each is None for each in ids]), *map(np.isnan, values + moments)]
+        if reading.asks and self._targets:
+            lacks[len(values)][:] = False
         good = _complete(cells, lacks, reading)
+        unknown = [] if self._targets else [np.full(len(ids), np.nan)]
         self.tasks += [task for task, kept in zip(ids, good, strict=True) if kept and task is not None]
-        self._blocks.append(np.column_stack(values)[good])
+        self._blocks.append(np.column_stack([*values, *unknown, *moments])[good])
 
     def rows(self, times: Times) -> Rows:
         """All of it."""

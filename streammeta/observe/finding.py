@@ -13,7 +13,8 @@ class Trouble(NamedTuple):
 
     Attributes:
         code: no_broker, refused, throttled, transaction_open, leaderless, stalled, lag_growing, loss_rising,
-            adaptation_worse, non_finite, checkpoint_stale, quarantined, dead_letters or unmatched.
+            adaptation_worse, non_finite, checkpoint_stale, quarantined, dead_letters, unmatched; of
+            challengers challenger_failed, challenger_stuck, challenger_died or challenger_behind.
         level: Whether learning has stopped or is at risk (error), or somebody should look (warning).
         text: What is so.
         remedy: What to do.

@@ -41,6 +41,8 @@ def table_messages(
 ) -> Iterator[Message]:
     """The examples of `stream`, each as a message, with the level and the scale of its target.
 
+    One that asks has no labels.
+
     Args:
         stream: As `table` and `series` give it.
         form: The encoding.
@@ -55,7 +57,8 @@ def table_messages(
         if dated:
             moment = datetime.fromtimestamp(example.time, UTC)
             headers.append((TIME, moment.isoformat(timespec="milliseconds").encode()))
-        value = encode(example.examples, {"level": example.level, "scale": example.scale})
+        beside = {"level": example.level, "scale": example.scale}
+        value = encode(example.examples, beside, labelled=not example.asks)
         yield Message(example.task.encode(), value, headers, (example.time - first) / speed)
 
 

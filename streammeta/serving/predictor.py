@@ -21,6 +21,7 @@ from streammeta.models.network import Network
 from streammeta.serving.asking import Answer, Ask, Kind, Known, View
 from streammeta.serving.eager import Eager
 from streammeta.serving.functions import SIZES, Functions
+from streammeta.wording import counted
 
 _MOST_NUMBERS: Final = 1 << 24
 """Numbers of the parameters that one call makes for its tasks, about; they bound its memory."""
@@ -98,11 +99,13 @@ class Predictor:
     def _placed(self, view: View, number: int, ask: Ask) -> Placed:
         known = view.task(ask.task)
         support = ask.support
-        if len(ask.x) > self._max_examples or (support and len(support.x) > self._max_examples):
-            field = "support.x" if len(ask.x) <= self._max_examples else "x"
-            raise NoAnswer(
-                "too_large", field, f"a set of more than events.max_examples = {self._max_examples}", number
-            )
+        for field, given in (("x", ask), ("support.x", support)):
+            if given is not None and len(given.x) > self._max_examples:
+                message = (
+                    f"{field}: {counted(len(given.x), 'example')}, more than events.max_examples = "
+                    f"{self._max_examples:,}; send fewer at once"
+                )
+                raise NoAnswer("too_large", field, message, number)
         if support is None and known is not None and known.examples is not None:
             x, y = known.examples
             support = Batch(x[-self._support :], y[-self._support :])
@@ -111,20 +114,25 @@ class Predictor:
         if kind == "auto":
             kind = "adapted" if support is not None else "memory" if remembered else "meta"
         if kind == "memory" and not remembered:
-            raise NoAnswer("no_memory", "at", self._why_no_memory(known), number)
+            raise NoAnswer("no_memory", "at", self._why_no_memory(ask.task, known), number)
         if kind == "adapted" and support is None:
-            message = "neither a support set was given, nor does the task's buffer hold examples"
+            message = (
+                "neither a support set was given, nor does the task's buffer hold examples; send a support "
+                "set, or ask at auto, memory or meta"
+            )
             raise NoAnswer("no_support", "support", message, number)
         return Placed(number, ask, kind, known, support if kind == "adapted" else None)
 
-    def _why_no_memory(self, known: Known | None) -> str:
+    def _why_no_memory(self, task: str, known: Known | None) -> str:
         if self._learner.task_params is None:
-            return "the algorithm keeps no memory of tasks; ask at meta, or adapted with a support set"
-        if known is None:
-            return "the task is not known, so it has no memory; ask at meta, or adapted with a support set"
-        if known.events:
-            return "the task was reset, and not learned from since, so it has no memory yet"
-        return "the task's examples wait for their first episode, so it has no memory yet"
+            why = "the algorithm keeps no memory of tasks"
+        elif known is None:
+            why = f"the task {task!r} is not known, so it has no memory"
+        elif known.events:
+            why = f"the task {task!r} was reset, and not learned from since, so it has no memory yet"
+        else:
+            why = f"the examples of the task {task!r} wait for their first episode, so it has no memory yet"
+        return f"{why}; ask at meta, or adapted with a support set"
 
     def _parts(self, group: Sequence[Placed]) -> Iterator[Sequence[Placed]]:
         """The group in pieces that take no more memory than one of the largest sets, and the parameters."""
@@ -149,7 +157,11 @@ class Predictor:
         if not finite.all():
             one = part[int(np.argmin(finite))]
             field = "x" if one.ask.support is None else "support"
-            raise NoAnswer("non_finite_prediction", field, "the prediction is not finite", one.number)
+            message = (
+                f"{field}: the prediction at {one.kind} is not finite; send smaller numbers, or ask at "
+                "another of auto, memory and meta"
+            )
+            raise NoAnswer("non_finite_prediction", field, message, one.number)
         return predictions
 
     def _run(self, state: State, part: Sequence[Placed]) -> Array:

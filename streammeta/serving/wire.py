@@ -4,6 +4,7 @@
 {"task", "y": T, "at", "known", "events", "task_events", "age_seconds"}, or a list of as many
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -36,6 +37,7 @@ _EXPECTED: Final = (
 INVALID: Final = "invalid"
 """The reason of what could be read and is not what can be asked."""
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
+_CONSTANT: Final = re.compile("NaN|-?Infinity")
 _PATH: Final = re.compile(r"\$(?:\[(\d+)\])?(?:\.([\w.]+))?`?$")
 
 
@@ -97,7 +99,8 @@ def read(body: bytes, content_type: str) -> Asked:
     bodies = _parsed(body, content_type, listed=listed)
     many = bodies if listed else [bodies]
     if not 1 <= len(many) <= MAX_ASKS:
-        raise NoAnswer(Reason.TOO_LARGE, "", f"a list of {len(many)}; ask for 1 to {MAX_ASKS} at once")
+        reason = Reason.TOO_LARGE if many else Reason.EMPTY_SET
+        raise NoAnswer(reason, "", f"a list of {len(many)}; ask for 1 to {MAX_ASKS} at once")
     tensor = _json if content_type == JSON else _msgpack
     return Asked([_ask(one, tensor, number) for number, one in enumerate(many)], listed=listed)
 
@@ -164,7 +167,7 @@ def _parsed(body: bytes, content_type: str, *, listed: bool) -> Any:
             return _MSGPACK[listed].decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         if content_type == JSON and met_constant(str(error), body):
-            raise NoAnswer(Reason.NON_FINITE_INPUT, "", "NaN or Infinity is no JSON; leave it out") from error
+            raise _constant(body) from error
         raise _refusal(error) from error
 
 
@@ -175,7 +178,27 @@ def _refusal(error: Exception) -> NoAnswer:
         return NoAnswer(Reason.UNDECODABLE, "", message)
     place, missing = _PATH.search(str(error)), _MISSING.search(str(error))
     number, field = place.groups() if place else (None, None)
-    return NoAnswer(INVALID, field or (missing[1] if missing else ""), message, int(number or 0))
+    fields = (field, missing[1] if missing else None)
+    return NoAnswer(INVALID, ".".join(filter(None, fields)), message, int(number or 0))
+
+
+def _constant(body: bytes) -> NoAnswer:
+    """The refusal of NaN or Infinity, with the place of the first, where Python's lenient reader finds it."""
+    try:
+        found = json.loads(body)
+        asks = [
+            ask if isinstance(ask, dict) else {} for ask in (found if isinstance(found, list) else [found])
+        ]
+    except (ValueError, RecursionError):
+        asks = []
+    for number, ask in enumerate(asks):
+        support = ask.get("support")
+        sets = support if isinstance(support, dict) else {}
+        for field, value in {"x": ask.get("x"), **{f"support.{name}": sets[name] for name in sets}}.items():
+            if met := _CONSTANT.search(json.dumps(value)):
+                message = f"{field}: {met[0]} is no number in JSON; send finite numbers"
+                return NoAnswer(Reason.NON_FINITE_INPUT, field, message, number)
+    return NoAnswer(Reason.NON_FINITE_INPUT, "", "NaN or Infinity is no JSON; send finite numbers")
 
 
 def _json(raw: Any, field: str) -> Array:
@@ -188,10 +211,11 @@ def _msgpack(raw: Any, field: str) -> Array:
 
 def _ask(body: Body, tensor: Callable[[Any, str], Array], number: int) -> Ask:
     if not 1 <= len(body.task.encode(errors="surrogatepass")) <= MAX_TASK_BYTES:
-        message = f"task: expected 1 to {MAX_TASK_BYTES} bytes of UTF-8"
+        size_bytes = len(body.task.encode(errors="surrogatepass"))
+        message = f"task: {size_bytes} bytes; an id has 1 to {MAX_TASK_BYTES} bytes of UTF-8"
         raise NoAnswer(Reason.BAD_TASK_ID, "task", message, number)
     if body.at not in AT:
-        raise NoAnswer(INVALID, "at", f"at: expected one of {', '.join(AT)}", number)
+        raise NoAnswer(INVALID, "at", f"at: {body.at[:60]!r} is none of {', '.join(AT)}", number)
     of = partial(_tensor, tensor, number)
     support = None
     if body.support is not None:

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from prometheus_client import CollectorRegistry
 
+from streammeta.observe.challenger_trouble import challenger_troubles
 from streammeta.observe.finding import Case
 from streammeta.observe.health import Health
 from streammeta.observe.history import DEAD, DROPPED, History, View
@@ -66,11 +67,12 @@ class Shown:
         """The snapshot and what is wrong."""
         status = self.status.snapshot()
         period = float(self.settings["state"]["checkpoint_seconds"])
-        troubles = diagnose(Case(status, self.history.view(), self.now(), period))
+        challengers = self.challengers()
+        own = diagnose(Case(status, self.history.view(), self.now(), period))
         return {
             **status,
-            "troubles": [trouble._asdict() for trouble in troubles],
-            "challengers": self.challengers(),
+            "troubles": [trouble._asdict() for trouble in (*own, *challenger_troubles(challengers))],
+            "challengers": challengers,
         }
 
     def curves(self) -> bytes:

@@ -135,6 +135,35 @@ def test_killed_promoted_and_gone_on_with(tansu: Broker, tmp_path: Path) -> None
         assert "algorithm.order" in refused.stderr
 
 
+def test_a_reload_of_the_champion_is_one_of_its_challengers(tansu: Broker, tmp_path: Path) -> None:
+    """SIGHUP: it takes the rates of its own file as it is now; one that would be refused changes none."""
+    topic = tansu.create(fresh("shadow"), 1)
+    path = challenger(tmp_path / "challenger.toml", tansu, topic)
+    begun = path.read_text()
+    flags = ("--shadow", str(path))
+    with Daemon(tmp_path / "champion", settings(tansu, topic), flags=flags) as champion:
+
+        def rates() -> tuple[float | None, float | None, float | None]:
+            shadow = shadows(champion).get("challenger", {}).get("learning_rates") or {}
+            status, body = champion.get("/api/v1/status")
+            own = json.loads(body)["learning_rates"] if status == 200 else {}
+            return own.get("inner"), shadow.get("inner"), shadow.get("meta")
+
+        champion.start()
+        produce(tansu, topic, 10, seed=3)
+        wait_until(lambda: rates()[:2] == (0.01, 0.02), champion.log, SECONDS)
+        path.write_text(begun.replace("inner_lr = 0.02", "inner_lr = 0.03") + "\n[outer]\nlr = 0.002")
+        champion.send(signal.SIGHUP)
+        produce(tansu, topic, 10, seed=4)
+        wait_until(lambda: rates() == (0.01, 0.03, 0.002), champion.log, SECONDS)
+        path.write_text(begun.replace("inner_lr = 0.02", "inner_lr = -1.0"))
+        champion.send(signal.SIGHUP)
+        wait_until(lambda: "algorithm.inner_lr = -1.0" in champion.log.read_text(), champion.log, SECONDS)
+        produce(tansu, topic, 10, seed=5)
+        wait_until(partial(has_learned, champion, 30), champion.log, SECONDS)
+        assert rates() == (0.01, 0.03, 0.002)
+
+
 @pytest.mark.slow
 def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> None:
     """One raises, one hangs, one ends its process, one takes too much memory: the champion goes on."""
@@ -168,6 +197,8 @@ def test_challengers_that_fail_harm_nobody(tansu: Broker, tmp_path: Path) -> Non
         assert champion.get("/readyz")[0] == champion.get("/livez")[0] == 200
         status = json.loads(champion.get("/api/v1/status")[1])
         assert status["lag"]["total"] == 0
+        troubles = {trouble["code"]: trouble["text"] for trouble in status["troubles"]}
+        assert "raises is given up: " in troubles["challenger_failed"]
         assert 'streammeta_learner_state{learner="raises",state="failed"} 1.0' in champion.get("/metrics")[1]
         champion.send(signal.SIGTERM)
         assert champion.wait() == 0

@@ -225,6 +225,43 @@ class TestTable:
         told = json.loads(done.stdout)
         assert (told["rows_skipped"], told["time_jumps"], told["rows_of_warm_up"]) == ({"y": 1}, 2, 4)
 
+    @pytest.mark.parametrize("wire", ["json", "msgpack"])
+    def test_rows_without_a_target_ask(self, wire: str, tmp_path: Path, broker: str) -> None:
+        """As the learner reads them: no labels, level and scale beside; what was not asked is told."""
+        path = tmp_path / "table.csv"
+        path.write_text("who,x,y\na,1,2\na,2,4\na,3,\nb,1,\na,4,8\n")
+        topic = f"cli.ask.{wire}"
+        columns = ("--task", "who", "--features", "x", "--target", "y", "--ask", "--warm-up", "1")
+        where = ("--bootstrap-servers", broker, "--topic", topic, "--format", wire, "--summary", "json")
+        done = run("table", str(path), *columns, *where)
+        assert done.exit_code == 0, done.output
+        told = json.loads(done.stdout)
+        assert (told["events"], told["asked"], told["not_asked"]) == (3, 1, 1)
+        assert "not asked: 1 requests of 1 tasks that had shown too little before" in done.stderr
+        records = consumed(KafkaSection(bootstrap_servers=broker, topic=topic))
+        read = [decode_examples(record, max_bytes=1000, asks=True) for record in records]
+        assert [isinstance(each, Question) for each in read] == [False, True, False]
+        assert isinstance(read[1], Question)
+        assert read[1].x.tolist() == [[3.0]]
+        if wire == "json":
+            assert json.loads(records[1].value or b"") == {"x": [[3.0]], "level": 3.0, "scale": 1.0}
+
+    def test_a_table_without_targets_asks(self, path: str, broker: str) -> None:
+        """Every row; a series behind its last value."""
+        where = ("--bootstrap-servers", broker, "--format", "json", "--topic")
+        rows = ("--task", "who", "--features", "x", "--ask", "--scaling", "none")
+        assert run("table", path, *rows, *where, "cli.asks.all").exit_code == 0
+        records = consumed(KafkaSection(bootstrap_servers=broker, topic="cli.asks.all"))
+        assert [json.loads(record.value or b"")["x"] for record in records] == [[[1]], [[2]], [[3]]] * 2
+        ends = ("--task", "who", "--target", "y", "--window", "2", "--scaling", "none", "--ask")
+        assert run("table", path, *ends, *where, "cli.asks.ends").exit_code == 0
+        records = consumed(KafkaSection(bootstrap_servers=broker, topic="cli.asks.ends"))
+        bodies = [(record.key, json.loads(record.value or b"")) for record in records]
+        assert [(key, body["x"]) for key, body in bodies if "y" not in body] == [
+            (b"a", [[2.0, 4.0]]),
+            (b"b", [[2.0, 4.0]]),
+        ]
+
     def test_speed_follows_the_time_column(self, path: str, broker: str) -> None:
         """Two hours at three hours a second take two thirds of a second."""
         where = ("--bootstrap-servers", broker, "--topic", "cli.speed", "--summary", "json")
@@ -241,6 +278,9 @@ class TestTable:
             ("--target y --features x", "--task and --target name the columns"),
             ("--task who --target y --features x --horizon 2", "--horizon and --wide are for series"),
             ("--task who --target y --features x --scaling window", "--scaling window is for series"),
+            ("--task who --features x --ask", "give --scaling none, or --target and the rows that have it"),
+            ("--task who --window 2 --ask", "--task and --target name the columns"),
+            ("--task who --features x", "one without a target --ask"),
             ("--task who --target y --window 2 --classes", "--classes is for rows"),
             ("--wide --window 2 --target y", "every column but --task is a value"),
             ("--wide --window 2 --time at", "the time is the place in the series"),

@@ -49,6 +49,7 @@ def challenger(name: str, state: str, reason: str = "", **known: Any) -> dict[st
         "reason": reason,
         "deaths": 1 if reason else 0,
         "behind": 1234,
+        "behind_seconds": 12.0,
         **(told if state == "learning" else dict.fromkeys(told)),
         **known,
     }
@@ -64,7 +65,7 @@ def curve(name: str, first: int, step: int) -> dict[str, Any]:
 
 def show(daemon: Daemon) -> None:
     """Two challengers; one has a curve, and one has nothing but words."""
-    long = "the model package 'x' cannot be imported: " + "a very long path/" * 12
+    long = "the model package 'x' cannot be imported: " + "averylongpath/" * 12
     daemon.challengers[:] = [challenger("faster", "learning"), challenger("broken", "failed", long)]
     daemon.learners[:] = [curve("champion", 1, 1), curve("faster", 20, 3)]
 
@@ -88,6 +89,12 @@ def test_challengers_stand_beside_the_champion(daemon: Daemon, browser: Browser,
         assert page.locator('[data-learner="broken"] .state').inner_text() == "failed"
         assert page.locator('[data-learner="faster"] .strong').count() == 2
         assert page.locator('[data-chart^="beside"] canvas').count() == 2
+        watched.shows("#banner .trouble", "Challenger broken is given up: the model package 'x'")
+        watched.shows("#banner .trouble", "Mend broken.toml or its model")
+        assert page.locator("#banner .trouble").count() == 1
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        daemon.challengers[:] = [challenger("faster", "stuck", "no turn for 70 s")]
+        watched.shows("#banner .warning b", "Challenger faster does not move: no turn for 70 s")
         daemon.challengers.clear()
         page.wait_for_selector("#beside", state="hidden")
+        page.wait_for_selector("#banner .trouble", state="detached")

@@ -113,6 +113,23 @@ def array(found: dict[str, Any]) -> np.ndarray:
     return np.frombuffer(found["data"], found["dtype"]).reshape(found["shape"])
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"at": "memori"}, "at: 'memori' is none of auto, meta, memory, adapted"),
+        ({"x": [[0.1]] * 10_001}, "x: 10,001 examples, more than events.max_examples = 10,000; send fewer"),
+        ({"task": "new", "at": "memory"}, "the task 'new' is not known, so it has no memory; ask at meta"),
+        ({"task": "new", "at": "adapted"}, "send a support set, or ask at auto, memory or meta"),
+        ({"task": "a" * 300}, "task: 300 bytes; an id has 1 to 256 bytes"),
+        ({"x": [[float("-inf")]]}, "x: -Infinity is no number in JSON; send finite numbers"),
+    ],
+)
+def test_a_refusal_names_field_value_and_remedy(body: dict[str, Any], words: str, http: httpx.Client) -> None:
+    """So that whoever asks knows what to send instead."""
+    told = http.post(PATH, content=json.dumps({"task": "task-1", "x": [[1]], **body})).json()
+    assert words in told["detail"]
+
+
 def test_a_support_set_goes_before_the_buffer(state: Asked, http: httpx.Client) -> None:
     """Of a known task and of one never seen, adapted from w on what was sent."""
     x = np.array([[0.3], [-0.7]], np.float32)
@@ -153,9 +170,19 @@ HUGE = {"x": [[1e30]], "y": [[1e30]]}
         ([GOOD, {**GOOD, "task": ""}], 422, "bad_task_id", "task", 1),
         ([GOOD, {**GOOD, "task": "a" * 257}], 422, "bad_task_id", "task", 1),
         ([GOOD] * 1001, 422, "too_large", "", 0),
-        ([], 422, "too_large", "", 0),
+        ([], 422, "empty_set", "", 0),
         ("text", 422, "invalid", "", 0),
-        (b'{"task": "task-1", "x": [[NaN]]}', 422, "non_finite_input", "", 0),
+        ({**GOOD, "support": {"x": [[1]]}}, 422, "invalid", "support.y", 0),
+        (b'{"task": "task-1", "x": [[NaN]]}', 422, "non_finite_input", "x", 0),
+        (
+            b'[{"task": "task-1", "x": [[1]]}, {"task": "NaN", "x": [[1]], "support": {"x": [[1]], '
+            b'"y": [[-Infinity]]}}]',
+            422,
+            "non_finite_input",
+            "support.y",
+            1,
+        ),
+        (b'{"task": "task-1", "x": [[NaN', 422, "non_finite_input", "", 0),
         (b"{", 400, "undecodable", "", 0),
         (b" " * 100_001, 413, "too_large", None, None),
     ],

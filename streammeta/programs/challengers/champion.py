@@ -60,6 +60,7 @@ class WithChallengers:
         self._feed_directory = config.state.dir / FEED
         self._feed: FeedWriter | None = None
         self._place: Place | None = None
+        self._behind_since: dict[str, float] = {}
         errors = subprocess.DEVNULL if quiet else None
         self._keepers = [
             Keeper(
@@ -70,7 +71,7 @@ class WithChallengers:
                     path=str(one.path),
                     feed=str(self._feed_directory),
                 ),
-                told=self._trim,
+                told=self._heard,
                 patience=patience,
                 errors=errors,
             )
@@ -160,6 +161,7 @@ class WithChallengers:
                     "reason": standing.words or keeper.report.stuck,
                     "deaths": learner.deaths,
                     "behind": learner.behind,
+                    "behind_seconds": self._behind_seconds(challenger.name),
                     "address": keeper.report.address if standing.phase == "running" else "",
                     "pid": standing.pid,
                     **{key: status.get(key) for key in _SHOWN},
@@ -211,6 +213,19 @@ class WithChallengers:
     def _wake(self) -> None:
         for keeper in self._keepers:
             keeper.wake()
+
+    def _behind_seconds(self, name: str) -> float:
+        """How long it has been called behind; 0 while it is not."""
+        since = self._behind_since.get(name)
+        return 0.0 if since is None else time.monotonic() - since
+
+    def _heard(self) -> None:
+        for keeper in self._keepers:
+            if self._learner(keeper).state == "behind":
+                self._behind_since.setdefault(keeper.request.name, time.monotonic())
+            else:
+                self._behind_since.pop(keeper.request.name, None)
+        self._trim()
 
     def _trim(self) -> None:
         """Remove what no challenger needs any more; one that was given up needs nothing."""

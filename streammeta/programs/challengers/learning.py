@@ -39,6 +39,7 @@ class Reporting:
         self._place: Place | None = None
         self._source: FeedSource | None = None
         self._address = ""
+        self._reload = False
         self._rows = -1
         self._writing = threading.Lock()
         threading.Thread(target=self._report, name="reports", daemon=True).start()
@@ -51,6 +52,7 @@ class Reporting:
         """As `Company.join`."""
         self._place = place
         place.controls.stop = place.controls.stop or not self._signs.going_on
+        place.controls.reload = place.controls.reload or self._reload  # its files may be read already
         return ()
 
     def stop(self) -> None:
@@ -60,7 +62,8 @@ class Reporting:
 
     def reload(self) -> None:
         """The champion was asked to read its configuration again: so is this learner, with its own files."""
-        if self._place is not None:  # else it has yet to read them
+        self._reload = True
+        if self._place is not None:
             self._place.controls.reload = True
 
     def beat(self) -> None:
