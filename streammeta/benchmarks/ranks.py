@@ -1,7 +1,8 @@
 """`ranks`: what a round costs by the size of the model, and two ranks against one.
 
 Ranks are processes over gloo on the loopback. Rates are of wall time and follow the machine's other load; the
-processor's time of an event does not.
+processor's time of an event does not. How much more two processes do than one, whatever they do, is measured
+here beside them: two daemons that know nothing of each other, and two loops of NumPy.
 """
 
 import os
@@ -9,23 +10,25 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 
 from streammeta.benchmarks.apart import apart
 from streammeta.benchmarks.daemons import Marks, configured, generated
 from streammeta.benchmarks.rows import Plan, Row, Size
+from streammeta.benchmarks.turns import Rounds
 from streammeta.distributed.place import Place, placed
 from streammeta.distributed.torch_group import join
 from streammeta.programs.daemon import run_daemon
 from streammeta.programs.ranks import Ranks
 
-EVENTS: dict[Size, int] = {"small": 60, "usual": 2000, "full": 20_000}
+EVENTS: dict[Size, int] = {"small": 300, "usual": 2000, "full": 20_000}
 """Of a rank."""
 NUMBERS: dict[Size, tuple[int, ...]] = {
     "small": (1000,),
@@ -34,6 +37,9 @@ NUMBERS: dict[Size, tuple[int, ...]] = {
 }
 """Of a meta-model with its outer state."""
 ROUNDS: dict[Size, int] = {"small": 2, "usual": 10, "full": 50}
+TURNS: dict[Size, int] = {"small": 1, "usual": 5, "full": 9}
+"""Runs of each that learns."""
+SUMS_SECONDS: dict[Size, float] = {"small": 0.1, "usual": 3.0, "full": 10.0}
 WORLDS: Final = (2, 4)
 ROUND_EVENTS: Final = 100
 _TASKS: Final = 100
@@ -50,17 +56,58 @@ def ranks(plan: Plan) -> Iterator[Row]:
             yield Row(name, 1e3 * statistics.fmean(one[0] for one in slowest), "ms")
             spent = 1e6 * statistics.fmean(one[1] for one in slowest)
             yield Row(f"{name}: processor time of a rank", spent, "µs")
-    events = EVENTS[plan.size]
-    alone, two, over = (
-        together(world, "learn", events=events, overlap=overlap)
-        for world, overlap in ((1, False), (2, False), (2, True))
+    yield from _learning(plan)
+
+
+def _learning(plan: Plan) -> Iterator[Row]:
+    events, seconds = EVENTS[plan.size], SUMS_SECONDS[plan.size]
+    learn, sums = (
+        partial(together, does="learn", events=events),
+        partial(together, does="sums", seconds=seconds),
     )
-    for name, one in (("one rank", alone), ("two ranks", two), ("two ranks, overlap", over)):
-        yield Row(f"{name}, rounds of {ROUND_EVENTS}: rate", sum(r[0] for r in one), "events/s")
-        yield Row(f"{name}: processor time", 1e6 * statistics.fmean(r[1] for r in one), "µs/event")
-    rate, spent = (sum(r[0] for r in two) / alone[0][0], statistics.fmean(r[1] for r in two) / alone[0][1])
-    yield Row("two ranks over one: rate", rate, "ratio", note=f"{os.cpu_count()} processors")
-    yield Row("two ranks over one: processor time of an event", spent, "ratio")
+    taken = _by_turns(
+        {
+            "one rank": lambda: learn(1, overlap=False),
+            "two ranks": lambda: learn(2, overlap=False),
+            "two ranks, overlap": lambda: learn(2, overlap=True),
+            "two daemons apart": lambda: _at_once(lambda: learn(1, overlap=False)),
+            "one loop of NumPy": lambda: sums(1),
+            "two loops of NumPy": lambda: sums(2),
+        },
+        plan.rounds_of(TURNS),
+    )
+    for name in [*taken][:4]:
+        rates, spent = taken[name]
+        yield rates.row(f"{name}, rounds of {ROUND_EVENTS}: rate", "events/s")
+        yield spent.row(f"{name}: processor time", "µs/event", 1e6)
+    for more, fewer in (
+        ("two ranks", "one rank"),
+        ("two ranks, overlap", "one rank"),
+        ("two daemons apart", "one rank"),
+        ("two ranks", "two daemons apart"),
+        ("two loops of NumPy", "one loop of NumPy"),
+    ):
+        note = f"{os.cpu_count()} processors"
+        yield taken[more][0].over(taken[fewer][0]).row(f"{more} / {fewer}: rate", "ratio", note=note)
+    spent = taken["two ranks"][1].over(taken["one rank"][1])
+    yield spent.row("two ranks / one rank: processor time of an event", "ratio")
+
+
+def _by_turns(does: Mapping[str, Callable[[], list[Any]]], rounds: int) -> dict[str, tuple[Rounds, Rounds]]:
+    """By name, round by round: the rate of all processes together; the processor's seconds of one event."""
+    rates: dict[str, list[float]] = {name: [] for name in does}
+    spent: dict[str, list[float]] = {name: [] for name in does}
+    for _ in range(rounds):
+        for name, processes in does.items():
+            of_each, its = zip(*processes(), strict=True)
+            rates[name].append(sum(of_each))
+            spent[name].append(statistics.fmean(its))
+    return {name: (Rounds((*rates[name],)), Rounds((*spent[name],))) for name in does}
+
+
+def _at_once(process: Callable[[], list[Any]]) -> list[Any]:
+    with ThreadPoolExecutor(2) as pool:
+        return [one for found in pool.map(lambda _: process(), range(2)) for one in found]
 
 
 def together(world: int, does: str, **arguments: Any) -> list[Any]:
@@ -82,7 +129,9 @@ def as_rank(rank: int, world: int, port: int, does: str, **arguments: Any) -> An
     os.environ.update({name: str(value) for name, value in place.items()})
     os.environ.update({"MASTER_ADDR": "127.0.0.1", "LOCAL_WORLD_SIZE": str(world)})
     at = Place(rank, world, rank)
-    return _exchanges(at, **arguments) if does == "exchanges" else _learn(at, **arguments)
+    if does == "exchanges":
+        return _exchanges(at, **arguments)
+    return _learn(at, **arguments) if does == "learn" else _sums(**arguments)
 
 
 def _exchanges(place: Place, folder: str, numbers: list[int], rounds: int) -> list[tuple[float, float]]:
@@ -123,3 +172,19 @@ def _learn(place: Place, folder: str, events: int, *, overlap: bool) -> tuple[fl
     last = len(spent) - 1
     learned = marks.checkpoints[last][1] - marks.checkpoints[first][1]
     return 1 / marks.event_seconds(events // 5), (spent[last] - spent[first]) / learned
+
+
+def _sums(folder: str, seconds: float) -> tuple[float, float]:
+    """As `_learn`, of a loop of NumPy that all ranks begin together."""
+    del folder
+    group = join(_TIMEOUT_SECONDS, torch.device("cpu"), lambda _: None, lambda: True)
+    numbers, done = np.linspace(-1.0, 1.0, 4000), 0
+    group.gather("ready", b"", lambda _: None)
+    began, spent = time.perf_counter(), time.process_time()
+    while (taken := time.perf_counter() - began) < seconds:
+        np.tanh(numbers)
+        done += 1
+    spent = time.process_time() - spent
+    group.gather("over", b"", lambda _: None)
+    group.close()
+    return done / taken, spent / done

@@ -17,6 +17,7 @@ from streammeta.reproduce import omniglot as omniglot_
 from streammeta.reproduce import quadratic as quadratic_
 from streammeta.reproduce import steps as steps_
 from streammeta.reproduce.communication import experiment as communication_
+from streammeta.reproduce.communication import streams as streams_
 from streammeta.reproduce.learners import LEARNERS
 from streammeta.reproduce.m4 import experiment as m4_
 from streammeta.reproduce.sinewave import experiment as sinewave_
@@ -107,9 +108,18 @@ def federated(shots: tuple[int, ...], seeds: int, rounds: int, **outputs: Any) -
     type=click.Choice([*communication_.EVENTS]),
     help="Repeatable. Default: both.",
 )
-@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [2,000 and 1,000]")
+@click.option("--events", type=click.IntRange(min=1), help="Of a rank. [10,000 and 2,000]")
+@_positive("--seeds", communication_.SEEDS, "Of each stream.")
+@_positive("--channels", streams_.CHANNELS, "Of the network for Omniglot.")
 @_outputs
-def communication(data: Path | None, streams: tuple[str, ...], events: int | None, **outputs: Any) -> None:
+def communication(
+    data: Path | None,
+    streams: tuple[str, ...],
+    events: int | None,
+    seeds: int,
+    channels: int,
+    **outputs: Any,
+) -> None:
     """Ranks that unite every H events: loss after the same events, and bytes sent.
 
     Example: streammeta reproduce communication --streams sinewave
@@ -119,6 +129,8 @@ def communication(data: Path | None, streams: tuple[str, ...], events: int | Non
         data=data,
         streams=streams or (*communication_.EVENTS,),
         events=events,
+        seeds=seeds,
+        channels=channels,
     )
     run_experiment(experiment, **outputs)
 

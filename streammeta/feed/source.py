@@ -51,6 +51,9 @@ class Fetcher(Protocol):
     def fetch(self, run: Run, waiting: Waiting = untold) -> tuple[list[Record], int]:
         """The records of the run, and where they end."""
 
+    def are_of(self, topic_id: str) -> bool:
+        """Whether they are of this topic; `LostOffsets` where that may not be passed over."""
+
     def close(self) -> None:
         """Let go of the connections."""
 
@@ -197,6 +200,8 @@ class FeedSource:
     def _fetch(self, run: Run, waiting: Waiting) -> list[Record]:
         self._fetcher = self._fetcher or self._connect()
         records, end = self._fetcher.fetch(run, waiting)
+        if not self._fetcher.are_of(self._topic_id):
+            records, end = [], run.end
         self._at[run.partition] = max(end, self._at.get(run.partition, 0))
         if not self._missing:
             self._let_go()

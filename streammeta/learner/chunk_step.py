@@ -27,9 +27,9 @@ class Tables:
         state: Where the learner stands; changed in place, so no two of its tensors share memory.
         rows: Memories of the tasks, shape (C, M).
         visits: Events learned from, shape (C,).
+        shapes: Events of an iteration -> who computes it.
         slots: The row of each event's task, shape (N,).
         episodes: The events' sets, each with a leading axis N.
-        shapes: Events of an iteration -> who computes it.
         flat: The tensors of `chunk_step`, without the index.
     """
 
@@ -37,17 +37,25 @@ class Tables:
     state: State
     rows: Tensor
     visits: Tensor
-    slots: Tensor
-    episodes: Episode[Tensor]
-    shapes: dict[int, Shape] = field(init=False, default_factory=dict)
+    shapes: dict[int, Shape] = field(default_factory=dict)
+    slots: Tensor = field(init=False)
+    episodes: Episode[Tensor] = field(init=False)
     flat: list[Tensor] = field(init=False)
+    _arrays: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Put them in their order."""
-        arrays, group = (*self.episodes.support, *self.episodes.query), self.group
+        """Put them in their order; on another device than the events are, as copies."""
+        group, device = self.group, self.rows.device
+        self._arrays = group.tensors
+        self.slots, self.episodes = group.slots.to(device), group.episodes(device)
+        arrays = (*self.episodes.support, *self.episodes.query)
         self.flat = [*state_tensors(self.state), self.rows, self.visits, self.slots, *arrays, group.numbers]
         if group.predictions is not None:
             self.flat.append(group.predictions)
+
+    def hold(self, rows: Tensor) -> bool:
+        """Whether they still are the memory of events and tasks: copies are not, once events were placed."""
+        return self.rows is rows and self._arrays is self.group.tensors and self.slots is self.group.slots
 
     def inputs(self, index: Tensor) -> list[Tensor]:
         """The update's, for the events at `index`."""

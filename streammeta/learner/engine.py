@@ -14,7 +14,7 @@ from streammeta.errors import BadEvent, CodeFault, ConfigError, Reason, Streamme
 from streammeta.evaluation.drift import Settings
 from streammeta.evaluation.prequential import NOT_RECALLED
 from streammeta.events import Array, Batch, Change, Forget, Reset, TaskEvent
-from streammeta.learner.chunk import Chunk, Placed
+from streammeta.learner.chunk import MAX_GROUPS, Chunk, Placed
 from streammeta.learner.chunk_step import Singles, Tables, copied, step_traced
 from streammeta.learner.discarding import discarded
 from streammeta.learner.drifting import Drifting
@@ -71,11 +71,11 @@ class Engine:
         self._chunk = Chunk(network)
         self.executors = executors or Executors(steps)
         self.quarantine = quarantine or Quarantine()
+        self._slots: dict[str, int] = {}
         self._tables: dict[int, Tables] = {}
         self._singles = Singles(network.device)
         self._learned: list[Applied] = []
         self._recaller = Recaller(network, steps, memories, forgetting_sets) if forgetting_sets else None
-
         self._drifting = Drifting(drift, memories, at_memory=self.keeps_params) if drift else None
 
     @property
@@ -93,6 +93,11 @@ class Engine:
         """Events learned, those of the chunk in hand among them."""
         return self.progress.events + len(self._learned)
 
+    @property
+    def newest(self) -> Applied:
+        """The event of the chunk in hand that was learned last."""
+        return self._learned[-1]
+
     def known(self, task: str) -> tuple[int, Tensor] | None:
         """Events learned from a task that is loaded, and its memory as it is; None where it is not loaded.
 
@@ -102,7 +107,7 @@ class Engine:
         if slot is None:
             return None
         visits = int(memories.visits[slot])
-        return int(memories.stats.reset_after[slot]) + visits, memories.rows[slot][: None if visits else 0]
+        return memories.events(slot), memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:
@@ -136,21 +141,16 @@ class Engine:
         return self._chunk.place(event)
 
     def load(self, tasks: Collection[str]) -> None:
-        """Have the rows of these tasks at hand, those of all placed events among them."""
+        """Have the rows of these tasks at hand; with those loaded before, of all placed events."""
         self._chunk.check()
-        slots = self.memories.slots(tasks)
-        device = self.network.device
+        memories = self.memories
+        self._slots.update(memories.slots(tasks, self._slots))
         for group in self._chunk.groups():
-            for placed in group.placed:
-                placed.slot = slots[placed.event.task]
-            self._tables[id(group)] = Tables(
-                group,
-                self._state,
-                self.memories.rows,
-                self.memories.visits,
-                group.slots().to(device),
-                group.episodes(device),
-            )
+            group.find(self._slots)
+            tables = self._tables.get(id(group))
+            if tables is None or not tables.hold(memories.rows):
+                shapes = tables.shapes if tables else {}
+                self._tables[id(group)] = Tables(group, self._state, memories.rows, memories.visits, shapes)
 
     def learn(self, iteration: Sequence[Placed]) -> None:
         """One iteration over loaded events of different tasks, all of the same shape.
@@ -181,16 +181,10 @@ class Engine:
         if recaller is not None:
             for placed in iteration:
                 recaller.keep(self._state, tables, placed)
-        if self._drifting is None and recalled is None and len(iteration) == 1:  # nearly all are
-            self._learned.append(Applied(iteration[0], NOT_RECALLED, rate))
-            return
-        recollections = recalled or [NOT_RECALLED] * len(iteration)
-        if self._drifting is None:
-            self._learned += [Applied(*one, rate) for one in zip(iteration, recollections, strict=True)]
-            return
+        drifting, recollections = self._drifting, recalled or [NOT_RECALLED] * len(iteration)
         for placed, recollection in zip(iteration, recollections, strict=True):
-            event = self.progress.events + len(self._learned) + 1
-            self._learned.append(Applied(placed, recollection, rate, self._drifting.visited(placed, event)))
+            drift = None if drifting is None else drifting.visited(placed, self.learned + 1)
+            self._learned.append(Applied(placed, recollection, rate, drift))
 
     def _step(self, tables: Tables, places: Sequence[int], index: Tensor) -> None:
         """One iteration by whoever serves its shapes."""
@@ -279,8 +273,10 @@ class Engine:
         for placed, *_ in self._learned:
             self.memories.touch(placed.event.task)
         self._learned = []
-        self._tables.clear()
+        self._slots.clear()
         self._chunk.clear()
+        if len(self._tables) > MAX_GROUPS or self.network.device.type != "cpu":  # there they are copies
+            self._tables.clear()
         self.memories.settle(tasks)
         return folded
 

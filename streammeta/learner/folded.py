@@ -10,7 +10,7 @@ from streammeta.evaluation.drift import Detection
 from streammeta.evaluation.forgetting import Recalled
 from streammeta.evaluation.prequential import NOT_RECALLED
 from streammeta.events import TaskEvent
-from streammeta.learner.chunk import Group, Placed
+from streammeta.learner.chunk import Placed
 from streammeta.learner.drifting import Drifting
 from streammeta.learner.executors.chunk import NUMBERS
 from streammeta.learner.folding import Numbers, fold_stream
@@ -104,13 +104,12 @@ def _numbers(learned: Sequence[Placed], classes: bool) -> tuple[Numbers, Numbers
     numbers = np.empty((len(learned), len(NUMBERS)))
     accuracies = np.full((len(learned), 3), np.nan)
     predicted: dict[int, Tensor] = {}
-    by_group: dict[int, tuple[Group, list[int], list[int]]] = {}
+    by_group: dict[int, list[int]] = {}
     for number, placed in enumerate(learned):
-        _, at, places = by_group.setdefault(id(placed.group), (placed.group, [], []))
-        at.append(number)
-        places.append(placed.place)
-    for group, at, places in by_group.values():
-        numbers[at] = group.numbers[places].cpu().numpy()
+        by_group.setdefault(id(placed.group), []).append(number)
+    for at in by_group.values():
+        group, places = learned[at[0]].group, [learned[number].place for number in at]
+        numbers[at] = group.numbers_at(places)
         if group.predictions is not None:
             predicted.update(zip(at, group.predictions[places], strict=True))
         if classes:

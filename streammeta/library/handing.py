@@ -12,6 +12,7 @@ from streammeta.errors import BadEvent
 from streammeta.events import Change, Examples, HalfExamples, OrderEntry, Positions, Record, TaskEvent
 from streammeta.outcomes import Learned, LearnedRow, Outcome, Refused, TaskChanged
 from streammeta.runtime.intake import Intake
+from streammeta.runtime.iteration import Result
 
 HANDED: Final = -1
 """The partition of what was handed over."""
@@ -44,27 +45,24 @@ class Told:
     """Observer: what came of the events of one call.
 
     Attributes:
-        learned: Rows of the events learned from, unless `each` was told of them.
         refused: Number of the event in its call -> why it was refused.
         changed: The call changed what is kept of a task.
     """
 
-    learned: list[LearnedRow] = field(default_factory=list)
     refused: dict[int, BadEvent] = field(default_factory=dict)
     changed: bool = False
-    _each: Callable[[LearnedRow], None] | None = None
+    _each: Callable[[LearnedRow], object] | None = None
 
-    def begin(self, each: Callable[[LearnedRow], None] | None = None) -> None:
-        """A call begins; tell `each` of its rows, or keep them."""
-        self.learned, self.refused, self.changed, self._each = [], {}, False, each
+    def begin(self, each: Callable[[LearnedRow], object] | None = None) -> None:
+        """A call begins; tell `each` of the events learned from."""
+        self.refused, self.changed, self._each = {}, False, each
 
     def __call__(self, outcome: Outcome) -> None:
         """Take note."""
-        if isinstance(outcome, Learned) and self._each is None:
-            self.learned += outcome.rows()
-        elif isinstance(outcome, Learned) and self._each is not None:
-            for row in outcome.rows():
-                self._each(row)
+        if isinstance(outcome, Learned):
+            if self._each is not None:
+                for row in outcome.rows():
+                    self._each(row)
         elif isinstance(outcome, TaskChanged):
             self.changed = outcome.known
         elif isinstance(outcome, Refused):
@@ -82,11 +80,16 @@ class Hand:
     def give(self, number: int, content: Content | BadEvent) -> None:
         """Let the event, number `number` of its call, join; learned from at the latest by `settle`."""
         intake = self._intake
+        if intake.chunk_full:
+            intake.settle()
         self._content = content
         time_ms = 0 if isinstance(content, BadEvent | Change) else content.time_ms
         intake.take(Record(intake.telling.topic, HANDED, number, time_ms, None, None))
-        if intake.chunk_full:
-            intake.settle()
+
+    def learn(self) -> Result:
+        """Learn now from all that was given; what came of the event given last. `settle` does the rest."""
+        self._intake.close()
+        return self._intake.apply()[-1]
 
     def settle(self) -> None:
         """Learn from all that was given, an iteration that is still open too; forget where it stood."""

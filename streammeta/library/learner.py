@@ -144,8 +144,7 @@ class Learner:
         Raises:
             BadEvent: it cannot be used, or its update would not be finite; nothing is learned from it.
         """
-        (row,) = self._session.learned(partial(self._session.event, task, support, query, time_ms))
-        return lesson_of(row)
+        return self._session.lesson(partial(self._session.event, task, support, query, time_ms))
 
     def learn_one(self, task: str, x: Values, y: Values, *, time_ms: int | None = None) -> list[Lesson]:
         """Take one labelled example, or several; learn from the episodes that they complete, if any.
@@ -244,7 +243,7 @@ class Learner:
     @property
     def events(self) -> int:
         """Events learned in the life of the state."""
-        return self._session.engine.progress.events
+        return self._session.events
 
     def history(self) -> "pd.DataFrame":
         """The curves so far by the number of events; needs pandas (extra `notebook`)."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from streammeta.errors import BadEvent
 from streammeta.evaluation.drift import Detection
+from streammeta.learner.engine import Engine
 from streammeta.outcomes import LearnedRow
 
 
@@ -38,6 +39,14 @@ class Taught(NamedTuple):
 
     events: int
     refused: Mapping[int, BadEvent]
+
+
+def newest_lesson(engine: Engine) -> Lesson:
+    """What the event that was learned last taught, before its chunk is folded."""
+    placed, _, _, drift = engine.newest
+    _finite, *numbers = placed.group.numbers_at([placed.place])[0].tolist()
+    task_events = engine.memories.events(placed.slot)
+    return Lesson._make((placed.event.task, engine.learned, task_events, *numbers, drift))
 
 
 def lesson_of(row: LearnedRow) -> Lesson:

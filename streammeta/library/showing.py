@@ -78,7 +78,7 @@ def progressing(events: Iterable[T], told: str, *, shown: bool | None) -> Iterat
 
     console = Console(file=None if "ipykernel" in sys.modules else sys.stderr)
     visible = (console.is_terminal or console.is_jupyter) if shown is None else shown
-    yield from track(events, told, console=console, disable=not visible, transient=False)
+    yield from track(events, told, console=console, transient=False) if visible else events
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,8 @@ from streammeta.models.network import Network, unflatten
 from streammeta.models.randomness import drawn, kept_randomness
 
 _SEED: Final = 20
+_CALLS: Final = 5
+"""So many calls in a row, of a millisecond or so each, no other thread is drawing numbers in by chance."""
 _OWN: Final = frozenset(vars(nn.Module()))
 """What PyTorch itself keeps in a module."""
 _REMEDY: Final = (
@@ -37,9 +39,9 @@ def refuse_changes(network: Network, params: Tensor, x: Tensor, y: Tensor) -> No
     with torch.no_grad(), kept_randomness():
         given, params = params, params.clone()
         _refuse_writing(network, params, first, y)
-        before, at = _kept(network), drawn()
+        before = _kept(network)
+        moved = _drawn_from(network, params, first, y)
         prediction, loss = _answers(network, params, first, y)
-        moved = [name for name, place in drawn().items() if place != at[name]]
         again = _answers(network, params, first, y)
         _refuse_kept(before, _kept(network))
         if moved:
@@ -57,6 +59,21 @@ def refuse_changes(network: Network, params: Tensor, x: Tensor, y: Tensor) -> No
             )
         _refuse_memory(network, params, second)
         _refuse_unlearnable(network, params, first, y)
+
+
+def _drawn_from(network: Network, params: Tensor, x: Tensor, y: Tensor) -> list[str]:
+    """The generators from which each of some calls draws.
+
+    They are the process's: another thread (a Kafka client that shuffles its brokers) may draw meanwhile.
+    """
+    moved = [*drawn()]
+    for _ in range(_CALLS):
+        at = drawn()
+        _answers(network, params, x, y)
+        moved = [name for name, place in drawn().items() if name in moved and place != at[name]]
+        if not moved:
+            break
+    return moved
 
 
 def _refuse_writing(network: Network, params: Tensor, x: Tensor, y: Tensor) -> None:

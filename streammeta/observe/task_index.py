@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streammeta.evaluation.drift import BEGUN
 from streammeta.observe.track import Numbers
 from streammeta.outcomes import Checkpointed, Learned, Outcome, TaskChanged
 from streammeta.state.quarantine import Held
@@ -119,13 +120,19 @@ class TaskIndex:
     ) -> None:
         """What the state brings along: its tasks, up to the capacity, without visits; who is held back."""
         self._events = events
+        places, numbers, drifts = list[int](), list[tuple[float, ...]](), dict[int, tuple[float, ...]]()
         for task, stats in stored:
             if len(self._places) == self._capacity:
                 break
-            place, seen = self._place(task), stats.last_seen_ms / 1000
-            self._numbers[place] = (stats.events, stats.last_event, seen, stats.loss)
-            drift = stats.drift
-            self._drifts[place] = drift.detections, drift.last_event, drift.loss_before, drift.loss_after
+            place, drift = self._place(task), stats.drift
+            places.append(place)
+            numbers.append((stats.events, stats.last_event, stats.last_seen_ms / 1000, stats.loss))
+            if drift is not BEGUN:
+                drifts[place] = drift.detections, drift.last_event, drift.loss_before, drift.loss_after
+        if places:
+            self._numbers[places] = numbers
+        if drifts:
+            self._drifts[[*drifts]] = [*drifts.values()]
         if held is not None:
             self._hold(held)
 

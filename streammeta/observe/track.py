@@ -69,7 +69,7 @@ class Track:
         return self._reduced(rows[None], np.ones((1, len(rows), 1)))
 
     def extend(self, rows: Numbers) -> None:
-        """Fold rows (n, columns), in order. Costs some numpy calls per bucket touched."""
+        """Fold rows (n, columns), in order. Buckets that they fill alone are made together."""
         while len(rows):
             open_rows = int(self._weights[-1]) if len(self._weights) else self.width
             if open_rows < self.width:
@@ -79,8 +79,10 @@ class Track:
                 self._halve()
                 continue
             else:
-                taken = self.width
-                self._begin(rows[:taken])
+                full = min(len(rows) // self.width, self._capacity - len(self._weights))
+                each = self.width if full else len(rows)
+                taken = max(full, 1) * each
+                self._begin(rows[:taken].reshape(-1, each, rows.shape[1]))
             rows = rows[taken:]
 
     def restore(self, buckets: Numbers, weights: Numbers, width: int) -> None:
@@ -91,9 +93,11 @@ class Track:
         while len(self._weights) > self._capacity:
             self._halve()
 
-    def _begin(self, rows: Numbers) -> None:
-        self._buckets = np.concatenate([self._buckets, self.reduce(rows)])
-        self._weights = np.append(self._weights, len(rows))
+    def _begin(self, blocks: Numbers) -> None:
+        """New buckets, each of the rows of a block."""
+        count, rows, _ = blocks.shape
+        self._buckets = np.concatenate([self._buckets, self._reduced(blocks, np.ones((1, rows, 1)))])
+        self._weights = np.append(self._weights, np.full(count, float(rows)))
 
     def _grow(self, rows: Numbers) -> None:
         together = np.concatenate([self._buckets[-1:], rows])[None]

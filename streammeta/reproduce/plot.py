@@ -44,10 +44,12 @@ def _draw(axes: "Axes", panel: Panel) -> None:
 
 
 def _places(axes: "Axes", panel: Panel) -> None:
-    """Ticks of x: at the points where they are few, else on round numbers."""
+    """Ticks of x: at the points where they are few and those of all curves, else on round numbers."""
     places = sorted({x for curve in panel.curves for x in curve.x})
-    if len(places) < MARKED:
+    if len(places) < MARKED and all(len(curve.x) == len(places) for curve in panel.curves):
         axes.set_xticks(places, [f"{x:,g}" for x in places])
         axes.set_xticks([], minor=True)
     elif panel.x_scale == "linear":
         counts(axes)
+    else:
+        axes.xaxis.set_major_formatter("{x:g}")

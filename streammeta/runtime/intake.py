@@ -28,7 +28,7 @@ from streammeta.runtime.tape import NoTape, Tape
 from streammeta.runtime.telling import Telling
 from streammeta.runtime.told import learned
 from streammeta.runtime.trials import NoTrials, Trials
-from streammeta.runtime.trying import keep, learn
+from streammeta.runtime.trying import apply, keep
 from streammeta.state.event_ids import EventIds
 from streammeta.state.progress import NOTHING, Tally
 
@@ -188,37 +188,37 @@ class Intake:
         self._pending.ids |= self._open_ids
         self._open_ids.clear()
 
-    def settle(self) -> None:
-        """Apply the iterations of the chunk, one after the other, then tell of them."""
+    def apply(self) -> Sequence[Result]:
+        """Learn from the iterations of the chunk that wait, leaving the rest to `settle`; results of all."""
         pending = self._pending
         self.trials.over()
+        if pending.applied < len(pending.iterations):
+            apply(self.engine, pending, self.trials, self.answering, self.clock.monotonic)
+        return pending.results
+
+    def settle(self) -> None:
+        """Apply the iterations of the chunk, one after the other, then tell of them."""
+        pending, engine, results = self._pending, self.engine, self.apply()
         if not pending.iterations:
             return
-        engine, tick, tasks = self.engine, self.clock.monotonic, [*pending.tasks]
-        times = [tick()]
-        engine.load(tasks)
-        times.append(tick())
-        results = learn(engine, pending, self.trials, self.answering)
-        times.append(tick())
-        folded = engine.fold(tasks)
-        times.append(tick())
-        keep(pending, results, self.tape, self.log_passed)
+        began_seconds = self.clock.monotonic()
+        folded = engine.fold([*pending.tasks])
+        seconds = pending.load_seconds, pending.step_seconds, self.clock.monotonic() - began_seconds
+        keep(pending, self.tape, self.log_passed)
         taken = [taken for gathered in pending.iterations for taken in gathered]
         if self.ids.window:
             self._know(taken, results)
         self.ledger.positions.update(pending.reached)
         self.ledger.since_checkpoint += pending.records
-        self._pace.took(pending.records, times[-1] - times[0])
+        self._pace.took(pending.records, sum(seconds))
         if not self.open:
             self.cutter.settled()
         self._pending = Pending()
         self.telling.count(pending.records, pending.dropped)
         unanswered = self.answering.publish() if self.answering else {}
-        now_seconds, topic = self.clock.now(), self.telling.topic
         columns = learned(
-            *(topic, taken, results, folded),
-            times_seconds=times,
-            now_seconds=now_seconds,
+            *(self.telling.topic, taken, results, folded, seconds),
+            now_seconds=self.clock.now(),
             inner_lr=engine.inner_lr,
         )
         self.telling.settled(columns, taken, results, unanswered)
@@ -278,7 +278,7 @@ class Intake:
     def _read(self, record: Record, number: int) -> Read:
         try:
             read = self.decode(record)
-            if isinstance(read, TaskEvent | Change):
+            if isinstance(read, (TaskEvent, Change)):
                 return read
             if isinstance(read, Question):
                 return self._asked(read, number)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from streammeta.episodes.gathering import Repeated, Taken, events_of
 from streammeta.errors import BadEvent
-from streammeta.events import Positions, Release
-from streammeta.runtime.iteration import Item
+from streammeta.events import Positions, Release, TaskEvent
+from streammeta.runtime.iteration import Item, Result
 from streammeta.state.memories import Memories
 from streammeta.state.progress import NOTHING, Tally
 
@@ -24,6 +24,10 @@ class Pending:
         tasks: Their tasks, and whether one learns; in the order in which they came.
         fresh: How many of them were not dirty.
         ids: Of their events, where ids are kept.
+        unloaded: Those of `tasks` whose rows were not asked for yet.
+        results: What came of the records of the iterations that were applied.
+        applied: How many these are.
+        load_seconds, step_seconds: What it took so far to find the rows, and to learn.
     """
 
     iterations: list[Sequence[Taken]] = field(default_factory=list)
@@ -34,6 +38,11 @@ class Pending:
     tasks: dict[str, bool] = field(default_factory=dict)
     fresh: int = 0
     ids: set[bytes] = field(default_factory=set)
+    unloaded: list[str] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    applied: int = 0
+    load_seconds: float = 0.0
+    step_seconds: float = 0.0
 
     def add(
         self,
@@ -53,14 +62,23 @@ class Pending:
         for one in taken:
             self._expect(one, memories)
 
+    def give_up(self) -> None:
+        """Forget the iterations that were not applied: whoever goes on does so without them."""
+        self.records -= sum(map(len, self.iterations[self.applied :]))
+        del self.iterations[self.applied :], self.items[self.applied :]
+
     def _expect(self, taken: Taken, memories: Memories) -> None:
         """Note the task whose row the chunk will ask for."""
         read = taken.read
-        if isinstance(read, BadEvent | Release | Repeated):
+        if isinstance(read, TaskEvent):  # nearly all are
+            task, learns = read.task, True
+        elif isinstance(read, BadEvent | Release | Repeated):
             return
-        task, learns = read.task, bool(events_of(read))
+        else:
+            task, learns = read.task, bool(events_of(read))
         if task not in self.tasks:
             self.tasks[task] = learns
+            self.unloaded.append(task)
             self.fresh += not memories.is_dirty(task)
         elif learns:
             self.tasks[task] = True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from streammeta.events import Cut, Record, Run, Switch
 from streammeta.runtime.intake import Intake
@@ -34,7 +35,7 @@ class Recovery:
     def run(self) -> bool:
         """All that is pending; False when it was asked to stop on the way."""
         entries = self.order_log.pending(self.intake.ledger.positions)
-        ended: set[int] = set()
+        ended, topic = set[int](), self.source.identity()
         for number, entry in enumerate(entries):
             share = number / len(entries)
             self.turned(share)
@@ -44,14 +45,17 @@ class Recovery:
                 self.close()
             elif isinstance(entry, Switch):
                 self.turn([entry])
-            elif isinstance(entry, Run) and entry.partition not in ended and not self._repeat(entry, share):
-                ended.add(entry.partition)
-                self.drop_runs(ended)
+            elif isinstance(entry, Run) and entry.partition not in ended:
+                records = self.source.fetch(entry, partial(self.turned, share))
+                if self.source.identity() != topic:
+                    break  # all the rest is of a topic that is no more; the next poll tells of the new one
+                if not self._repeat(entry, records):
+                    ended.add(entry.partition)
+                    self.drop_runs(ended)
         return not self.stopped()
 
-    def _repeat(self, run: Run, share: float) -> bool:
+    def _repeat(self, run: Run, records: Sequence[Record]) -> bool:
         """Apply a logged run again; False when the topic's log now ends within it."""
-        records = self.source.fetch(run, lambda: self.turned(share))
         if not self.apply(self.intake.new(records)):
             return True
         reached = min(run.end, self.source.positions()[run.partition])

@@ -49,11 +49,14 @@ class Telling:
         """
         if columns is not None:
             self.tell(columns)
+        if not unanswered and results.count(1) == len(results):  # nearly all are told as columns
+            self.ledger.learned += len(results)
+            return
         for one, result in zip(taken, results, strict=True):
             refusal = unanswered.get((one.record.partition, one.record.offset)) if unanswered else None
             if refusal is not None and not isinstance(result, BadEvent):
                 self.unanswered(one.record, refusal)
-            elif result != 1:  # nearly all are, and are told as columns
+            elif result != 1:
                 self._settled(one.record, result)
             if isinstance(result, int):
                 self.ledger.learned += result

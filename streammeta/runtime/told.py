@@ -18,14 +18,14 @@ def learned(
     taken: Sequence[Taken],
     results: Sequence[Result],
     folded: Folded | None,
+    chunk_seconds: tuple[float, float, float],
     *,
-    times_seconds: Sequence[float],
     now_seconds: float,
     inner_lr: float,
 ) -> Learned | None:
     """The columns of the events that were learned from these records; None where there were none.
 
-    `times_seconds`: before the rows were loaded, before and after the steps, and after the fold.
+    `chunk_seconds`: what it took to load the rows, to learn, and to fold.
     """
     if folded is None:
         return None
@@ -36,7 +36,7 @@ def learned(
         if isinstance(result, int)
         for _ in range(result)
     ]
-    load, step, store = (seconds / count for seconds in np.diff(times_seconds).tolist())
+    load, step, store = (seconds / count for seconds in chunk_seconds)
     event_times_ms = np.array([event.time_ms for event in folded.events], np.float64)
     return Learned(
         topic=topic,

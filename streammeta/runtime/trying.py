@@ -5,7 +5,7 @@ from typing import Literal
 
 from streammeta.episodes.gathering import Taken, asked_of
 from streammeta.errors import OutOfMemory
-from streammeta.events import Passed
+from streammeta.events import Passed, Record
 from streammeta.learner.engine import Engine
 from streammeta.runtime.answering import Answering
 from streammeta.runtime.iteration import Result, iterate, try_alone
@@ -14,15 +14,27 @@ from streammeta.runtime.tape import Tape
 from streammeta.runtime.trials import Trials
 
 
-def learn(
-    engine: Engine, pending: Pending, trials: Trials, answering: Answering | None = None
-) -> list[Result]:
-    """What came of the records of the chunk, which is loaded; the questions of an iteration come before it.
+def apply(
+    engine: Engine,
+    pending: Pending,
+    trials: Trials,
+    answering: Answering | None,
+    tick: Callable[[], float],
+) -> None:
+    """Apply the iterations of the chunk that were not yet; the questions of an iteration come before it.
 
     Of an iteration that a process died of, each event is first tried alone: the next death names it.
+    Where one breaks off, by Control-C in a notebook or by what is no refusal, those that were not applied are
+    given up.
     """
-    results: list[Result] = []
-    for gathered, items in zip(pending.iterations, pending.items, strict=True):
+    began_seconds = tick()
+    tasks, pending.unloaded = pending.unloaded, []
+    engine.load(tasks)
+    loaded_seconds = tick()
+    pending.load_seconds += loaded_seconds - began_seconds
+    for gathered, items in zip(
+        pending.iterations[pending.applied :], pending.items[pending.applied :], strict=True
+    ):
         records = [taken.record for taken in gathered]
         if answering is not None:
             _answer(answering, gathered, trials)
@@ -31,11 +43,16 @@ def learn(
                 trials.learning([record])
                 try_alone(engine, item)
         trials.learning(records)
-        results += iterate(engine, items)
+        try:
+            pending.results += iterate(engine, items)
+        except BaseException:
+            pending.give_up()
+            raise
+        pending.applied += 1
         if trials.suspicious:
             trials.over()
     trials.over()
-    return results
+    pending.step_seconds += tick() - loaded_seconds
 
 
 def _answer(answering: Answering, gathered: Sequence[Taken], trials: Trials) -> None:
@@ -48,22 +65,32 @@ def _answer(answering: Answering, gathered: Sequence[Taken], trials: Trials) -> 
 
 def keep(
     pending: Pending,
-    results: Sequence[Result],
     tape: Tape,
     log_passed: Callable[[Sequence[Passed]], object],
 ) -> None:
     """Tell the tape; what was passed for want of memory is logged too: another time it might not be."""
     at, found = 0, list[Passed]()
+    starved = any(isinstance(result, OutOfMemory) for result in pending.results)
     for gathered in pending.iterations:
         records = [taken.record for taken in gathered]
-        for number, record in enumerate(records):
-            result = results[at + number]
-            if isinstance(result, OutOfMemory) and record.flaw is None:
-                stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
-                passed = Passed(record.partition, record.offset, stage=stage, died=False)
-                records[number] = record._replace(flaw=passed.flaw)
-                found.append(passed)
+        if starved:
+            results = pending.results[at : at + len(records)]
+            records, passed = _passed(records, results)
+            found += passed
         at += len(records)
         tape.keep(records)
     if found:
         log_passed(found)
+
+
+def _passed(records: Sequence[Record], results: Sequence[Result]) -> tuple[list[Record], list[Passed]]:
+    """The records of an iteration, those marked that took more memory than there was; and these."""
+    marked, found = list[Record](), list[Passed]()
+    for record, result in zip(records, results, strict=True):
+        if isinstance(result, OutOfMemory) and record.flaw is None:
+            stage: Literal["decode", "step"] = "decode" if result.stage == "decode" else "step"
+            found.append(Passed(record.partition, record.offset, stage=stage, died=False))
+            marked.append(record._replace(flaw=found[-1].flaw))
+        else:
+            marked.append(record)
+    return marked, found

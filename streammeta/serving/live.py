@@ -7,7 +7,7 @@ from streammeta.serving.asking import Known
 
 
 class LiveState:
-    """A `View` of an engine between two chunks; whole, because nobody learns while it is looked at."""
+    """A `View` of an engine between two events; whole, because nobody learns while it is looked at."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -21,15 +21,15 @@ class LiveState:
     @property
     def events(self) -> int:
         """Events learned."""
-        return self._engine.progress.events
+        return self._engine.learned
 
     def task(self, task: str) -> Known | None:
         """What the engine, or its store, knows of the task."""
         entry = self._engine.memories.get(task)
-        if not entry.stats.events and entry.buffer.empty:
+        events, memory = self._engine.known(task) or (0, entry.memory[:0])
+        if not events and entry.buffer.empty:
             return None
-        memory = entry.memory if entry.stats.remembered else entry.memory[:0]
-        return Known(entry.stats.events, memory.cpu().numpy(), entry.buffer.examples)
+        return Known(events, entry.memory[: len(memory)].cpu().numpy(), entry.buffer.examples)
 
 
 class InHand:

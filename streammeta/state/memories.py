@@ -144,8 +144,8 @@ class Memories:
         self.visits[slot] = 0
         self.samples.pop(slot, None)
 
-    def slots(self, tasks: Collection[str]) -> dict[str, int]:
-        """Where the tasks' rows are; those of new tasks are empty. They stay there until `settle`."""
+    def slots(self, tasks: Collection[str], kept: Collection[str] = ()) -> dict[str, int]:
+        """Where the tasks' rows are; those of new tasks are empty. They, and `kept`, stay until `settle`."""
         found: dict[str, int] = {}
         missing: dict[str, None] = {}
         for task in tasks:
@@ -156,13 +156,17 @@ class Memories:
                 found[task] = slot
         for task, row in zip(missing, self._load([*missing]) if missing else (), strict=True):
             found[task] = self._clean[task] = self._slot(row)
-        self._shrink(found)
+        self._shrink(found, kept)
         return found
 
     def slot_of(self, task: str) -> int | None:
         """Where the row of a task in RAM is; to look for it is no use of it."""
         held = (self._dirty, self._clean, self._leaving)
         return next((slots[task] for slots in held if task in slots), None)
+
+    def events(self, slot: int) -> int:
+        """Events learned from the task there, those of the chunk in hand among them."""
+        return int(self.stats.reset_after[slot]) + int(self.visits[slot])
 
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""
@@ -241,12 +245,12 @@ class Memories:
             self._clean[task] = slot
         return slot
 
-    def _shrink(self, kept: Collection[str] = ()) -> None:
-        """Evict clean rows, none of `kept`, which were used last."""
+    def _shrink(self, *kept: Collection[str]) -> None:
+        """Evict clean rows, none of those `kept`, which were used last."""
         surplus = len(self) - self._capacity
         while surplus > 0 and self._clean:
             task = next(iter(self._clean))
-            if task in kept:
+            if any(task in tasks for tasks in kept):
                 return
             self._vacate(self._clean.pop(task))
             surplus -= 1

@@ -94,6 +94,7 @@ class _Look:
             raise Damage("it is cut short")
         self._met = np.zeros(meta.last + 1, dtype=bool)
         self._met[:2] = True
+        self._nth = np.empty(meta.last + 1, dtype=np.int32)
 
     def through(self) -> None:
         """Every tree; what the free tree lists must belong to none."""
@@ -149,7 +150,9 @@ class _Look:
         """No page belongs to two."""
         if numbers.size and (numbers.min() < 2 or numbers.max() > self._meta.last):
             raise Damage(f"{name} names a page past the end")
-        if self._met[numbers].any() or len(np.unique(numbers)) != len(numbers):
+        nth = np.arange(len(numbers), dtype=np.int32)
+        self._nth[numbers] = nth  # of a page that is named twice the last one stays
+        if self._met[numbers].any() or (self._nth[numbers] != nth).any():
             raise Damage(f"{name} names a page that is another's")
         self._met[numbers] = True
 

@@ -98,18 +98,17 @@ def unpack_stats(packed: bytes) -> TaskStats:
     known = _STATS.unpack(packed[: _STATS.size])
     if len(packed) == _STATS.size:
         return TaskStats(*known)
-    meta, adapted, memory, earlier, forgetting, *numbers = _MORE_STATS.unpack(packed[_STATS.size : _SIZES[1]])
-    blocks = [(total, count) for total, count in zip(numbers[::2], numbers[1::2], strict=True)]
-    return TaskStats(*known)._replace(
-        accuracy_meta=meta,
-        accuracy_adapted=adapted,
-        accuracy_memory=memory,
-        loss_earlier=earlier,
-        forgetting=forgetting,
-        windows=tuple(tuple(block for block in blocks[at : at + 2] if block[1]) for at in (0, 2, 4)),
-        reset_after=_RESET.unpack(packed[_SIZES[1] : _SIZES[2]])[0] if len(packed) >= _SIZES[2] else 0,
-        drift=_series(packed[_SIZES[2] :]),
-    )
+    meta, adapted, memory, earlier, forgetting, *blocks = _MORE_STATS.unpack(packed[_STATS.size : _SIZES[1]])
+    windows = _window(*blocks[:4]), _window(*blocks[4:8]), _window(*blocks[8:])
+    reset_after = _RESET.unpack(packed[_SIZES[1] : _SIZES[2]])[0] if len(packed) >= _SIZES[2] else 0
+    drift = _series(packed[_SIZES[2] :])
+    return TaskStats._make((*known, meta, adapted, memory, windows, earlier, forgetting, reset_after, drift))
+
+
+def _window(total: float, count: int, next_total: float, next_count: int) -> Blocks:
+    """The window's blocks that hold something."""
+    first: Blocks = ((total, count),) if count else ()
+    return (*first, (next_total, next_count)) if next_count else first
 
 
 def _series(packed: bytes) -> Series:

@@ -68,7 +68,8 @@ class Source(Protocol):
         """The records of one logged run, again; afterwards the partition stands at `run.end`.
 
         Waits for a broker that is away. Records that the log has since lost are absent; where it now ends
-        within the run, the partition stands at that end.
+        within the run, the partition stands at that end. Where the topic was made again meanwhile nothing is
+        given and `identity` changes: no logged run is of this topic, and `moved` tells where it begins.
 
         Raises:
             LostOffsets: as `start`.

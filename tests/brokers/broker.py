@@ -136,7 +136,14 @@ class Broker:
     def recreate(self, topic: str, partitions: int) -> None:
         """Delete the topic and make an empty one of the same name."""
         eventually(lambda: self._deleted(topic))
-        self.create(topic, partitions)
+        eventually(lambda: self._created_again(topic, partitions))
+
+    def _created_again(self, topic: str, partitions: int) -> bool:
+        """Whether it could be: the embedded broker may still know the name of what it no longer describes."""
+        with suppress(errors.TopicAlreadyExistsError):
+            self.create(topic, partitions)
+            return True
+        return False
 
     def _deleted(self, topic: str) -> bool:
         """Ask for it, again if the last time had no effect; whether it is gone."""

@@ -1,6 +1,7 @@
 """What only Kafka has: transactions, commits for lag tools, records of any size; and when silence is told."""
 
 import os
+import time
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -173,6 +174,32 @@ def test_a_longer_topic_in_place_of_the_old_one(broker: str, request: pytest.Fix
         assert patient.moved() == {0: 0, 1: 0}
         assert patient.identity() not in ("", identity)
         assert patient.moved() == {}
+
+
+@pytest.mark.parametrize("broker", ["tansu", pytest.param("kafka_broker", marks=pytest.mark.kafka)])
+def test_a_longer_topic_while_nobody_asks(broker: str, request: pytest.FixtureRequest) -> None:
+    """No fetch was there to be told of the deletion, the metadata is old: nothing comes as the old one's."""
+    real: Broker = request.getfixturevalue(broker)
+    topic = real.create(fresh("unseen"), 2)
+    real.write(topic, values("old", 5))
+    with closing(KafkaSource(replace(real.settings(topic=topic), on_lost_offsets="earliest"))) as source:
+        source.start({})
+        drain(source, {0: 5})
+        drained_at = time.monotonic()
+        real.recreate(topic, 2)
+        real.write(topic, values("new", 20))
+        eventually(lambda: time.monotonic() > drained_at + reader.UNASKED_SECONDS)
+        moved, records = dict[int, int](), list[Record]()
+
+        def arrived() -> bool:
+            now = source.poll(0.1)
+            moved.update(source.moved())
+            assert moved or not now
+            records.extend(now)
+            return len(records) >= 20
+
+        eventually(arrived)
+        assert [r.value for r in records] == values("new", 20)
 
 
 def test_a_run_beyond_the_end(tansu: Broker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.numpy import load_file
@@ -12,6 +13,7 @@ from streammeta.state import copies
 from streammeta.state.directory import StateDirectory
 from tests.cli.conftest import Invoke
 from tests.distributed.groups import make_group, standing, write
+from tests.serving.served import Client, answer, served
 from tests.serving.states import Asked, asked
 from tests.states import checkpoint_of
 
@@ -130,6 +132,21 @@ def test_predictions_come_from_the_task_s_rank(streammeta: Invoke, learned: Aske
             for state in (learned.path, tmp_path / "three")
         )
         assert (one.exit_code, one.stdout) == (three.exit_code, three.stdout) == (0, one.stdout)
+
+
+def test_a_group_is_served_as_one(streammeta: Invoke, learned: Asked, tmp_path: Path) -> None:
+    """Each task's answer is the single state's, whichever rank knows it; the page shows the tasks of all."""
+    words = ("state", "reshard", "--from", learned.path, "--to", tmp_path / "two", "--world", 2)
+    assert streammeta(*words, "--partitions", 6).exit_code == 0
+    assert len({home_of(tmp_path / "two", task) for task in learned.names}) > 1
+
+    def ask(client: Client) -> tuple[list[Any], int]:
+        found = [answer(client, task=task, x=[[0.5], [-1.0]])["y"] for task in (*learned.names, "nobody")]
+        return found, client.get("/api/v1/tasks").json()["known"]
+
+    one, two = (served(path, ask) for path in (learned.path, tmp_path / "two"))
+    assert one == two
+    assert two[1] == len(learned.names)
 
 
 def test_the_report_is_of_the_group(streammeta: Invoke, learned: Asked, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_halves_and_episodes() -> None:
         ({"x": [[1.0]], "y": "many"}, Reason.BAD_TENSOR, "y: not numbers in equal rows"),
         ({"x": [[1.0], [1.0, 2.0]], "y": [1.0]}, Reason.BAD_TENSOR, "x: not numbers in equal rows"),
         ({"x": [[np.nan]], "y": [[1.0]]}, Reason.NON_FINITE_INPUT, "x"),
-        ({"x": [[1.0]], "y": [1.0, 2.0]}, Reason.SHAPE_MISMATCH, "x has 1 examples, y has 2"),
+        ({"x": [[1.0]], "y": [1.0, 2.0]}, Reason.SHAPE_MISMATCH, "x has 1 example, y has 2"),
         ({"x": [], "y": []}, Reason.EMPTY_SET, "x"),
         ({"x": [1.0], "y": [1.0], "task": ""}, Reason.BAD_TASK_ID, "0 bytes"),
         ({}, Reason.UNDECODABLE, "x and y are missing"),

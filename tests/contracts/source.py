@@ -272,6 +272,29 @@ class SourceContract:
         with pytest.raises(LostOffsets, match=r"re-created"):
             eventually(lambda: careful.poll(0.1))
 
+    @pytest.mark.parametrize("allowed", [True, False])
+    def test_a_run_of_a_topic_made_anew(
+        self, world: World, open_source: Callable[..., Source], *, allowed: bool
+    ) -> None:
+        """What is logged of the old topic is not read from the new one, which has the same offsets."""
+        self._need(world, "empty")
+        world.write(values("old", 5), 0)
+        source = open_source(on_lost_offsets="earliest") if allowed else open_source()
+        source.start({0: 3})
+        if not (identity := source.identity()):
+            pytest.skip("this broker gives topics no identity")
+        world.empty()
+        world.write(values("new", 20), 0)
+        if not allowed:
+            with pytest.raises(LostOffsets, match=r"re-created"):
+                source.fetch(Run(0, 1, 3))
+            return
+        assert not source.fetch(Run(0, 1, 3))
+        assert source.identity() not in ("", identity)
+        records = drain(source, {0: 20})
+        assert source.moved() == {0: 0, 1: 0, 2: 0, 3: 0}
+        assert [r.value for r in records] == values("new", 20)
+
     def _need(self, world: World, ability: str) -> None:
         if ability not in world.can:
             pytest.skip(f"this log cannot {ability}")

@@ -21,6 +21,7 @@ from flwr.app import Array, ArrayRecord, Message, RecordDict
 
 from tests.federated.here import Fault, raised, vanished
 from tests.federated.runs import plan_of, run, state_in
+from tests.serving.served import Client, answer, served
 
 
 def read(address: str) -> str:
@@ -115,6 +116,29 @@ def test_its_state_predicts_and_is_scored(task: str, tmp_path: Path) -> None:
         main, ["evaluate", "sinusoid", "--state", str(tmp_path), "--episodes", "5", "--format", "json"]
     )
     assert scored.exit_code == 0, scored.output
+
+
+def test_its_state_is_served(tmp_path: Path) -> None:
+    """`serve` answers from w, a support set personalises, and its page lists the clients."""
+    run(plan_of(tmp_path, rounds=2, silo=True, beta=0.3))
+    support = {"x": [[0.1], [0.2]], "y": [[5.0], [6.0]]}
+
+    def ask(client: Client) -> tuple[dict[str, Any], ...]:
+        plain = answer(client, task="sinewave/0", x=[[0.5]])
+        personal = answer(client, task="sinewave/0", x=[[0.5]], support=support)
+        return plain, personal, client.get("/api/v1/status").json(), client.get("/api/v1/tasks").json()
+
+    plain, personal, status, tasks = served(tmp_path, ask)
+    predicted = CliRunner().invoke(
+        main, ["predict", "--state", str(tmp_path), "--task", "sinewave/0"], input='{"x": [[0.5]]}'
+    )
+    assert plain["y"] == json.loads(predicted.stdout)["y"]
+    assert (plain["at"], personal["at"]) == ("meta", "adapted")
+    assert plain["y"] != personal["y"]
+    assert (status["events"], {row["task"] for row in tasks["tasks"]}) == (
+        8,
+        {f"sinewave/{place}" for place in range(4)},
+    )
 
 
 def test_another_federation_is_not_continued(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class Broker:
     """What the broker holds, for a challenger that misses something; counts what it was asked for."""
 
     script: list[Record]
+    topic_id: str = ""
     asked: list[Run] = field(default_factory=list)
 
     def fetch(self, run: Run, waiting: Waiting = untold) -> tuple[list[Record], int]:
@@ -28,6 +29,10 @@ class Broker:
         self.asked.append(run)
         held = [r for r in self.script if r.partition == run.partition and run.first <= r.offset < run.end]
         return held, run.end
+
+    def are_of(self, topic_id: str) -> bool:
+        """As `Runs.are_of`, where that may be passed over."""
+        return "" in {topic_id, self.topic_id} or topic_id == self.topic_id
 
     def first(self, _partition: int) -> int:
         """The first offset that it holds."""

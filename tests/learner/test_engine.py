@@ -1,8 +1,10 @@
 """The engine: one event moves the meta-state and its own task, or nothing at all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,8 +17,9 @@ from streammeta.algorithms.moml import moml
 from streammeta.algorithms.outer import sgd
 from streammeta.errors import BadEvent, Reason
 from streammeta.evaluation.prequential import Scores
-from streammeta.events import TaskEvent, episode_of
+from streammeta.events import Array, Episode, TaskEvent, episode_of
 from streammeta.learner.engine import Engine
+from streammeta.learner.folded import Folded
 from streammeta.learner.tracing import Steps
 from streammeta.learner.visits import TASK_FADING
 from streammeta.learner.visits import faded as faded_mean
@@ -26,7 +29,7 @@ from streammeta.state.progress import Progress
 from streammeta.state.rows import Packed
 from streammeta.state.store import TaskStats
 from tests.learning import learn, nothing_stored
-from tests.networks import LEARNERS, arrays, event, network, stacked
+from tests.networks import LEARNERS, arrays, classifier, event, labelled, network, stacked
 
 
 @cache
@@ -99,6 +102,38 @@ def test_how_a_stream_is_cut_into_chunks_means_nothing(sizes: list[int]) -> None
     for place in range(3):
         columns = np.concatenate([folded.visits[place] for folded in told if folded])
         np.testing.assert_array_equal(columns, np.concatenate([one.visits[place] for one in alone]))
+
+
+@pytest.mark.parametrize("kind", [arrays, labelled])
+def test_a_chunk_that_is_learned_as_it_comes(kind: Callable[[np.random.Generator], Episode[Array]]) -> None:
+    """Events placed after others were learned, more than there was room for: told and kept as at once."""
+    made = classifier() if kind is labelled else network()
+    chosen, draws = LEARNERS["moml"](made), np.random.default_rng(23)
+    steps = Steps(chosen, made)
+    events = [event(f"task-{n % 70}", kind(draws), 1000 * n) for n in range(90)]
+    spoilt = events[33].episode.query.y
+    spoilt[1] = math.nan if kind is arrays else 7
+
+    def learned_in(cuts: Sequence[int]) -> tuple[Engine, Folded]:
+        memories = Memories(nothing_stored, made.initial.new_zeros(chosen.memory_size), 100)
+        engine = Engine(made, steps, chosen.init(made.initial), Progress(), memories)
+        for begin, end in pairwise((0, *cuts, len(events))):
+            placed = [engine.place(one) for one in events[begin:end]]
+            engine.load([one.task for one in events[begin:end]])
+            for one in placed:
+                with pytest.raises(BadEvent) if one.event is events[33] else nullcontext():
+                    engine.learn([one])
+        folded = engine.fold({one.task for one in events})
+        assert folded is not None
+        return engine, folded
+
+    (whole, at_once), (pieces, bit_by_bit) = learned_in(()), learned_in((1, 2, 16, 33, 34, 80))
+    assert repr(snapshot(whole)) == repr(snapshot(pieces))
+    for name in ("numbers", "judged", "means"):
+        np.testing.assert_array_equal(getattr(bit_by_bit, name), getattr(at_once, name))
+    assert len(at_once.predictions) == (89 if kind is labelled else 0)
+    for one, other in zip(bit_by_bit.predictions, at_once.predictions, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_an_event_moves_its_own_task_alone() -> None:

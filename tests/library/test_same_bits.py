@@ -1,7 +1,7 @@
 """A Learner and the daemon: the same events in the same order come to the same bits, and change hands."""
 
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from streammeta.codec import CONTROL, MSGPACK, RESET, decode_examples, encode_ms
 from streammeta.config import Config
 from streammeta.errors import BadEvent, NoAnswer
 from streammeta.events import Array, Batch, Examples, Record
+from streammeta.learner.chunk import Placed
+from streammeta.learner.engine import Engine
 from streammeta.library.states import Homes
 from streammeta.runtime.assembly import assemble
 from streammeta.runtime.blueprint import build_blueprint, restore
@@ -105,6 +107,58 @@ def test_two_thousand_events(tmp_path: Path) -> None:
     assert learner.events + len(first.refused) + len(second.refused) == EVENTS
     assert bits(held(learner, tmp_path / "whole")) == wanted
     assert bits(daemon(script[EVENTS // 2 :], tmp_path, halfway)) == wanted
+
+
+def test_what_is_asked_between_events(tmp_path: Path) -> None:
+    """One by one, whatever is asked meanwhile: answers know every event, and the bits are the daemon's."""
+    script, draws = script_of(300), np.random.default_rng(3)
+    looker, seen = Learner.from_config(CONFIG), 0
+    visits: dict[str, int] = {}
+    for record in script:
+        task, support, query, time_ms = given(record)
+        before = None
+        with suppress(BadEvent, NoAnswer):
+            before = looker.predict(task, query.x)
+        with suppress(BadEvent):
+            lesson = looker.learn(task, support, query, time_ms=time_ms)
+            seen, visits[task] = seen + 1, visits.get(task, 0) + 1
+            assert (lesson.task, lesson.events, lesson.task_events) == (task, seen, visits[task])
+            if lesson.task_events > 1 and before is not None:
+                known = np.mean((before - query.y) ** 2)
+                assert known == pytest.approx(lesson.loss_memory, rel=1e-4)
+        if draws.random() < 0.1:
+            assert (looker.events, looker.history().index[-1]) == (seen, seen)
+            assert f"events={seen}," in repr(looker)
+    assert bits(held(looker, tmp_path / "s")) == bits(daemon(script, tmp_path))
+    rows = looker.history()
+    assert rows["loss_memory"].count() == seen - len(visits)
+    assert rows["time"].is_monotonic_increasing
+
+
+def test_what_breaks_off_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C within an event, or within many: those before it stay, and what comes next is learned."""
+    script = make_script(6, partitions=1, tasks=3, events=30, poison=0, odd=0, wild=0)
+    events, learn, calls = [given(record) for record in script], Engine.learn, 0
+
+    def interrupted(engine: Engine, iteration: Sequence[Placed]) -> None:
+        nonlocal calls
+        calls += 1
+        if calls in (4, 10):
+            raise KeyboardInterrupt
+        learn(engine, iteration)
+
+    broken, sound = (Learner.from_config(CONFIG) for _ in range(2))
+    monkeypatch.setattr(Engine, "learn", interrupted)
+    for n, event in enumerate(events[:6]):
+        with pytest.raises(KeyboardInterrupt) if n == 3 else nullcontext():
+            assert broken.learn(*event[:3], time_ms=event[3]).events == n + (n < 3)
+    with pytest.raises(KeyboardInterrupt):
+        broken.learn_all(events[6:20])
+    assert broken.events == 8
+    broken.learn_all(events[20:])
+    monkeypatch.undo()
+    sound.learn_all([*events[:3], *events[4:9], *events[20:]])
+    assert bits(held(broken, tmp_path / "broken")) == bits(held(sound, tmp_path / "sound"))
 
 
 def test_a_learner_goes_on_from_the_daemon(tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 """What a call of the model leaves behind is found out before the first event is learned."""
 
+import itertools
+import random
+from typing import Any
+
 import pytest
 import torch
 
 from streammeta.errors import ConfigError
+from streammeta.models import probe
 from streammeta.models.trial import try_at_start
 from streammeta.models.user_code import where
 from tests.networks import network
@@ -45,6 +50,20 @@ def test_what_a_call_leaves_behind_is_refused(how: str, said: str, dtype: str) -
         try_at_start(made)
     assert torch.equal(made.initial, before)
     assert torch.equal(torch.get_rng_state(), at)
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_what_another_thread_draws_is_not_the_models(call: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Kafka client shuffles its brokers when it likes, with the process's generator."""
+    answers, calls = probe._answers, itertools.count(1)
+
+    def interrupted(*of: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if next(calls) == call:
+            random.random()
+        return answers(*of)
+
+    monkeypatch.setattr(probe, "_answers", interrupted)
+    assert try_at_start(network("streammeta.models:mlp", {"sizes": [2, 3, 1]})) == (3, 2)
 
 
 @pytest.mark.parametrize("how", ["cached", "keyed_cache"])

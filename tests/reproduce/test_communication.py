@@ -17,8 +17,11 @@ def test_longer_rounds_send_less_and_see_the_same_events() -> None:
     assert megabytes[0] == pytest.approx(5 * megabytes[1])
     assert len({*losses}) == 3
     assert max(losses) < 6
-    (panel,) = report.panels
-    assert [curve.x[-1] for curve in panel.curves] == [20 * RANKS] * 3
+    along, after = report.panels
+    assert [curve.x[-1] for curve in along.curves] == [20 * RANKS] * 3
+    (cost,) = after.curves
+    assert (*cost.x,) == megabytes[:2]
+    assert [*cost.y] == [1.0, losses[1] / losses[0]]
 
 
 def test_ranks_are_in_step_after_a_round_and_apart_within() -> None:

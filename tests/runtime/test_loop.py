@@ -2,7 +2,9 @@
 
 import json
 import random
+from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from streammeta.runtime.blueprint import build_blueprint, restore
 from streammeta.state.checkpoint import unpack
 from streammeta.state.order_log import OrderLog
 from streammeta.state.store import Meta
+from streammeta.stream.base import Waiting, untold
 from tests.scripted import Fuse, ScriptedSource, make_script
 from tests.world import CONFIG, World, rows_of, same, stop_after
 
@@ -212,6 +215,34 @@ def test_runs_of_a_topic_that_was_made_anew_are_forgotten(length: int, folder: P
     assert world.live(observers=(told.append,))
     assert learned(told) == 90
     assert world.checkpoint().progress.events == before + 90
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_topic_made_anew_while_runs_are_read_again(
+    at: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was logged and is not read yet is no more; the new topic is learned whole, under its own id."""
+    new = make_script(12, partitions=2, tasks=TASKS, events=90, poison=0.0)
+    world = World(make_script(11, partitions=2, tasks=TASKS, events=40, poison=0.0), folder, topic_id="one")
+    assert not world.live(fuse=Fuse(120))
+    before = world.checkpoint().progress.events if world.store.load() else 0
+    fetch, again = ScriptedSource.fetch, list[Record]()
+    calls = count(1)
+
+    def replaced(source: ScriptedSource, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
+        if next(calls) == at:
+            source.recreate(new, "two")
+            return []
+        records = fetch(source, run, waiting)
+        again.extend(record for record in records if record.offset >= run.first)
+        return records
+
+    monkeypatch.setattr(ScriptedSource, "fetch", replaced)
+    assert world.live()
+    assert next(calls) == at + 1
+    assert len(again) >= at - 1
+    assert world.checkpoint().progress.events == before + len(again) + 90
+    assert world.checkpoint().topic_id == "two"
 
 
 @pytest.mark.parametrize("while_read", [False, True])

@@ -39,6 +39,7 @@ class Broker:
         unanswered: Letters that were, or may have been, written without an answer.
         served_at: When it last answered, or could have, before it stopped to.
         began_at: When the client process began.
+        remade_at: When the topic was last made again.
         on_told: Called when the group was told offsets.
         unheard: The share of letters that are written without the sender hearing of it.
         life: The client process that lives; what others had begun is not gone on with.
@@ -62,6 +63,7 @@ class Broker:
     unanswered: int = 0
     served_at: float = 0.0
     began_at: float = 0.0
+    remade_at: float = -1e9
     on_told: Callable[[], None] = lambda: None
 
     @property
@@ -137,7 +139,7 @@ class Broker:
     def remake(self) -> None:
         """Delete the topic and make it again, empty."""
         self.gone.append(self.topic)
-        number = len(self.gone)
+        self.remade_at, number = self.clock.now, len(self.gone)
         self.topic = Topic(f"00000000-0000-0000-0000-{number + 1:012d}", [Log() for _ in self.topic.logs])
 
     def topics(self) -> Iterable[Topic]:

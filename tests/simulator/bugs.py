@@ -198,6 +198,16 @@ def _passed_in_silence() -> Planted:
     return patch.object(reader.Reader, "_lacking", lacking)
 
 
+def _remade_unseen() -> Planted:
+    """What comes after a time without answers counts as the topic's that it was before."""
+    return patch.object(reader.Reader, "_named_anew", lambda _read: True)
+
+
+def _runs_of_another() -> Planted:
+    """A topic made again while runs are read is not told from the one they are of."""
+    return patch.object(KafkaSource, "_became_another", lambda *_: False)
+
+
 BUGS: Final[dict[str, Callable[[], Planted]]] = {
     "unsynced write": _unsynced_write,
     "commit before the letters": _commit_before_letters,
@@ -217,6 +227,8 @@ BUGS: Final[dict[str, Callable[[], Planted]]] = {
     "resume at the wrong offset": _one_too_far,
     "withheld records given up at once": _given_up_at_once,
     "withheld records passed in silence": _passed_in_silence,
+    "topic made again unseen": _remade_unseen,
+    "runs read from another topic": _runs_of_another,
 }
 """What is planted, by name."""
 

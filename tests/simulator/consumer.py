@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from kafka import OffsetAndMetadata, TopicPartition, errors
+from kafka.future import Future
 
 from streammeta.events import Record
 from streammeta.stream.kafka.batches import flawed
@@ -15,6 +16,8 @@ from tests.simulator.log import Log
 from tests.stream.batches import batch
 
 FETCH_WAIT_SECONDS = 0.05
+PENDING_SECONDS = 1.0
+"""So soon after the last fetch another one waits, and is told when the topic is deleted."""
 _BATCH = bytes(batch([b"v"]))
 
 
@@ -49,6 +52,8 @@ class Place:
 class Cluster:
     """The metadata: as old as the last answer, at most so many seconds while the broker serves."""
 
+    metadata_refresh_in_progress = False
+
     def __init__(self, broker: Broker, most_seconds: float) -> None:
         self._broker, self._most_seconds = broker, most_seconds
         self._at = -1e9
@@ -74,9 +79,13 @@ class Cluster:
         known = self.look()
         return known.id if known else ""
 
-    def request_update(self) -> None:
-        """Ask at once."""
-        self._at = -1e9
+    def request_update(self) -> Future:
+        """Ask at once; what is answered later settles the next asking."""
+        self._at, answer = -1e9, Future()
+        if self._broker.serving:
+            self.look()
+            answer.success(self)
+        return answer
 
 
 class Consumer:
@@ -93,7 +102,7 @@ class Consumer:
         self._fetcher = SimpleNamespace(  # what hears and bounds the real one's answers
             _parse_fetched_data=lambda _fetched: None, config=dict(config)
         )
-        self._deaf = False
+        self._deaf, self._fetched_at = False, broker.clock.now
 
     def assign(self, places: Sequence[Any]) -> None:
         """Take these; those that were had stay where they are."""
@@ -130,7 +139,9 @@ class Consumer:
             self._told.throttled_until = broker.clock.now + 1.0
             if broker.draws.random() < 0.7:  # held back: this fetch brings nothing
                 return False
-        if self._cluster.look() is not broker.topic:  # it was made again: its old id is no longer known
+        pending = broker.remade_at - self._fetched_at <= PENDING_SECONDS
+        self._fetched_at = broker.clock.now
+        if self._cluster.look() is not broker.topic and pending:  # it was told of the deletion
             self._cluster.request_update()
             return False
         led = [number for number in self._places if broker.led(number)]

@@ -129,6 +129,7 @@ def draw(seed: int) -> Plan:
     steps += [_step(draws, draws.choice(kinds)) for _ in range(draws.randint(1, 8))]
     if lossy:
         steps.append(_step(draws, draws.choice(("remake", "expire", "expire", "compact"))))
+        steps += _unseen(steps[-1], random.Random(f"unseen {seed}"))
     steps += _more(random.Random(f"more of {seed}"))
     withheld = random.Random(f"withheld {seed}")
     whole = not lossy and all(step.kind != "flip_store" for step in steps)
@@ -152,6 +153,14 @@ def draw(seed: int) -> Plan:
         odd=not real and random.Random(f"odd plan {seed}").random() < 0.1,
         steps=tuple(sorted(steps, key=lambda step: (step.at, step.kind, step.number))),
     )
+
+
+def _unseen(last: Step, draws: random.Random) -> list[Step]:
+    """Half of the topics that are made again are so while the broker hangs, and soon hold as many records."""
+    if last.kind != "remake" or draws.random() < 0.5:
+        return []
+    frozen = Step(last.at - draws.uniform(1.0, 3.0), "freeze", draws.uniform(3.5, 6.0))
+    return [frozen, *(Step(last.at + draws.uniform(0.0, 0.4), "write", 6) for _ in range(4))]
 
 
 def _more(draws: random.Random) -> list[Step]:

@@ -1,5 +1,6 @@
 """Damaged states: whatever happened to the data file, a reader sees the same content or is told."""
 
+import multiprocessing
 import os
 import pickle
 import random
@@ -8,8 +9,10 @@ import signal
 import struct
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
+from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +36,13 @@ NUMBER_AT: Final = 16 + 4 + 4 + 8 + 8 + 96 + 8
 """Where a meta page has the number of its commit."""
 
 Content = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def apart() -> Iterator[Pool]:
+    """A process with one thread, which may fork: threads that other tests left here cannot be taken along."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield pool
 
 
 def row(number: int, commit: int) -> TaskRow:
@@ -166,7 +176,7 @@ def noise(data: bytearray, draws: random.Random) -> None:
 DAMAGES: Final = (flip, flip_in_header, flip, flip_in_meta, zero, swap, truncate, noise)
 
 
-def test_no_damage_is_silent(sound: Path, tmp_path: Path) -> None:
+def test_no_damage_is_silent(sound: Path, tmp_path: Path, apart: Pool) -> None:
     """240 damaged states, seeded: the same content, or a `StateError`; no other error, no signal."""
     whole = (sound / "lmdb" / "data.mdb").read_bytes()
     copies = [tmp_path / name for name in ("read", "written")]
@@ -176,7 +186,8 @@ def test_no_damage_is_silent(sound: Path, tmp_path: Path) -> None:
             shutil.rmtree(copy, ignore_errors=True)
             (copy / "lmdb").mkdir(parents=True)
             (copy / "lmdb" / "data.mdb").write_bytes(content)
-        return in_child(lambda: read(copies[0], readonly=True), lambda: read_and_write(copies[1]))
+        works = (partial(read, copies[0], readonly=True), partial(read_and_write, copies[1]))
+        return apart.apply(in_child, works)
 
     expected, wrong, told = outcomes(whole), [], Counter[str]()
     assert all(isinstance(each, dict) for each in expected)
@@ -290,7 +301,7 @@ def as_layout_1(sound: Path, target: Path) -> None:
                         txn.put(key, struct.pack("<QQ", *found.waiting), db=named["waiting"])
 
 
-def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
+def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path, apart: Pool) -> None:
     """Readers read it as it is; the first writer keeps a copy, and seals it; what it holds is the same."""
     expected = read(sound, readonly=True)
     (tmp_path / "old").mkdir()
@@ -298,7 +309,7 @@ def test_a_state_of_the_former_layout(sound: Path, tmp_path: Path) -> None:
     before = (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes()
     assert read(tmp_path / "old", readonly=True) == expected
     assert (tmp_path / "old" / "lmdb" / "data.mdb").read_bytes() == before
-    assert in_child(lambda: read(tmp_path / "old", readonly=False)) == [expected]
+    assert apart.apply(in_child, (partial(read, tmp_path / "old", readonly=False),)) == [expected]
     (tmp_path / "back").mkdir()
     (tmp_path / "old" / "lmdb.layout-1").rename(tmp_path / "back" / "lmdb")
     assert read(tmp_path / "back", readonly=True) == expected

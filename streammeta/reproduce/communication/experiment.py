@@ -12,15 +12,15 @@ from typing import Final
 import torch
 
 from streammeta.reproduce.communication.ranks import RANKS, Groups
-from streammeta.reproduce.communication.streams import UNSEEN, Shared, drawings, sine_waves
+from streammeta.reproduce.communication.streams import CHANNELS, UNSEEN, drawings, sine_waves
 from streammeta.reproduce.report import Curve, Measured, Panel, Progress, Report, Row
 
 LENGTHS: Final = (1, 10, 100, 1000)
 """H: events of a rank in a round."""
 LOOKS: Final = 10
-EVENTS: Final = {"sinewave": 2000, "omniglot": 1000}
+EVENTS: Final = {"sinewave": 10_000, "omniglot": 2000}
 """Of a rank."""
-SEEDS: Final = {"sinewave": 1, "omniglot": 1}
+SEEDS: Final = 3
 
 
 def communication(
@@ -30,6 +30,8 @@ def communication(
     streams: Sequence[str] = (*EVENTS,),
     lengths: Sequence[int] = LENGTHS,
     events: int | None = None,
+    seeds: int = SEEDS,
+    channels: int = CHANNELS,
 ) -> Report:
     """Each stream with each length of a round; minutes on two cores.
 
@@ -39,17 +41,23 @@ def communication(
         streams: Names of `EVENTS`.
         lengths: H.
         events: Of a rank; by default as `EVENTS` says.
+        seeds: Of each stream.
+        channels: Of the network for Omniglot.
 
     Raises:
         ConfigError: the drawings cannot be read.
     """
     torch.set_num_threads(1)
-    rows, panels = [], []
+    rows, panels, costs = [], [], []
     for name in streams:
-        shared = sine_waves(SEEDS[name]) if name == "sinewave" else drawings(data)
-        found, panel = _run(name, shared, lengths, events or EVENTS[name], progress)
+        shared = sine_waves(seeds) if name == "sinewave" else drawings(data, channels)
+        found, panel = _run(name, Groups(shared, lengths, seeds), lengths, events or EVENTS[name], progress)
         rows += found
         panels.append(panel)
+        costs.append(_cost(name, found))
+    panels.append(
+        Panel("after all events", "MB a rank sends", "loss, in units of the shortest H", costs, x_scale="log")
+    )
     return Report(
         "communication",
         f"{RANKS} ranks that unite every H events of each",
@@ -62,9 +70,8 @@ def communication(
 
 
 def _run(
-    name: str, shared: Shared, lengths: Sequence[int], events: int, progress: Progress
+    name: str, groups: Groups, lengths: Sequence[int], events: int, progress: Progress
 ) -> tuple[list[Row], Panel]:
-    groups = Groups(shared, lengths, SEEDS[name])
     curves: list[list[Measured]] = [[] for _ in lengths]
     at = []
     for done in groups.learn(events):
@@ -79,6 +86,14 @@ def _run(
         megabytes = rounds * groups.size_bytes / 1e6
         setting = f"{events * RANKS:,} events, H = {length:,}"
         rows.append(Row(name, setting, (curve[-1], Measured(rounds), Measured(megabytes))))
-        label = f"H = {length:,}: {megabytes:,.3g} MB a rank"
-        drawn.append(Curve(label, at, [one.mean for one in curve], [one.spread or 0.0 for one in curve]))
+        spread = [one.spread or 0.0 for one in curve]
+        drawn.append(Curve(f"H = {length:,}", at, [one.mean for one in curve], spread))
     return rows, Panel(name, "events of all ranks", "loss on unseen tasks", drawn, y_scale="log")
+
+
+def _cost(name: str, rows: Sequence[Row]) -> Curve:
+    """The last losses of a stream against what was sent, in units of the first."""
+    losses, _, megabytes = zip(*(row.measured for row in rows if row.measured[1].mean), strict=True)
+    unit = losses[0].mean
+    spread = [(loss.spread or 0.0) / unit for loss in losses]
+    return Curve(name, [sent.mean for sent in megabytes], [loss.mean / unit for loss in losses], spread)

@@ -59,7 +59,7 @@ def sine_waves(seeds: int) -> Shared:
     )
 
 
-def drawings(data: Path | None) -> Shared:
+def drawings(data: Path | None, channels: int = CHANNELS) -> Shared:
     """Five ways, one shot: learned from background alphabets, judged on evaluation alphabets.
 
     Raises:
@@ -68,7 +68,7 @@ def drawings(data: Path | None) -> Shared:
     background, evaluation = load_drawings(data, "background"), load_drawings(data, "evaluation")
     ways = Ways(few_shot.WAYS, SHOTS, few_shot.QUERY)
     return Shared(
-        few_shot.network(CHANNELS, seed=0),
+        few_shot.network(channels, seed=0),
         [*tasks_of(background, few_shot.WAYS)],
         lambda seed: omniglot(background, Ways(few_shot.WAYS, SHOTS, few_shot.QUERY, seed)),
         [episode for _, episode in islice(omniglot(evaluation, ways), UNSEEN)],

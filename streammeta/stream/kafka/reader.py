@@ -25,6 +25,11 @@ AHEAD_BYTES: Final = 32 << 20
 """What all partitions together may hold that was fetched and not read yet; one batch each is the least."""
 _PARTITION_BYTES: Final = 1 << 20
 _LEAST_BYTES: Final = 1 << 16
+UNASKED_SECONDS: Final = 1.0
+"""A fetch that waits is told when its topic is deleted. After so long without an answer the topic may have
+been deleted and made again unseen: fetches name no id (version 12)."""
+_METADATA_SECONDS: Final = 2.0
+"""How long records are kept from whoever reads until the topic's id is known to be theirs."""
 _FIXED = {
     "group_id": None,
     "auto_offset_reset": "none",
@@ -65,6 +70,8 @@ class Reader:
         self._withheld = Withheld(self._consumer, time.monotonic)
         self._places: dict[int, Any] = {}
         self._partition_bytes: int = self._consumer._fetcher.config["max_partition_fetch_bytes"]
+        self._answered, self._answered_at = 0.0, time.monotonic()
+        self._unsure = False
         self.moves: dict[int, int] = {}
         """Partitions that went elsewhere because the log lacked their next offset; the owner clears it."""
 
@@ -113,9 +120,34 @@ class Reader:
             batches = {}
             time.sleep(max(0.0, timeout_seconds - (time.monotonic() - began)))  # it may fail at once, again
         records = self._sound([record_of(raw) for batch in batches.values() for raw in batch])
+        self._listen()
+        if records and self._unsure and not self._named_anew():
+            self.unread(records)
+            records = []
         waited_seconds = time.monotonic() - began
         self._silence.listen(self._connected.fetched(), waited_seconds, received=bool(records))
         return records
+
+    def _listen(self) -> None:
+        """Whether answers came again after a time without: what they bring may be of another topic."""
+        answered, now = self._connected.fetched(), time.monotonic()
+        if answered != self._answered:
+            self._unsure = self._unsure or now - self._answered_at > UNASKED_SECONDS
+            self._answered, self._answered_at = answered, now
+
+    def _named_anew(self) -> bool:
+        """Ask for metadata that is younger than what was read; False where none comes in time."""
+        cluster, deadline = self._consumer._cluster, time.monotonic() + _METADATA_SECONDS
+        for _ in range(2 if cluster.metadata_refresh_in_progress else 1):  # one under way may be older
+            answer = cluster.request_update()
+            while not answer.is_done:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.001)
+            if not answer.succeeded():
+                return False
+        self._unsure = False
+        return True
 
     def _lacking(self) -> list[Record]:
         """What the log holds and the broker does not give: passed, with a record that says so."""
@@ -200,7 +232,7 @@ class Reader:
         return set(known or ())
 
     def topic_id(self) -> str:
-        """The topic's id as of the last metadata; "" where it is not known."""
+        """The topic's id as of the last metadata, not older than what was read; "" where it is not known."""
         return id_text(self._consumer._cluster.topic_id(self._settings.topic))
 
     @property

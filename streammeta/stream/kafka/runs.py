@@ -12,7 +12,7 @@ from streammeta.errors import BrokerUnavailable, LoginRefused
 from streammeta.events import Record, Run
 from streammeta.stream.base import Waiting, untold
 from streammeta.stream.kafka.access import KafkaSettings
-from streammeta.stream.kafka.held import going_on, held
+from streammeta.stream.kafka.held import going_on, going_on_anew, held
 from streammeta.stream.kafka.reader import Reader
 from streammeta.stream.kafka.silence import Silence
 
@@ -71,6 +71,22 @@ class Runs:
         """Whether the log, as far as the broker says, ends within the run."""
         mark = self.reader.high_watermark(run.partition)
         return not self._silence.away and mark is not None and mark <= self.reader.position(run.partition)
+
+    def topic_id(self) -> str:
+        """Which topic the runs are of; as `Reader.topic_id`."""
+        return self.reader.topic_id()
+
+    def are_of(self, topic_id: str) -> bool:
+        """Whether what was fetched is of this topic, not of one that was made in its place.
+
+        Raises:
+            LostOffsets: it is not, and the configuration says to fail.
+        """
+        now = self.topic_id()
+        if "" in {now, topic_id} or now == topic_id:
+            return True
+        going_on_anew(self._settings, topic_id, now, {})
+        return False
 
     def reopen(self) -> None:
         """Read on through new connections: the old ones do not come back."""

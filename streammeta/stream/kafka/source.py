@@ -6,21 +6,21 @@ deleted topic) is raised as an error that names it and the remedy.
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
 
 import structlog
-from kafka import KafkaAdminClient
 
 from streammeta.errors import BrokerUnavailable, LoginRefused, StreammetaError, TopicMissing
 from streammeta.events import Condition, Conditions, Positions, Record, Run
 from streammeta.stream.base import Waiting, untold
-from streammeta.stream.kafka.access import KafkaSettings, always, connected
+from streammeta.stream.kafka.access import KafkaSettings, always
 from streammeta.stream.kafka.commits import Committer
 from streammeta.stream.kafka.held import Held, going_on, going_on_anew, held
 from streammeta.stream.kafka.reader import Reader
 from streammeta.stream.kafka.runs import Runs
 from streammeta.stream.kafka.served import Served
 from streammeta.stream.kafka.silence import Silence
-from streammeta.stream.kafka.topics import Administration, Topic
+from streammeta.stream.kafka.topics import Topic, topic_of_events
 from streammeta.stream.kafka.watch import Watch
 from streammeta.stream.share import Share
 
@@ -68,7 +68,7 @@ class KafkaSource:
 
     def start(self, positions: Positions, identity: str = "") -> Positions:
         """As `Source.start`; told within seconds, an unreachable broker after `connect_timeout_seconds`."""
-        topic = self._require_topic()
+        topic = topic_of_events(self._settings, self._keep_going)
         self._started = Reader(self._settings, self._silence, self._keep_going)
         self._committer = Committer(self._settings, self._keep_going, self._clock)
         found = held(self._settings, self._share.of(topic.partitions), self._keep_going)
@@ -90,13 +90,6 @@ class KafkaSource:
         """As `Source.moved`."""
         moves, self._moves = self._moves, {}
         return moves
-
-    def _require_topic(self) -> Topic:
-        with connected(KafkaAdminClient, self._settings, self._keep_going) as admin:
-            administration = Administration(admin, self._settings, self._keep_going)
-            topic = administration.require_readable(self._settings.topic)
-            administration.require_group()
-            return topic
 
     def _begin(self, partition: int, positions: Positions, now: Held) -> int:
         if partition in positions:
@@ -128,7 +121,7 @@ class KafkaSource:
         if self._clock() - self._looked_at >= LOOK_SECONDS:
             self._looked_at = self._clock()
             self._look_for_partitions()
-        if self._in_doubt() and not self._settle():
+        if self._in_doubt() and not self._settle(self._reader.topic_id()):
             return []
         records = self._reader.read(timeout_seconds, MAX_POLL_RECORDS)
         if records and self._in_doubt():
@@ -141,11 +134,14 @@ class KafkaSource:
         """Read on through new connections: the old ones do not come back."""
         positions = self._reader.positions()
         log.warning("reader replaced", topic=self._settings.topic, positions=positions)
-        try:
+        with suppress(BrokerUnavailable, LoginRefused), ExitStack() as made:  # tried again after a silence
             reader = Reader(self._settings, self._silence, self._keep_going)
+            made.callback(reader.close)
             committer = Committer(self._settings, self._keep_going, self._clock)
-        except (BrokerUnavailable, LoginRefused):
-            return  # tried again after as long a silence
+            made.pop_all()
+            self._go_on_with(reader, committer, positions)
+
+    def _go_on_with(self, reader: Reader, committer: Committer, positions: Positions) -> None:
         self._reader.close()
         if self._committer is not None:
             self._committer.close(wait=False)
@@ -166,14 +162,15 @@ class KafkaSource:
 
     def _in_doubt(self) -> bool:
         """Whether this may be another topic than the one begun with: a jump, or a new id in the metadata."""
-        other = self._reader.topic_id() not in ("", self._identity, self._disbelieved)
-        return bool(self._reader.moves) or bool(self._identity and other)
+        return bool(self._reader.moves) or self._is_another(self._reader.topic_id())
 
-    def _settle(self) -> bool:
+    def _is_another(self, named_id: str) -> bool:
+        return bool(self._identity) and named_id not in ("", self._identity, self._disbelieved)
+
+    def _settle(self, named_id: str) -> bool:
         """Ask the broker which topic this is, and go on in it; False when it does not answer."""
-        named_id = self._reader.topic_id()
         try:
-            topic = self._require_topic()
+            topic = topic_of_events(self._settings, self._keep_going)
             if self._identity and topic.id not in ("", self._identity):
                 self._begin_anew(topic)
         except TopicMissing:
@@ -214,13 +211,14 @@ class KafkaSource:
             return
         self._vanished_at = self._vanished_at or self._clock()
         if self._clock() - self._vanished_at >= VANISHED_SECONDS:
-            self._require_topic()
+            topic_of_events(self._settings, self._keep_going)
 
     def fetch(self, run: Run, waiting: Waiting = untold) -> Sequence[Record]:
         """As `Source.fetch`; through a connection of its own, so that what `poll` has buffered stays.
 
         Raises:
-            LostOffsets: also when the log now ends before the run does, and the configuration says to fail.
+            LostOffsets: also when the log now ends before the run does, or is another topic's, and the
+                configuration says to fail.
             BrokerUnavailable: `keep_going` said no while waiting for the broker.
         """
         runs = self._runs = self._runs or Runs(self._settings, self._silence, self._keep_going)
@@ -233,9 +231,20 @@ class KafkaSource:
             waiting()
 
         records, end = runs.fetch(run, check_and_wait)
+        if self._became_another(runs.topic_id(), check_and_wait):
+            return []
         self._served.polled(records)
         self._reader.seek(run.partition, end)
         return records
+
+    def _became_another(self, named_id: str, waiting: Waiting) -> bool:
+        """Whether the topic was made again: then this goes on in the new one, and no run is left."""
+        was = self._identity
+        while self._is_another(named_id):
+            waiting()
+            if not self._settle(named_id) and not self._keep_going():
+                raise BrokerUnavailable(f"stopped while asking which topic {self._settings.topic!r} is")
+        return self._identity != was
 
     def _close_runs(self) -> None:
         runs, self._runs = self._runs, None

@@ -233,3 +233,16 @@ def ensure_topic(
     """`Administration.ensure` over a connection of its own. Raises as `administered`."""
     with administered(settings, keep_going) as administration:
         return administration.ensure(name, partitions, configs)
+
+
+def topic_of_events(settings: KafkaSettings, keep_going: Callable[[], bool] = always) -> Topic:
+    """What the configuration names, once it can be read and offsets may be committed for the group.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, TopicMissing: named with the remedy.
+    """
+    with connected(KafkaAdminClient, settings, keep_going) as admin:
+        administration = Administration(admin, settings, keep_going)
+        topic = administration.require_readable(settings.topic)
+        administration.require_group()
+        return topic
