@@ -25,7 +25,7 @@ _ACCEPTED_AT_ONCE = 16
 """Connections accepted before those that are there have their turn."""
 _PATIENCE_SECONDS = 5.0
 SWITCH_SECONDS = 0.001
-"""After which a thread that waits for the interpreter gets it, such as ours beside a learner; Python's own are
+"""A thread that waits so long for the interpreter gets it, such as ours beside a learner; Python's own are
 5 ms, which is more than an answer should take."""
 _REQUEST_SECONDS = 10.0
 _TAKE_SECONDS = 30.0
