@@ -153,10 +153,11 @@ class Group:
             return bool(self._seen[place, 0])
         return bool(self.numbers[place, 0].item())
 
-    def number(self, place: int, column: int) -> float:
-        """One of `NUMBERS` of the event at this place."""
+    def numbers_of(self, place: int) -> list[float]:
+        """`NUMBERS` of the event at this place."""
         seen = self.numbers if self._seen is None else self._seen
-        return float(seen[place, column])
+        numbers: list[float] = seen[place].tolist()
+        return numbers
 
     def numbers_at(self, places: Sequence[int]) -> Array:
         """`NUMBERS` of the events at these places, a row each."""

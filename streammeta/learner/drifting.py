@@ -25,7 +25,7 @@ class Drifting:
         """Fold the loss of an event that was just learned, the `event`-th of the stream; 5 µs."""
         memories, slot = self._memories, placed.slot
         before = memories.stats.drift.get(slot, BEGUN)
-        loss = placed.group.number(placed.place, self._number)
+        loss = placed.group.numbers_of(placed.place)[self._number]
         after = folded(before, loss, event, self._settings)
         if after is not BEGUN:
             memories.stats.drift[slot] = after

@@ -107,7 +107,7 @@ class Engine:
         if slot is None:
             return None
         visits = int(memories.visits[slot])
-        return memories.events(slot), memories.rows[slot][: None if visits else 0]
+        return int(memories.stats.reset_after[slot]) + visits, memories.rows[slot][: None if visits else 0]
 
     @property
     def chunk_bytes(self) -> int:
@@ -275,7 +275,8 @@ class Engine:
         self._learned = []
         self._slots.clear()
         self._chunk.clear()
-        if len(self._tables) > MAX_GROUPS or self.network.device.type != "cpu":  # there they are copies
+        self._tables = {at: kept for at, kept in self._tables.items() if kept.hold(self.memories.rows)}
+        if len(self._tables) > MAX_GROUPS:
             self._tables.clear()
         self.memories.settle(tasks)
         return folded

@@ -44,8 +44,9 @@ class Taught(NamedTuple):
 def newest_lesson(engine: Engine) -> Lesson:
     """What the event that was learned last taught, before its chunk is folded."""
     placed, _, _, drift = engine.newest
-    _finite, *numbers = placed.group.numbers_at([placed.place])[0].tolist()
-    task_events = engine.memories.events(placed.slot)
+    _finite, *numbers = placed.group.numbers_of(placed.place)
+    memories, slot = engine.memories, placed.slot
+    task_events = int(memories.stats.reset_after[slot]) + int(memories.visits[slot])
     return Lesson._make((placed.event.task, engine.learned, task_events, *numbers, drift))
 
 

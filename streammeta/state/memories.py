@@ -164,10 +164,6 @@ class Memories:
         held = (self._dirty, self._clean, self._leaving)
         return next((slots[task] for slots in held if task in slots), None)
 
-    def events(self, slot: int) -> int:
-        """Events learned from the task there, those of the chunk in hand among them."""
-        return int(self.stats.reset_after[slot]) + int(self.visits[slot])
-
     def touch(self, task: str) -> int:
         """Make the task dirty; its slot, a new one where it had none."""
         slot = self._dirty.pop(task, None)  # to the end: the order is that of the last use
