@@ -50,7 +50,7 @@ class Client:
         if not tasks.exists():
             return 0.0
         found = [path for path in tasks.iterdir() if path.name != str(self._pid)]
-        return sum(int((path / "schedstat").read_text().split()[0]) for path in found) / 1e9
+        return sum(map(_nanoseconds, found)) / 1e9
 
     def _renew(self) -> None:
         """Connect anew where it was idle, so that no daemon closes it under a request."""
@@ -66,3 +66,11 @@ class Client:
         if answer.status != 200:
             raise RuntimeError(read.decode())
         return read
+
+
+def _nanoseconds(thread: Path) -> int:
+    """Its processor time; 0 where it has ended meanwhile."""
+    try:
+        return int((thread / "schedstat").read_text().split()[0])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
