@@ -7,7 +7,6 @@ import asyncio
 import errno
 import math
 import socket
-import sys
 from collections.abc import Callable
 from operator import attrgetter
 from threading import Event, Thread
@@ -24,9 +23,6 @@ _BACKLOG = 512
 _ACCEPTED_AT_ONCE = 16
 """Connections accepted before those that are there have their turn."""
 _PATIENCE_SECONDS = 5.0
-SWITCH_SECONDS = 0.001
-"""A thread that waits so long for the interpreter gets it, such as ours beside a learner; Python's own are
-5 ms, which is more than an answer should take."""
 _REQUEST_SECONDS = 10.0
 _TAKE_SECONDS = 30.0
 _REST_SECONDS = 30.0
@@ -43,7 +39,6 @@ class HttpServer:
         self._host = host
         self._port = port
         self._socket: socket.socket | None = None
-        self._switch_seconds = sys.getswitchinterval()
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -69,8 +64,6 @@ class HttpServer:
         """
         self._socket = listen(self._host, self._port)
         self._port = self._socket.getsockname()[1]
-        self._switch_seconds = sys.getswitchinterval()
-        sys.setswitchinterval(min(self._switch_seconds, SWITCH_SECONDS))
         self._thread.start()
         self._server.serving.wait(_PATIENCE_SECONDS)
 
@@ -87,8 +80,6 @@ class HttpServer:
             self._thread.join(_PATIENCE_SECONDS)
         if self._socket is not None:
             self._socket.close()
-            self._socket = None
-            sys.setswitchinterval(self._switch_seconds)
 
     def _run(self) -> None:
         # uvicorn installs signal handlers in the main thread only; signals stay with the loop.

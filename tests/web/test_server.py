@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -67,22 +66,6 @@ def server() -> Iterator[HttpServer]:
     server = HttpServer(Starlette(routes=routes), "127.0.0.1", 0)
     yield server
     server.stop()
-
-
-def test_it_waits_a_millisecond_for_the_interpreter(server: HttpServer) -> None:
-    """While it serves; what was before is in force again once it has stopped, however often it is told to."""
-    before = sys.getswitchinterval()
-    try:
-        sys.setswitchinterval(0.005)
-        server.start()
-        assert sys.getswitchinterval() == pytest.approx(0.001)
-        server.stop()
-        assert sys.getswitchinterval() == pytest.approx(0.005)
-        sys.setswitchinterval(0.02)
-        server.stop()
-        assert sys.getswitchinterval() == pytest.approx(0.02)
-    finally:
-        sys.setswitchinterval(before)
 
 
 def test_serves_once_started(server: HttpServer) -> None:
