@@ -32,6 +32,8 @@ from tests.states import checkpoint_of
 TASKS: Final = tuple(f"task-{number:04}" for number in range(300))
 PAGE: Final = 4096
 DAMAGED: Final = 240
+BRANCH: Final = 1
+"""The flag of a page whose nodes name others."""
 NUMBER_AT: Final = 16 + 4 + 4 + 8 + 8 + 96 + 8
 """Where a meta page has the number of its commit."""
 
@@ -205,6 +207,22 @@ def test_no_damage_is_silent(sound: Path, tmp_path: Path, apart: Pool) -> None:
                 )
     assert not wrong
     assert len(told) == len(set(DAMAGES))
+
+
+def test_a_page_that_is_named_twice_is_told(sound: Path, tmp_path: Path) -> None:
+    """A branch whose second child is its first: each page is sound, and some tasks would be others."""
+    copy = Path(shutil.copytree(sound, tmp_path / "copy")) / "lmdb" / "data.mdb"
+    data, changed = bytearray(copy.read_bytes()), 0
+    for page in range(2 * PAGE, len(data), PAGE):
+        _, _, flags, lower, _ = struct.unpack_from("<QHHHH", data, page)
+        if flags == BRANCH and lower >= 16 + 2 * 2:
+            first, second = struct.unpack_from("<HH", data, page + 16)
+            data[page + second : page + second + 6] = data[page + first : page + first + 6]
+            changed += 1
+    assert changed
+    copy.write_bytes(data)
+    with pytest.raises(StateError, match="names a page that is another's"):
+        LmdbStore(copy.parent, readonly=True)
 
 
 def rewritten(directory: Path, change: Callable[[Any, dict[str, Any]], None]) -> None:
