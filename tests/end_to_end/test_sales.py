@@ -53,7 +53,7 @@ def live(broker: str, settings: Path, folder: Path, *options: object) -> tuple[P
 
     Returns the recording of what it learned, and its tasks as `tasks list` tells them.
     """
-    (line,) = re.findall(r"streammeta (produce table sales\.csv .*) --topic sales", DATASETS)
+    line = re.findall(r"streammeta (produce table sales\.csv .*) --topic sales", DATASETS)[0]
     topic = f"sales-{folder.name}"
     sales = write_sales(folder / "sales.csv", shops=SHOPS, days=DAYS)
     words = [sales if word == "sales.csv" else word for word in line.split()]
