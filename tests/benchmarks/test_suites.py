@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,13 +16,16 @@ from streammeta.benchmarks.hops import AROUND, HOPS, LOOP, POLL, STEP, hops
 from streammeta.benchmarks.learners import CHUNK, Learner
 from streammeta.benchmarks.memory import memory
 from streammeta.benchmarks.peers.catalogue import why_missing
-from streammeta.benchmarks.peers.problem import problem
+from streammeta.benchmarks.peers.problem import Problem, problem
 from streammeta.benchmarks.pipeline import NUMPY, OURS, TORCHOPT, pipeline
 from streammeta.benchmarks.recording import recording
 from streammeta.benchmarks.rows import Plan, Row
 from streammeta.benchmarks.start import PARTS, start
 from streammeta.benchmarks.tasks import drawn_tasks, tasks
-from streammeta.config import load_config
+from streammeta.config import Config, load_config
+from streammeta.errors import ConfigError
+from streammeta.learner.executors.cache import Cache
+from streammeta.learner.executors.compiled import CompiledSteps
 
 SMALL: Final = Plan("small")
 
@@ -54,6 +58,20 @@ def test_step_sets_the_engine_beside_its_peers(monkeypatch: pytest.MonkeyPatch) 
     assert math.isclose(ratio, found[numpy] / found[step.TRACED])
     traced = "conv4, engine, traced steps"
     assert math.isclose(found[f"{conv.PASSES} / {traced}"], found[conv.PASSES] / found[traced])
+
+
+def test_a_compiled_step_that_is_refused_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The figures of the traced one beside it stand: rounding in convolutions may lie above what is allowed."""
+
+    def refused(made: Problem, compiled: CompiledSteps | None, config: Config) -> Learner:
+        if compiled is not None:
+            raise ConfigError("the step gives other predictions")
+        return Learner(made, None, config)
+
+    monkeypatch.setattr(conv, "Learner", refused)
+    rows = [*conv.conv4(SMALL, CompiledSteps(Cache(tmp_path), compiler="none"))]
+    assert next(row.note for row in rows if row.name == conv.COMPILED) == "the step gives other predictions"
+    assert f"{conv.PASSES} / conv4, engine, traced steps" in values(rows)
 
 
 def test_batch_is_measured_and_equals_the_plain_loop() -> None:
