@@ -61,7 +61,7 @@ def test_step_sets_the_engine_beside_its_peers(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_compiled_step_that_is_refused_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures of the traced one beside it stand: rounding in convolutions may lie above what is allowed."""
+    """The figures of the traced one stand: rounding in convolutions may lie above what is allowed."""
 
     def refused(made: Problem, compiled: CompiledSteps | None, config: Config) -> Learner:
         if compiled is not None:
