@@ -178,10 +178,10 @@ def series(
         left[task] -= 1
         if ask and not left[task]:
             asked = one.question(scaling, warm_up)
-            tally.asked += asked is not None
             if asked is None:
                 tally.unasked[task] += 1
             else:
+                tally.asked += 1
                 yield asked
 
 

@@ -144,10 +144,7 @@ class Session:
             BadEvent: it cannot be used; nothing is learned from it.
         """
         rows: list[LearnedRow] = []
-        self._settle()
-        self._told.begin(rows.append)
-        self._take(0, read)
-        self._settle()
+        self._take_alone(read, rows.append)
         for refusal in self._told.refused.values():
             raise refusal
         return rows
@@ -190,10 +187,7 @@ class Session:
             BadEvent: no task can be called so.
         """
         _check_task(task)
-        self._settle()
-        self._told.begin()
-        self._take(0, lambda: change(task))
-        self._settle()
+        self._take_alone(lambda: change(task))
         return self._told.changed
 
     def predict(self, ask: Ask) -> Answer:
@@ -210,6 +204,15 @@ class Session:
         self._settle()
         self._loop.commits.now()
         return self._store
+
+    def _take_alone(
+        self, read: Callable[[], Content], each: Callable[[LearnedRow], object] | None = None
+    ) -> None:
+        """Apart from the events before it: what is told is of this call."""
+        self._settle()
+        self._told.begin(each)
+        self._take(0, read)
+        self._settle()
 
     def _take(self, number: int, read: Callable[[], Content]) -> None:
         with redirect_stdout(sys.stderr):  # what a model prints is no data

@@ -155,10 +155,8 @@ def run_daemon(
         listeners = company.join(_place(watchers, controls))
         settings = document(config)
         keeper = stack.enter_context(closing(CopyKeeper(config.state, directory, store, clock.monotonic)))
-        predictor, most_bytes = (
-            predictor_for(config, blueprint.network, aside=True),
-            config.kafka.max_event_bytes,
-        )
+        predictor = predictor_for(config, blueprint.network, aside=True)
+        most_bytes = config.kafka.max_event_bytes
         desk = Desk([Commits(store)], predictor, time.time, most_bytes, watchers.metrics.asked)
 
         def reload() -> Rates | None:

@@ -20,7 +20,7 @@ from streammeta.stream.kafka.header_keys import HeaderKey
 from streammeta.stream.kafka.silence import SILENCE_SECONDS, Silence
 from streammeta.stream.kafka.source import KafkaSource
 from tests.brokers.broker import Broker, Settings, eventually, fresh
-from tests.contracts.source import drain, values
+from tests.contracts.source import drain, followed, values
 
 
 @pytest.mark.kafka
@@ -189,16 +189,7 @@ def test_a_longer_topic_while_nobody_asks(broker: str, request: pytest.FixtureRe
         real.recreate(topic, 2)
         real.write(topic, values("new", 20))
         eventually(lambda: time.monotonic() > drained_at + reader.UNASKED_SECONDS)
-        moved, records = dict[int, int](), list[Record]()
-
-        def arrived() -> bool:
-            now = source.poll(0.1)
-            moved.update(source.moved())
-            assert moved or not now
-            records.extend(now)
-            return len(records) >= 20
-
-        eventually(arrived)
+        records, _ = followed(source, 20)
         assert [r.value for r in records] == values("new", 20)
 
 

@@ -57,6 +57,21 @@ def polled(source: Source, count: int) -> list[Sequence[Record]]:
     return polls
 
 
+def followed(source: Source, count: int) -> tuple[list[Record], Positions]:
+    """`count` records of a topic made anew, and where `moved` said that it begins: none came before that."""
+    moved, records = dict[int, int](), list[Record]()
+
+    def arrived() -> bool:
+        now = source.poll(0.1)
+        moved.update(source.moved())
+        assert moved or not now
+        records.extend(now)
+        return len(records) >= count
+
+    eventually(arrived)
+    return records, moved
+
+
 def values(prefix: str, count: int) -> list[bytes]:
     """Distinct record values."""
     return [f"{prefix}-{i}".encode() for i in range(count)]
@@ -253,17 +268,7 @@ class SourceContract:
         identity = patient.identity()
         world.empty()
         world.write(values("new", 5), 0)
-        moved: dict[int, int] = {}
-        records: list[Record] = []
-
-        def arrived() -> bool:
-            now = patient.poll(0.1)
-            moved.update(patient.moved())
-            assert moved or not now
-            records.extend(now)
-            return len(records) >= 5
-
-        eventually(arrived)
+        records, moved = followed(patient, 5)
         assert [r.value for r in records] == values("new", 5)
         assert moved[0] == 0
         if identity:
